@@ -1,0 +1,64 @@
+# `make help` lists the targets. SEEDS=0,1,2 chooses the seeds, RUNS the folder of the runs.
+PYTHON ?= python3
+SEEDS ?= 0,1,2
+GRID_SEEDS ?= 0,1,2,3,4
+RUNS ?= multirun
+REPORT ?= report
+REPORT_LANG ?= en
+
+VENV := .venv
+READY := $(VENV)/.ready
+BIN := $(VENV)/bin/python
+SWEEP := $(BIN) -m fmnist_sweep -m hydra.sweep.dir=$(RUNS)
+WRITE_REPORT := $(BIN) -m fmnist_sweep.report $(RUNS) --output $(REPORT) --lang $(REPORT_LANG)
+FIGURES := fig1 fig2 fig3 fig4 fig5
+
+.PHONY: help setup data $(FIGURES) figures grid report test test-slow lint bench clean
+.DEFAULT_GOAL := help
+
+help:  ## list the targets
+	@awk -F ':.*## ' '/^[a-z][a-z0-9 -]*:.*## /{printf "  %-11s %s\n", $$1, $$2} /^\$$\(FIGURES\):.*## /{printf "  %-11s %s\n", "fig1 … fig5", $$2}' $(MAKEFILE_LIST)
+	@echo "  SEEDS=0,1,2 chooses the seeds of figures, GRID_SEEDS those of grid; RUNS=$(RUNS) is where the runs are."
+
+setup: $(READY)  ## make .venv with the tested versions of everything
+
+$(READY): pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10))' || { echo "Python 3.10 or newer is needed; choose one with PYTHON=python3.x"; exit 1; }
+	@$(PYTHON) -m venv $(VENV) || { echo "no virtual environment could be made; on Debian and Ubuntu: sudo apt-get install python3-venv"; exit 1; }
+	$(BIN) -m pip install --quiet --constraint constraints.txt --editable '.[dev]'
+	@touch $@
+
+data: $(READY)  ## find or fetch Fashion-MNIST and verify it
+	$(BIN) -m fmnist_sweep.data
+
+$(FIGURES): $(READY)  ## train what one figure needs, and draw what the runs give
+	$(SWEEP) figure=$@ seed=$(SEEDS)
+	$(WRITE_REPORT)
+
+figures: $(READY)  ## train what figures 1 to 5 need, and draw them
+	$(SWEEP) figure=paper seed=$(SEEDS)
+	$(WRITE_REPORT)
+
+grid: $(READY)  ## train every combination of what the paper varies: 24 configurations
+	$(SWEEP) figure=grid seed=$(GRID_SEEDS)
+
+report: $(READY)  ## figures, tables and claims from the runs there are
+	$(WRITE_REPORT)
+
+test: $(READY)  ## the tests
+	$(BIN) -m pytest -q -m "not slow"
+
+test-slow: $(READY)  ## the tests that take minutes
+	$(BIN) -m pytest -q -m slow
+
+lint: $(READY)  ## style and types
+	$(BIN) -m ruff check .
+	$(BIN) -m ruff format --check .
+	$(BIN) -m mypy
+
+bench: $(READY)  ## speed against the loops that a user would write
+	$(BIN) -m tests.bench
+
+clean:  ## remove the environment and caches; runs and reports stay
+	rm -rf $(VENV) build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +

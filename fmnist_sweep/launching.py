@@ -1,0 +1,246 @@
+"""Carry out jobs: a single run in this process, a sweep in worker processes.
+
+The parent plans and watches; workers train and write. They talk through the store alone: the parent reads the rows
+that workers append, so a worker that is killed takes nothing with it but its own stack.
+"""
+
+from __future__ import annotations
+
+import logging
+import multiprocessing
+import os
+import signal
+import time
+from collections.abc import Sequence
+from concurrent.futures import CancelledError
+from dataclasses import dataclass
+from pathlib import Path
+from types import FrameType
+
+from hydra.core.config_loader import ConfigLoader
+from omegaconf import DictConfig
+from pebble import ProcessExpired, ProcessFuture, ProcessPool
+
+from fmnist_sweep import data, planning, store
+from fmnist_sweep.composing import Composer
+from fmnist_sweep.config import Config, parse, resolve_device, run_name
+from fmnist_sweep.data import DataError
+from fmnist_sweep.errors import ConfigError, RunError, one_line
+from fmnist_sweep.planning import Job, Plan, Trajectory
+from fmnist_sweep.progress import RunBar, SweepDisplay, print_plan
+from fmnist_sweep.store import RunDirectory
+
+log = logging.getLogger(__name__)
+
+POLL_SECONDS = 0.5
+
+
+def composer(loader: ConfigLoader, master: DictConfig) -> Composer:
+    """What composes the configurations of a sweep's jobs."""
+    return Composer(loader, master)
+
+
+def make_job(composed: DictConfig | Config, directory: Path) -> Job:
+    """The job for a configuration; `ConfigError` where its directory holds another run."""
+    config = parse(composed) if isinstance(composed, DictConfig) else composed
+    job = Job(config, run_name(config), directory.absolute())
+    holds = RunDirectory(job.directory).name()
+    if holds not in (None, job.name) and not config.rerun:
+        raise ConfigError(f"hydra.run.dir={directory}: holds the run {holds}; choose another folder, or rerun=true")
+    return job
+
+
+def run_alone(config: Config, directory: Path) -> float | None:
+    """Train one run in this process, or find it done. Returns its final validation loss, None for a dry run.
+
+    Raises:
+        RunError: it diverged, failed or was stopped.
+        ConfigError: its directory holds another run.
+        DataError: there are no data.
+    """
+    job = make_job(config, directory)
+    if config.dry_run:
+        print_plan(_plan([job]))
+        return None
+    folder = data.prepare(Path(config.data.dir) if config.data.dir else None)
+
+    from fmnist_sweep import worker
+
+    worker.prepare_process()
+    with RunBar(job) as bar:
+        while worker.train_stack([[job]], folder, on_epoch=bar.update) and not worker.stopping():
+            bar.wait()  # another process is training this very run
+            time.sleep(POLL_SECONDS)
+    loss = outcome(job)
+    log.info("%s is done: validation loss %.4f; see %s", job.name, loss, job.directory)
+    return loss
+
+
+def outcome(job: Job) -> float:
+    """The final validation loss of a run that is done; `RunError` says why another is not."""
+    directory = RunDirectory(job.directory)
+    found = directory.look()
+    if found.status != "done":
+        raise RunError(f"{job.name} {found.status or 'was not trained'}: {found.error or 'see its directory'}")
+    return float(directory.read_rows("metrics.csv")[job.epochs - 1][5])
+
+
+def train_together(jobs: Sequence[Job]) -> bool:
+    """Train a sweep's jobs in worker processes, as stacks. Returns whether there was anything but a dry run.
+
+    Failures of runs are kept in their directories, for `outcome` to find.
+
+    Raises:
+        KeyboardInterrupt: the user stopped it; every run has a checkpoint.
+    """
+    folders = _data_folders(jobs)
+    jobs = [job for job in jobs if job.config.data.dir in folders]
+    plan = _plan(jobs)
+    if jobs and jobs[0].config.dry_run:
+        print_plan(plan)
+        return False
+    _Sweep(jobs, plan, folders).run()
+    return True
+
+
+def _data_folders(jobs: Sequence[Job]) -> dict[str | None, Path]:
+    """The verified folder behind each `data.dir`; runs whose data cannot be had are marked as failed."""
+    folders = {}
+    for name in {job.config.data.dir: None for job in jobs}:
+        try:
+            folders[name] = data.prepare(Path(name) if name else None)
+        except DataError as error:
+            for job in jobs:
+                if job.config.data.dir == name:
+                    _mark_failed(job, one_line(error))
+    return folders
+
+
+def _mark_failed(job: Job, reason: str) -> None:
+    from fmnist_sweep import worker
+
+    job.directory.mkdir(parents=True, exist_ok=True)
+    worker.write_failure(job, reason)
+
+
+def _plan(jobs: Sequence[Job]) -> Plan:
+    """Plan jobs from what their stores hold."""
+    config = jobs[0].config
+    siblings = {parent: store.runs_by_trajectory(parent) for parent in {job.directory.parent for job in jobs}}
+    trajectories = []
+    for group in planning.group(jobs):
+        parent, name = group[0].trajectory
+        paths = {*siblings[Path(parent)].get(name, []), *(job.directory for job in group)}
+        found = {} if config.rerun else {path: RunDirectory(path).look() for path in paths}
+        trajectories.append(planning.trajectory(group, found))
+    on_cpu = resolve_device(config.device) == "cpu"
+    workers = config.workers or (len(os.sched_getaffinity(0)) if on_cpu else 1)
+    return planning.plan(trajectories, workers, planning.CPU_STACK if on_cpu else planning.ACCELERATOR_STACK)
+
+
+@dataclass
+class _Task:
+    """A stack that a worker has or will have."""
+
+    stack: Sequence[Trajectory]
+    groups: list[list[Job]]
+    future: ProcessFuture[list[int]]
+    ended: bool = False
+
+
+class _Sweep:
+    """The parent's side of a sweep: hand out stacks, watch the store, show progress, end in good order."""
+
+    def __init__(self, jobs: Sequence[Job], plan: Plan, folders: dict[str | None, Path]):
+        self.jobs = jobs
+        self.plan = plan
+        self.folders = folders
+        self.tasks: list[_Task] = []
+        self.interrupts = 0
+
+    def run(self) -> None:
+        """Train what is to be trained; `KeyboardInterrupt` once stopped."""
+        busy = self._settle(self.plan.idle)
+        plan = self.plan
+        handlers = {number: signal.signal(number, self._on_signal) for number in (signal.SIGINT, signal.SIGTERM)}
+        try:
+            with SweepDisplay(self.jobs, plan) as display:
+                while plan.stacks or busy:
+                    if plan.stacks:
+                        busy += self._train(plan, display)
+                    if self.interrupts:
+                        break
+                    if busy:
+                        display.say(f"another process is training {len(busy)} of these runs: waiting for it")
+                        time.sleep(POLL_SECONDS)
+                    plan = _plan([job for group in busy for job in group]) if busy else Plan((), (), 0)
+                    busy = self._settle(plan.idle)
+                display.close()
+        finally:
+            for number, handler in handlers.items():
+                signal.signal(number, handler)
+        if self.interrupts:
+            raise KeyboardInterrupt
+
+    def _settle(self, idle: Sequence[Trajectory]) -> list[list[Job]]:
+        """Write the runs that are cut from longer ones. Returns those that another process holds."""
+        from fmnist_sweep import worker
+
+        cut = [[job for job, _ in trajectory.cut] for trajectory in idle if trajectory.cut]
+        return [group for group in cut if worker.train_stack([group], self.folders[group[0].config.data.dir])]
+
+    def _train(self, plan: Plan, display: SweepDisplay) -> list[list[Job]]:
+        """Train the stacks of a plan. Returns the jobs that other processes hold."""
+        from fmnist_sweep import worker
+
+        # Before torch loads in the workers: their products take one thread each, see worker.prepare_process.
+        os.environ["OMP_NUM_THREADS"] = "1"
+        workers = min(plan.workers, len(plan.stacks))
+        busy: list[list[Job]] = []
+        with ProcessPool(
+            max_workers=workers, context=multiprocessing.get_context("spawn"), initializer=worker.prepare_process
+        ) as pool:
+            self.tasks = []
+            for stack in plan.stacks:
+                groups = [[*(job for job, _ in member.cut), *member.train] for member in stack]
+                folder = self.folders[groups[0][0].config.data.dir]
+                future = pool.schedule(worker.train_stack, args=(groups, folder, os.getpid()))
+                self.tasks.append(_Task(stack, groups, future))
+            while not all(task.ended for task in self.tasks):
+                time.sleep(POLL_SECONDS)
+                for task in self.tasks:
+                    if task.future.done() and not task.ended:
+                        task.ended = True
+                        busy += self._end(task, display)
+                display.update([task.stack for task in self.tasks if task.future.running()])
+                if self.interrupts > 1:
+                    pool.stop()
+                    break
+        return busy
+
+    def _end(self, task: _Task, display: SweepDisplay) -> list[list[Job]]:
+        """Take a task's result. Returns the jobs that another process holds."""
+        try:
+            return [task.groups[index] for index in task.future.result()]
+        except CancelledError:
+            return []
+        except ProcessExpired as error:
+            reason = (
+                f"its worker process died (exit code {error.exitcode}); the same command goes on from its checkpoint"
+            )
+        except Exception as error:
+            reason = f"{type(error).__name__}: {one_line(error)}"
+        for job in (job for group in task.groups for job in group):
+            if not RunDirectory(job.directory).look().finished:
+                _mark_failed(job, reason)
+        display.say(f"{len(task.groups)} models failed: {reason}")
+        return []
+
+    def _on_signal(self, number: int, frame: FrameType | None) -> None:
+        self.interrupts += 1
+        for task in self.tasks:
+            if not task.future.running():
+                task.future.cancel()
+        for child in multiprocessing.active_children():
+            if child.pid is not None:
+                os.kill(child.pid, signal.SIGINT if self.interrupts == 1 else signal.SIGKILL)

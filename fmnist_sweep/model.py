@@ -1,0 +1,157 @@
+"""K multilayer perceptrons trained as one: every layer is one batched product over the stack.
+
+The forward and backward passes are written out (ten lines each for a perceptron): every product then writes
+into a buffer that is allocated once, and a step costs little more than its products.
+
+A model's numbers must not depend on what it is stacked with, to the last bit. Batched products treat each
+model's slice on its own and so give that, but for [m, k] @ [k, 1]: a lone model's product with one column takes
+another routine. No product here has a right side of one column, and sums over a batch have the ones on the left.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import pairwise
+
+import torch
+from torch import Tensor
+
+DROPOUT_LEVELS = 2**16  # a unit is dropped where 16 random bits, as a number, fall below a threshold
+
+
+def initial_parameters(widths: Sequence[int], generator: torch.Generator) -> list[Tensor]:
+    """Draw one perceptron's parameters as `torch.nn.Linear` does: uniform in +-1/sqrt(inputs).
+
+    Args:
+        widths: number of inputs, of units of each hidden layer, and of classes.
+        generator: a CPU generator. Seeded alike, it gives the numbers of an `nn.Sequential` of `nn.Linear`
+            that is built after `torch.manual_seed`.
+
+    Returns:
+        Weight [out, in] and bias [out] of each layer in turn.
+    """
+    parameters = []
+    for inputs, outputs in pairwise(widths):
+        bound = inputs**-0.5
+        parameters.append(torch.empty(outputs, inputs).uniform_(-bound, bound, generator=generator))
+        parameters.append(torch.empty(outputs).uniform_(-bound, bound, generator=generator))
+    return parameters
+
+
+class PerceptronStack:
+    """K perceptrons of the same widths, with ReLU and dropout after each hidden layer.
+
+    Args:
+        models: the parameters of each model, weight [out, in] and bias [out] of each layer in turn.
+        dropout: each model's probability of dropping a hidden unit, in [0, 1).
+        device: where the stack lives.
+    """
+
+    def __init__(self, models: Sequence[Sequence[Tensor]], dropout: Sequence[float], device: torch.device):
+        self.device = device
+        self.size = len(models)
+        self.tensors = [torch.stack(list(layer)).to(device) for layer in zip(*models, strict=True)]
+        self.gradients = [torch.zeros_like(tensor) for tensor in self.tensors]
+        self.weights = self.tensors[0::2]  # [K, out, in]
+        self.biases = self.tensors[1::2]  # [K, out]
+        self.widths = [weight.shape[1] for weight in self.weights]
+        dropped = [min(round(p * DROPOUT_LEVELS), DROPOUT_LEVELS - 1) for p in dropout]
+        self.drops = [level > 0 for level in dropped]
+        thresholds = [float(level - DROPOUT_LEVELS // 2) for level in dropped]
+        # The scale belongs to the probability in force, p rounded to 1/65536, so that expectations are exact.
+        scales = [1 / (1 - level / DROPOUT_LEVELS) for level in dropped]
+        self._threshold = torch.tensor(thresholds, device=device).view(-1, 1, 1)
+        self._scale = torch.tensor(scales, device=device).view(-1, 1, 1)
+
+    def parameters(self, k: int) -> list[torch.nn.Parameter]:
+        """Model k's parameters, shaped as in `nn.Linear`: views of the stack with their gradients attached."""
+        parameters = []
+        for tensor, gradient in zip(self.tensors, self.gradients, strict=True):
+            parameter = torch.nn.Parameter(tensor[k])
+            parameter.grad = gradient[k]
+            parameters.append(parameter)
+        return parameters
+
+    def workspace(self, batch_size: int, *, training: bool) -> Workspace:
+        """Allocate what passes over batches of this size write into."""
+        return Workspace(self, batch_size, training)
+
+    def forward(self, images: Tensor, space: Workspace, noise: Sequence[torch.Generator] | None = None) -> Tensor:
+        """Compute the logits.
+
+        Args:
+            images: [K, B, inputs]; an expanded view where all models see the same batch.
+            space: the workspace for B; the activations stay in it for `backward`.
+            noise: each model's source of dropout noise; None switches dropout off.
+
+        Returns:
+            Logits [K, B, classes], a buffer of `space`.
+        """
+        inputs = images
+        last = len(self.weights) - 1
+        for layer, outputs in enumerate(space.outputs):
+            bias, weight = self.biases[layer].unsqueeze(1), self.weights[layer].transpose(1, 2)
+            torch.baddbmm(bias, inputs, weight, out=outputs)
+            if layer < last:
+                outputs.relu_()
+                if noise is not None and space.keep:
+                    outputs.mul_(self._draw_dropout(layer, space, noise))
+            inputs = outputs
+        return space.outputs[-1]
+
+    def _draw_dropout(self, layer: int, space: Workspace, noise: Sequence[torch.Generator]) -> Tensor:
+        """Fill and return the layer's dropout factors [K, B, width]: 0 or 1/(1-p)."""
+        for k, generator in enumerate(noise):
+            if self.drops[k]:
+                space.words[layer][k].random_(torch.iinfo(torch.int64).min, None, generator=generator)
+        keep = space.keep[layer].copy_(space.bits[layer])
+        return keep.ge_(self._threshold).mul_(self._scale)
+
+    def backward(self, images: Tensor, space: Workspace, logits_gradient: Tensor) -> None:
+        """Compute all gradients from that of the logits, [K, B, classes].
+
+        `images` is what the forward pass got; dropout is taken as it was then.
+        """
+        gradient = logits_gradient  # of the layer's outputs, [K, B, out]
+        for layer in range(len(self.weights) - 1, -1, -1):
+            inputs = space.outputs[layer - 1] if layer else images  # [K, B, in]
+            torch.bmm(gradient.transpose(1, 2), inputs, out=self.gradients[2 * layer])
+            torch.bmm(space.ones, gradient, out=self.gradients[2 * layer + 1].unsqueeze(1))
+            if layer:
+                below = space.hidden_gradients[layer - 1]  # [K, B, in]
+                torch.bmm(gradient, self.weights[layer], out=below)
+                # A unit's output is positive where ReLU was open and dropout kept it.
+                torch.ops.aten.threshold_backward.grad_input(below, inputs, 0, grad_input=below)
+                if space.keep:
+                    below.mul_(self._scale)
+                gradient = below
+
+
+class Workspace:
+    """Buffers for one batch size B, so that a step allocates nothing large.
+
+    Attributes:
+        outputs: what each layer puts out, [K, B, width]; the last is the logits.
+        hidden_gradients: the loss's gradient at each hidden layer's output, [K, B, width].
+        words, bits: random words int64 [K, n] of each hidden layer, and the same memory as int16 [K, B, width].
+        keep: dropout factors of each hidden layer, [K, B, width]; an empty list where no model drops.
+        ones: [K, 1, B].
+    """
+
+    def __init__(self, stack: PerceptronStack, batch_size: int, training: bool):
+        def buffer(*shape: int, dtype: torch.dtype = torch.float32) -> Tensor:
+            return torch.zeros(stack.size, *shape, dtype=dtype, device=stack.device)
+
+        hidden = stack.widths[:-1]
+        self.outputs = [buffer(batch_size, width) for width in stack.widths]
+        self.keep: list[Tensor] = []
+        if training:
+            self.ones = buffer(1, batch_size).fill_(1)
+            self.hidden_gradients = [buffer(batch_size, width) for width in hidden]
+            if any(stack.drops):
+                self.keep = [buffer(batch_size, width) for width in hidden]
+                self.words = [buffer(-(-batch_size * width // 4), dtype=torch.int64) for width in hidden]
+                self.bits = [
+                    words.view(torch.int16)[:, : batch_size * width].view(stack.size, batch_size, width)
+                    for words, width in zip(self.words, hidden, strict=True)
+                ]

@@ -1,0 +1,99 @@
+"""Optimizers by name: any class in `torch.optim`, with the arguments that its configuration gives.
+
+torch is imported inside the functions, since Hydra's help and tab completion load this module too.
+"""
+
+from __future__ import annotations
+
+import inspect
+import math
+from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING, Any
+
+from fmnist_sweep.errors import ConfigError, nearest
+
+if TYPE_CHECKING:
+    import torch
+
+# These choose between implementations of the same formula; `build` chooses for the user.
+_IMPLEMENTATION = {"foreach", "fused", "capturable", "differentiable"}
+
+
+def build(optimizer: Mapping[str, Any], parameters: Iterable[torch.nn.Parameter]) -> torch.optim.Optimizer:
+    """The optimizer over these parameters, in its fused implementation where there is one."""
+    cls = _class(optimizer)
+    arguments: dict[str, Any] = {
+        key: tuple(value) if isinstance(value, list) else value for key, value in optimizer.items()
+    }
+    del arguments["name"]
+    if "fused" in inspect.signature(cls).parameters:
+        arguments["fused"] = True
+    return cls(parameters, **arguments)
+
+
+def complete(optimizer: Mapping[str, Any]) -> dict[str, Any]:
+    """Name and arguments with torch's defaults filled in, so that a default spelled out changes nothing."""
+    values = {name: parameter.default for name, parameter in _arguments(_class(optimizer)).items()}
+    values |= {key: value for key, value in optimizer.items() if key != "name"}
+    return {"name": optimizer["name"], **{key: _canonical(values[key]) for key in sorted(values)}}
+
+
+def _canonical(value: object) -> object:
+    """One form for values that mean the same: 0 and 0.0, lists and tuples."""
+    if isinstance(value, list | tuple):
+        return [_canonical(item) for item in value]
+    return float(value) if isinstance(value, int) and not isinstance(value, bool) else value
+
+
+def check(optimizer: Mapping[str, Any]) -> None:
+    """Raise `ConfigError` unless the optimizer can be made and can take a step on a perceptron's parameters."""
+    import torch
+
+    cls = _class(optimizer)
+    arguments = _arguments(cls)
+    for key, value in optimizer.items():
+        if key != "name" and key not in arguments:
+            allowed = ", ".join(arguments)
+            raise ConfigError(
+                f"optimizer.{key}={value}: {cls.__name__} does not take it; it takes {allowed}{nearest(key, arguments)}"
+            )
+        for number in value if isinstance(value, list) else [value]:
+            if isinstance(number, float) and not math.isfinite(number):
+                raise ConfigError(f"optimizer.{key}={value}: must be finite")
+    rate = optimizer.get("lr", 1)
+    if isinstance(rate, bool) or not isinstance(rate, int | float) or rate <= 0:
+        raise ConfigError(f"optimizer.lr={rate}: must be a number above 0, such as 0.01")
+    step = inspect.signature(cls.step).parameters.get("closure")
+    if step is not None and step.default is inspect.Parameter.empty:
+        raise ConfigError(f"optimizer.name={cls.__name__}: its step needs a closure, which this training does not give")
+    trial = [torch.nn.Parameter(torch.zeros(shape)) for shape in ((2, 2), (2,))]
+    for parameter in trial:
+        parameter.grad = torch.zeros_like(parameter)
+    try:
+        build(optimizer, trial).step()
+    except (TypeError, ValueError, RuntimeError, AttributeError) as error:
+        given = ", ".join(f"{key}={value}" for key, value in optimizer.items() if key != "name")
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise ConfigError(f"optimizer {cls.__name__}({given}): torch refuses it: {reason}") from error
+
+
+def _class(optimizer: Mapping[str, Any]) -> type[torch.optim.Optimizer]:
+    import torch
+
+    known = {
+        name: value
+        for name, value in vars(torch.optim).items()
+        if isinstance(value, type) and issubclass(value, torch.optim.Optimizer) and value is not torch.optim.Optimizer
+    }
+    name = optimizer.get("name")
+    if name not in known:
+        allowed = ", ".join(sorted(known))
+        raise ConfigError(
+            f"optimizer.name={name}: no such class in torch.optim, which has {allowed}{nearest(str(name), known)}"
+        )
+    return known[name]
+
+
+def _arguments(cls: type[torch.optim.Optimizer]) -> dict[str, inspect.Parameter]:
+    parameters = list(inspect.signature(cls).parameters.values())[1:]  # the first holds what to optimise
+    return {parameter.name: parameter for parameter in parameters if parameter.name not in _IMPLEMENTATION}

@@ -1,0 +1,182 @@
+"""What to train, and together with what: jobs -> trajectories -> stacks. Pure functions of configurations and store.
+
+The learning rate is constant, so 30 epochs are the first 30 of 100. Runs that differ only in epochs share a
+*trajectory*: it is trained once, as far as its longest run needs, from the furthest checkpoint that serves.
+Trajectories that agree in batch size, widths and data train as one *stack*. Nothing here depends on the
+order of the jobs.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from fmnist_sweep.config import Config
+from fmnist_sweep.store import Found, trajectory_name
+
+# On a CPU a stack of 4 to 8 already spreads the overhead of a step thin, and more would leave the cache.
+CPU_STACK = 8
+ACCELERATOR_STACK = 256
+
+
+@dataclass(frozen=True)
+class Job:
+    """One run to be had: its configuration, its name and its directory."""
+
+    config: Config = field(compare=False)  # the name says it
+    name: str
+    directory: Path
+
+    @property
+    def epochs(self) -> int:
+        """How many epochs the run has."""
+        return self.config.training.epochs
+
+    @property
+    def trajectory(self) -> tuple[str, str]:
+        """What it shares with the runs that differ in epochs alone: their store and name."""
+        return str(self.directory.parent), trajectory_name(self.name)
+
+
+@dataclass(frozen=True)
+class Trajectory:
+    """One model to train, and the runs that it feeds.
+
+    Attributes:
+        train: the runs that need training, shortest first; empty where nothing is to be trained.
+        cut: runs that are the first rows of a longer one, with that one's directory.
+        done: runs that are finished, or are left as they are.
+        sources: checkpoints to start from, as (epoch, directory), furthest first; where none can be loaded,
+            training starts from zero.
+    """
+
+    train: tuple[Job, ...]
+    cut: tuple[tuple[Job, Path], ...]
+    done: tuple[Job, ...]
+    sources: tuple[tuple[int, Path], ...]
+
+    @property
+    def start(self) -> int:
+        """Epochs that need not be trained again."""
+        return self.sources[0][0] if self.sources else 0
+
+    @property
+    def epochs_left(self) -> int:
+        """Epochs to train."""
+        return self.train[-1].epochs - self.start if self.train else 0
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Stacks in the order to start them, how many train at a time, and the trajectories that need no training."""
+
+    stacks: tuple[tuple[Trajectory, ...], ...]
+    idle: tuple[Trajectory, ...]
+    workers: int
+
+    @property
+    def epochs_left(self) -> int:
+        """Model-epochs to train in all."""
+        return sum(trajectory.epochs_left for stack in self.stacks for trajectory in stack)
+
+
+def group(jobs: Sequence[Job]) -> list[list[Job]]:
+    """Jobs by trajectory, each run once; trajectories by name, the runs of each by epochs."""
+    trajectories: dict[tuple[str, str], dict[Path, Job]] = {}
+    for job in sorted(jobs, key=lambda job: (job.trajectory, job.epochs, str(job.directory))):
+        trajectories.setdefault(job.trajectory, {})[job.directory] = job
+    return [list(runs.values()) for runs in trajectories.values()]
+
+
+def trajectory(jobs: Sequence[Job], found: Mapping[Path, Found]) -> Trajectory:
+    """Decide what one trajectory's runs need.
+
+    Args:
+        jobs: runs that differ in epochs alone, shortest first.
+        found: what the store holds of this trajectory, runs not asked for included.
+    """
+    retry = jobs[0].config.retry
+    done, cut, train = [], [], []
+    longest = max(found, key=lambda path: found[path].rows, default=None)
+    for job in jobs:
+        state = found.get(job.directory, Found())
+        if state.finished or (retry == "failed" and state.status != "failed"):
+            done.append(job)
+        elif longest is not None and _can_be_cut(job, found[longest]):
+            cut.append((job, longest))
+        else:
+            train.append(job)
+    first = train[0].epochs if train else 0
+    sources = {
+        (epoch, path) for path, state in found.items() for epoch in state.checkpoints if train and epoch <= first
+    }
+    return Trajectory(tuple(train), tuple(cut), tuple(done), tuple(sorted(sources, key=lambda s: (-s[0], str(s[1])))))
+
+
+def _can_be_cut(job: Job, longer: Found) -> bool:
+    # A held-out test set wants the model itself at the run's last epoch.
+    return longer.rows > job.epochs and longer.status != "diverged" and job.config.data.validation == "test"
+
+
+def plan(trajectories: Sequence[Trajectory], workers: int, largest_stack: int) -> Plan:
+    """Put trajectories together into stacks so that the workers end together.
+
+    Args:
+        trajectories: one entry each; the order does not matter.
+        workers: how many stacks train at the same time.
+        largest_stack: how many models a stack may hold.
+    """
+    groups: dict[tuple[object, ...], list[Trajectory]] = {}
+    for member in trajectories:
+        if member.train:
+            groups.setdefault(stack_key(member.train[0].config), []).append(member)
+    stacks = []
+    for members in groups.values():
+        members.sort(key=lambda member: (-member.epochs_left, member.train[0].trajectory))
+        # Every worker gets its share of a group, if it has that many; shares are dealt like cards, longest first.
+        rounds = math.ceil(len(members) / (workers * largest_stack))
+        piles = min(rounds * workers, len(members))
+        stacks += [tuple(members[pile::piles]) for pile in range(piles)]
+    stacks.sort(key=lambda stack: (-stack_cost(stack), stack[0].train[0].trajectory))
+    idle = sorted((t for t in trajectories if not t.train), key=_first_name)
+    return Plan(tuple(stacks), tuple(idle), workers)
+
+
+def stack_key(config: Config) -> tuple[object, ...]:
+    """What models must agree in to train as one stack."""
+    data = config.data
+    widths = tuple(config.model.hidden)
+    return (
+        config.training.batch_size,
+        widths,
+        data.validation,
+        data.mean,
+        data.std,
+        data.dir or "",
+        config.device,
+    )
+
+
+def stack_cost(stack: Sequence[Trajectory]) -> float:
+    """Floating-point operations to train a stack to its end."""
+    return sum(member.epochs_left * epoch_cost(member.train[0].config) for member in stack)
+
+
+def epoch_cost(config: Config) -> float:
+    """Floating-point operations of one model's epoch: its products in training and in both evaluations."""
+    from itertools import pairwise
+
+    from fmnist_sweep.config import TRAINING_IMAGES
+    from fmnist_sweep.data import CLASS_NAMES, PIXELS
+
+    products = [2 * a * b for a, b in pairwise([PIXELS, *config.model.hidden, len(CLASS_NAMES)])]
+    forward, backward = sum(products), 2 * sum(products) - products[0]
+    training = TRAINING_IMAGES[config.data.validation]
+    return training * (forward + backward) + (training + 10_000) * forward
+
+
+def _first_name(trajectory: Trajectory) -> str:
+    jobs = [*trajectory.done, *(job for job, _ in trajectory.cut)]
+    return min(str(job.directory) for job in jobs)

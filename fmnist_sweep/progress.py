@@ -1,0 +1,171 @@
+"""What a user sees while runs train: live lines on a terminal, plain ones at a calm rate elsewhere."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import Sequence
+from typing import Any
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
+from rich.table import Column, Table
+
+from fmnist_sweep.planning import Job, Plan, Trajectory
+from fmnist_sweep.store import RunDirectory
+
+CALM_SECONDS = 30.0
+
+console = Console(stderr=True, highlight=False, soft_wrap=True)
+if not console.is_terminal:
+    console.width = 200  # there is no width to fit into, and names must not be cut
+
+
+class RunBar:
+    """Progress of a single run: epochs, loss and accuracy. Nothing where the output is no terminal."""
+
+    def __init__(self, job: Job):
+        self._job = job
+        self._progress = _bars()
+        self._task = self._progress.add_task(job.name, total=job.epochs)
+
+    def __enter__(self) -> RunBar:
+        self._progress.start()
+        return self
+
+    def __exit__(self, *_: Any) -> None:
+        self._progress.stop()
+
+    def update(self, row: Any) -> None:
+        """Show an epoch's row (`Metrics`)."""
+        text = f"{self._job.name}  val loss {row.val_loss:.3f}  accuracy {row.val_accuracy:.3f}"
+        self._progress.update(self._task, completed=row.epoch, description=text)
+
+    def wait(self) -> None:
+        """Say that another process has the run."""
+        self._progress.update(self._task, description=f"{self._job.name}  another process trains it: waiting")
+
+
+class SweepDisplay:
+    """Progress of a sweep, read from the store: a line per stack in training and one for all."""
+
+    def __init__(self, jobs: Sequence[Job], plan: Plan):
+        self._jobs = jobs
+        self._plan = plan
+        self._started = time.monotonic()
+        self._said = self._started
+        self._epochs = {stack: sum(member.epochs_left for member in stack) for stack in plan.stacks}
+        self._reported: set[Job] = set()
+        self._progress = _bars()
+        self._overall = self._progress.add_task("", total=plan.epochs_left)
+        self._lines: dict[tuple[Trajectory, ...], TaskID] = {}
+        self._trained: dict[tuple[Trajectory, ...], int] = {}
+
+    def __enter__(self) -> SweepDisplay:
+        runs = sum(len(member.train) for stack in self._plan.stacks for member in stack)
+        models = sum(map(len, self._plan.stacks))
+        console.print(
+            f"{len(self._jobs)} runs: {len(self._jobs) - runs} need no training; {runs} are fed by {models} models "
+            f"in {len(self._plan.stacks)} stacks, {self._plan.epochs_left} model-epochs to train"
+        )
+        self._progress.start()
+        return self
+
+    def __exit__(self, *_: Any) -> None:
+        self._progress.stop()
+
+    def say(self, line: str) -> None:
+        """Print a line above the live ones."""
+        self._progress.console.print(line)
+
+    def update(self, active: Sequence[Sequence[Trajectory]]) -> None:
+        """Read the store and show where the active stacks are."""
+        for members in active:
+            stack = tuple(members)
+            line = self._lines.get(stack)
+            if line is None:
+                line = self._lines[stack] = self._progress.add_task(_title(stack), total=self._epochs.get(stack, 0))
+            rows = [RunDirectory(member.train[-1].directory).read_rows("metrics.csv") for member in stack]
+            self._trained[stack] = sum(len(r) - member.start for r, member in zip(rows, stack, strict=True))
+            accuracies = [float(r[-1][6]) for r in rows if r]
+            seen = f"  val accuracy {min(accuracies):.3f} to {max(accuracies):.3f}" if accuracies else ""
+            self._progress.update(line, completed=self._trained[stack], description=_title(stack) + seen)
+        for stack in set(self._lines) - {tuple(members) for members in active}:
+            self._trained[stack] = self._epochs.get(stack, 0)
+            self._progress.update(self._lines[stack], visible=False)
+        self._failures()
+        self._show_overall()
+
+    def _failures(self) -> None:
+        for job in self._jobs:
+            if job in self._reported:
+                continue
+            status = RunDirectory(job.directory).status()
+            if status in ("failed", "diverged", "done"):
+                self._reported.add(job)
+            if status in ("failed", "diverged"):
+                self.say(f"{job.name} {status}: {RunDirectory(job.directory).look().error}")
+
+    def _show_overall(self) -> None:
+        trained = sum(self._trained.values())
+        elapsed = time.monotonic() - self._started
+        text = f"{len(self._reported)}/{len(self._jobs)} runs  {trained / elapsed:.2f} model-epochs/s"
+        self._progress.update(self._overall, completed=trained, description=text)
+        if not console.is_terminal and time.monotonic() - self._said > CALM_SECONDS:
+            self._said = time.monotonic()
+            left = (self._plan.epochs_left - trained) * elapsed / trained if trained else float("nan")
+            console.print(f"{text}  {trained}/{self._plan.epochs_left} model-epochs  {_minutes(left)} left")
+
+    def close(self) -> None:
+        """Print the closing table: every run with its status and last numbers."""
+        self._progress.stop()
+        table = Table(Column("run", overflow="fold"), "status", "epochs", "val loss", "val accuracy", "seconds")
+        statuses: Counter[str] = Counter()
+        for job in self._jobs:
+            directory = RunDirectory(job.directory)
+            found, rows = directory.look(), directory.read_rows("metrics.csv")
+            seconds = directory.read_rows("timing.csv")
+            statuses[found.status or "missing"] += 1
+            loss, accuracy = (f"{float(rows[-1][5]):.4f}", f"{float(rows[-1][6]):.4f}") if rows else ("", "")
+            table.add_row(
+                job.name,
+                found.status or "missing",
+                f"{found.rows}/{job.epochs}",
+                loss,
+                accuracy,
+                f"{float(seconds[-1][1]):.1f}" if seconds else "",
+            )
+        console.print(table)
+        elapsed = time.monotonic() - self._started
+        console.print(f"{', '.join(f'{n} {status}' for status, n in statuses.items())} in {_minutes(elapsed)}")
+
+
+def print_plan(plan: Plan) -> None:
+    """Print what is done, what is cut, what continues from where, and which stacks train."""
+    for member in plan.idle:
+        for job in member.done:
+            console.print(f"done      {job.name}")
+        for job, longer in member.cut:
+            console.print(f"cut       {job.name} from {longer.name}")
+    for number, stack in enumerate(plan.stacks, 1):
+        console.print(f"stack {number}: {_title(stack)}")
+        for member in stack:
+            for job in member.train:
+                start = f"continues after epoch {member.start}" if member.start else "trains from the start"
+                console.print(f"  {start}: {job.name}")
+    console.print(f"{plan.epochs_left} model-epochs to train with {plan.workers} workers")
+
+
+def _title(stack: Sequence[Trajectory]) -> str:
+    names = Counter(member.train[-1].config.optimizer["name"].lower() for member in stack)
+    models = ", ".join(f"{count} {name}" for name, count in names.items())
+    return f"batch size {stack[0].train[-1].config.training.batch_size}: {models}"
+
+
+def _minutes(seconds: float) -> str:
+    return f"{seconds:.0f} s" if seconds < 100 else f"{seconds / 60:.1f} min"
+
+
+def _bars() -> Progress:
+    columns = [TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()]
+    return Progress(*columns, console=console, disable=not console.is_terminal)
