@@ -28,16 +28,14 @@ def run(composed: DictConfig) -> float | None:
     return launching.run_alone(config.parse(composed), Path(HydraConfig.get().runtime.output_dir))
 
 
-class _Together:
-    """What the stacked launcher asks for; torch is loaded only once it asks."""
+def _together(*arguments: Any) -> Any:
+    """What the stacked launcher asks for: torch is loaded only then."""
+    from fmnist_sweep.launching import Sweep
 
-    def __getattr__(self, name: str) -> Any:
-        from fmnist_sweep import launching
-
-        return getattr(launching, name)
+    return Sweep(*arguments)
 
 
-run.together = _Together()  # type: ignore[attr-defined]
+run.together = _together  # type: ignore[attr-defined]
 
 
 def main() -> int:
@@ -66,6 +64,9 @@ def main() -> int:
             raise
         print(f"fmnist_sweep: {one_line(error)}", file=sys.stderr)
         return 1 if isinstance(error, RunError) else 2
+    except KeyboardInterrupt:
+        print("fmnist_sweep: stopped; the same command goes on from here", file=sys.stderr)
+        return 130
     return 0
 
 

@@ -10,6 +10,7 @@ import logging
 import multiprocessing
 import os
 import signal
+import sys
 import time
 from collections.abc import Sequence
 from concurrent.futures import CancelledError
@@ -33,11 +34,6 @@ from fmnist_sweep.store import RunDirectory
 log = logging.getLogger(__name__)
 
 POLL_SECONDS = 0.5
-
-
-def composer(loader: ConfigLoader, master: DictConfig) -> Composer:
-    """What composes the configurations of a sweep's jobs."""
-    return Composer(loader, master)
 
 
 def make_job(composed: DictConfig | Config, directory: Path) -> Job:
@@ -85,24 +81,6 @@ def outcome(job: Job) -> float:
     return float(directory.read_rows("metrics.csv")[job.epochs - 1][5])
 
 
-def train_together(jobs: Sequence[Job]) -> bool:
-    """Train a sweep's jobs in worker processes, as stacks. Returns whether there was anything but a dry run.
-
-    Failures of runs are kept in their directories, for `outcome` to find.
-
-    Raises:
-        KeyboardInterrupt: the user stopped it; every run has a checkpoint.
-    """
-    folders = _data_folders(jobs)
-    jobs = [job for job in jobs if job.config.data.dir in folders]
-    plan = _plan(jobs)
-    if jobs and jobs[0].config.dry_run:
-        print_plan(plan)
-        return False
-    _Sweep(jobs, plan, folders).run()
-    return True
-
-
 def _data_folders(jobs: Sequence[Job]) -> dict[str | None, Path]:
     """The verified folder behind each `data.dir`; runs whose data cannot be had are marked as failed."""
     folders = {}
@@ -133,9 +111,18 @@ def _plan(jobs: Sequence[Job]) -> Plan:
         paths = {*siblings[Path(parent)].get(name, []), *(job.directory for job in group)}
         found = {} if config.rerun else {path: RunDirectory(path).look() for path in paths}
         trajectories.append(planning.trajectory(group, found))
-    on_cpu = resolve_device(config.device) == "cpu"
-    workers = config.workers or (len(os.sched_getaffinity(0)) if on_cpu else 1)
-    return planning.plan(trajectories, workers, planning.CPU_STACK if on_cpu else planning.ACCELERATOR_STACK)
+    device = resolve_device(config.device)
+    largest_stack = planning.CPU_STACK if device == "cpu" else planning.ACCELERATOR_STACK
+    return planning.plan(trajectories, _workers(config.workers, device), largest_stack)
+
+
+def _workers(wanted: int | None, device: str) -> int:
+    """How many stacks train at a time: one a core, or one on an accelerator, which a wide stack fills."""
+    if wanted is not None:
+        return wanted
+    if device != "cpu":
+        return 1
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 @dataclass
@@ -148,74 +135,94 @@ class _Task:
     ended: bool = False
 
 
-class _Sweep:
-    """The parent's side of a sweep: hand out stacks, watch the store, show progress, end in good order."""
+class Sweep:
+    """The parent's side of a sweep, and what the stacked launcher asks for: see hydra_plugins/stacked_launcher.py.
 
-    def __init__(self, jobs: Sequence[Job], plan: Plan, folders: dict[str | None, Path]):
-        self.jobs = jobs
-        self.plan = plan
-        self.folders = folders
-        self.tasks: list[_Task] = []
-        self.interrupts = 0
+    A context manager, since it holds worker processes. They start at once, so that they load torch while the jobs
+    are composed and checked.
+    """
 
-    def run(self) -> None:
-        """Train what is to be trained; `KeyboardInterrupt` once stopped."""
-        busy = self._settle(self.plan.idle)
-        plan = self.plan
+    def __init__(self, loader: ConfigLoader, master: DictConfig, jobs: int):
+        self.compose = Composer(loader, master).compose
+        self.make_job = make_job
+        self.outcome = outcome
+        self.workers = min(_workers(master.workers, resolve_device(master.device)), jobs)
+        # Before torch loads in the workers: their products take one thread each, see worker.prepare_process.
+        os.environ["OMP_NUM_THREADS"] = "1"
+        context = multiprocessing.get_context("spawn")
+        self._pool = ProcessPool(self.workers, context=context, initializer=_prepare_worker)
+        if not master.dry_run:
+            self._pool.schedule(_prepare_worker)
+        self._tasks: list[_Task] = []
+        self._interrupts = 0
+
+    def __enter__(self) -> Sweep:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._pool.stop()
+        self._pool.join()
+
+    def train(self, jobs: Sequence[Job]) -> bool:
+        """Train the jobs, as stacks. Returns False for a dry run, which prints the plan instead.
+
+        Failures of runs are kept in their directories, where `outcome` finds them.
+
+        Raises:
+            KeyboardInterrupt: the user stopped it; what was in training has a checkpoint.
+        """
+        if jobs[0].config.dry_run:
+            print_plan(_plan(jobs))
+            return False
+        self._folders = _data_folders(jobs)
+        trainable = [job for job in jobs if job.config.data.dir in self._folders]
         handlers = {number: signal.signal(number, self._on_signal) for number in (signal.SIGINT, signal.SIGTERM)}
         try:
-            with SweepDisplay(self.jobs, plan) as display:
-                while plan.stacks or busy:
-                    if plan.stacks:
-                        busy += self._train(plan, display)
-                    if self.interrupts:
-                        break
-                    if busy:
-                        display.say(f"another process is training {len(busy)} of these runs: waiting for it")
-                        time.sleep(POLL_SECONDS)
-                    plan = _plan([job for group in busy for job in group]) if busy else Plan((), (), 0)
-                    busy = self._settle(plan.idle)
-                display.close()
+            with SweepDisplay(jobs) as display:
+                self._train_until_done(trainable, display)
         finally:
             for number, handler in handlers.items():
                 signal.signal(number, handler)
-        if self.interrupts:
+        if self._interrupts:
             raise KeyboardInterrupt
+        return True
+
+    def _train_until_done(self, jobs: Sequence[Job], display: SweepDisplay) -> None:
+        """Train; then again what other processes held, once they have let go of it."""
+        while jobs and not self._interrupts:
+            plan = _plan(jobs)
+            display.start(plan)
+            busy = self._settle(plan.idle) + self._train(plan, display)
+            jobs = [job for group in busy for job in group]
+            if jobs:
+                display.say(f"another process is training {len(jobs)} of these runs: waiting for it")
+                time.sleep(2 * POLL_SECONDS)
 
     def _settle(self, idle: Sequence[Trajectory]) -> list[list[Job]]:
         """Write the runs that are cut from longer ones. Returns those that another process holds."""
         from fmnist_sweep import worker
 
         cut = [[job for job, _ in trajectory.cut] for trajectory in idle if trajectory.cut]
-        return [group for group in cut if worker.train_stack([group], self.folders[group[0].config.data.dir])]
+        return [group for group in cut if worker.train_stack([group], self._folders[group[0].config.data.dir])]
 
     def _train(self, plan: Plan, display: SweepDisplay) -> list[list[Job]]:
         """Train the stacks of a plan. Returns the jobs that other processes hold."""
         from fmnist_sweep import worker
 
-        # Before torch loads in the workers: their products take one thread each, see worker.prepare_process.
-        os.environ["OMP_NUM_THREADS"] = "1"
-        workers = min(plan.workers, len(plan.stacks))
+        self._tasks = []
+        for stack in plan.stacks:
+            groups = [[*(job for job, _ in member.cut), *member.train] for member in stack]
+            folder = self._folders[groups[0][0].config.data.dir]
+            future = self._pool.schedule(worker.train_stack, args=(groups, folder, os.getpid()))
+            self._tasks.append(_Task(stack, groups, future))
         busy: list[list[Job]] = []
-        with ProcessPool(
-            max_workers=workers, context=multiprocessing.get_context("spawn"), initializer=worker.prepare_process
-        ) as pool:
-            self.tasks = []
-            for stack in plan.stacks:
-                groups = [[*(job for job, _ in member.cut), *member.train] for member in stack]
-                folder = self.folders[groups[0][0].config.data.dir]
-                future = pool.schedule(worker.train_stack, args=(groups, folder, os.getpid()))
-                self.tasks.append(_Task(stack, groups, future))
-            while not all(task.ended for task in self.tasks):
-                time.sleep(POLL_SECONDS)
-                for task in self.tasks:
-                    if task.future.done() and not task.ended:
-                        task.ended = True
-                        busy += self._end(task, display)
-                display.update([task.stack for task in self.tasks if task.future.running()])
-                if self.interrupts > 1:
-                    pool.stop()
-                    break
+        while not all(task.ended for task in self._tasks) and self._interrupts < 2:
+            time.sleep(POLL_SECONDS)
+            for task in self._tasks:
+                if task.future.done() and not task.ended:
+                    task.ended = True
+                    busy += self._end(task, display)
+            display.update([task.stack for task in self._tasks if task.future.running()])
         return busy
 
     def _end(self, task: _Task, display: SweepDisplay) -> list[list[Job]]:
@@ -225,22 +232,27 @@ class _Sweep:
         except CancelledError:
             return []
         except ProcessExpired as error:
-            reason = (
-                f"its worker process died (exit code {error.exitcode}); the same command goes on from its checkpoint"
-            )
+            reason = f"its worker died (exit code {error.exitcode}); the same command goes on from its checkpoint"
         except Exception as error:
             reason = f"{type(error).__name__}: {one_line(error)}"
         for job in (job for group in task.groups for job in group):
-            if not RunDirectory(job.directory).look().finished:
+            if RunDirectory(job.directory).status() not in (*store.FINISHED, "failed"):
                 _mark_failed(job, reason)
-        display.say(f"{len(task.groups)} models failed: {reason}")
         return []
 
     def _on_signal(self, number: int, frame: FrameType | None) -> None:
-        self.interrupts += 1
-        for task in self.tasks:
+        self._interrupts += 1
+        for task in self._tasks:
             if not task.future.running():
                 task.future.cancel()
         for child in multiprocessing.active_children():
             if child.pid is not None:
-                os.kill(child.pid, signal.SIGINT if self.interrupts == 1 else signal.SIGKILL)
+                os.kill(child.pid, signal.SIGINT if self._interrupts == 1 else signal.SIGKILL)
+        if self._interrupts == 1:
+            print("\nstopping at the end of the epoch; once more to stop now", file=sys.stderr)
+
+
+def _prepare_worker() -> None:
+    from fmnist_sweep import worker
+
+    worker.prepare_process()

@@ -49,30 +49,35 @@ class RunBar:
 class SweepDisplay:
     """Progress of a sweep, read from the store: a line per stack in training and one for all."""
 
-    def __init__(self, jobs: Sequence[Job], plan: Plan):
+    def __init__(self, jobs: Sequence[Job]):
         self._jobs = jobs
-        self._plan = plan
         self._started = time.monotonic()
         self._said = self._started
-        self._epochs = {stack: sum(member.epochs_left for member in stack) for stack in plan.stacks}
+        self._total = 0
+        self._trained: dict[tuple[Trajectory, ...], int] = {}
+        self._lines: dict[tuple[Trajectory, ...], TaskID] = {}
         self._reported: set[Job] = set()
         self._progress = _bars()
-        self._overall = self._progress.add_task("", total=plan.epochs_left)
-        self._lines: dict[tuple[Trajectory, ...], TaskID] = {}
-        self._trained: dict[tuple[Trajectory, ...], int] = {}
+        self._overall = self._progress.add_task("")
 
     def __enter__(self) -> SweepDisplay:
-        runs = sum(len(member.train) for stack in self._plan.stacks for member in stack)
-        models = sum(map(len, self._plan.stacks))
-        console.print(
-            f"{len(self._jobs)} runs: {len(self._jobs) - runs} need no training; {runs} are fed by {models} models "
-            f"in {len(self._plan.stacks)} stacks, {self._plan.epochs_left} model-epochs to train"
-        )
         self._progress.start()
         return self
 
     def __exit__(self, *_: Any) -> None:
         self._progress.stop()
+        self._close()
+
+    def start(self, plan: Plan) -> None:
+        """Say what will be trained, and count it in."""
+        runs = sum(len(member.train) for stack in plan.stacks for member in stack)
+        if runs:
+            models = sum(map(len, plan.stacks))
+            self.say(
+                f"{len(self._jobs)} runs, {runs} of them to train: {models} models in {len(plan.stacks)} stacks, "
+                f"{plan.epochs_left} model-epochs, {plan.workers} workers"
+            )
+        self._total += plan.epochs_left
 
     def say(self, line: str) -> None:
         """Print a line above the live ones."""
@@ -84,14 +89,14 @@ class SweepDisplay:
             stack = tuple(members)
             line = self._lines.get(stack)
             if line is None:
-                line = self._lines[stack] = self._progress.add_task(_title(stack), total=self._epochs.get(stack, 0))
+                line = self._lines[stack] = self._progress.add_task(_title(stack), total=_epochs_left(stack))
             rows = [RunDirectory(member.train[-1].directory).read_rows("metrics.csv") for member in stack]
             self._trained[stack] = sum(len(r) - member.start for r, member in zip(rows, stack, strict=True))
             accuracies = [float(r[-1][6]) for r in rows if r]
             seen = f"  val accuracy {min(accuracies):.3f} to {max(accuracies):.3f}" if accuracies else ""
             self._progress.update(line, completed=self._trained[stack], description=_title(stack) + seen)
         for stack in set(self._lines) - {tuple(members) for members in active}:
-            self._trained[stack] = self._epochs.get(stack, 0)
+            self._trained[stack] = _epochs_left(stack)
             self._progress.update(self._lines[stack], visible=False)
         self._failures()
         self._show_overall()
@@ -110,15 +115,14 @@ class SweepDisplay:
         trained = sum(self._trained.values())
         elapsed = time.monotonic() - self._started
         text = f"{len(self._reported)}/{len(self._jobs)} runs  {trained / elapsed:.2f} model-epochs/s"
-        self._progress.update(self._overall, completed=trained, description=text)
+        self._progress.update(self._overall, completed=trained, total=self._total, description=text)
         if not console.is_terminal and time.monotonic() - self._said > CALM_SECONDS:
             self._said = time.monotonic()
-            left = (self._plan.epochs_left - trained) * elapsed / trained if trained else float("nan")
-            console.print(f"{text}  {trained}/{self._plan.epochs_left} model-epochs  {_minutes(left)} left")
+            left = (self._total - trained) * elapsed / trained if trained else float("nan")
+            console.print(f"{text}  {trained}/{self._total} model-epochs  {_minutes(left)} left")
 
-    def close(self) -> None:
+    def _close(self) -> None:
         """Print the closing table: every run with its status and last numbers."""
-        self._progress.stop()
         table = Table(Column("run", overflow="fold"), "status", "epochs", "val loss", "val accuracy", "seconds")
         statuses: Counter[str] = Counter()
         for job in self._jobs:
@@ -154,6 +158,10 @@ def print_plan(plan: Plan) -> None:
                 start = f"continues after epoch {member.start}" if member.start else "trains from the start"
                 console.print(f"  {start}: {job.name}")
     console.print(f"{plan.epochs_left} model-epochs to train with {plan.workers} workers")
+
+
+def _epochs_left(stack: Sequence[Trajectory]) -> int:
+    return sum(member.epochs_left for member in stack)
 
 
 def _title(stack: Sequence[Trajectory]) -> str:

@@ -49,12 +49,10 @@ def stopping() -> bool:
     return _stop
 
 
-def prepare_process(listen: bool = True) -> None:
-    """Set up a process for training: one thread, since products with several threads round by their number."""
+def prepare_process() -> None:
+    """Set up a process for training: products with several threads would round by their number; SIGINT waits."""
     torch.set_num_threads(1)
-    if listen:
-        signal.signal(signal.SIGINT, stop_at_epoch_end)
-        signal.signal(signal.SIGTERM, stop_at_epoch_end)
+    signal.signal(signal.SIGINT, stop_at_epoch_end)
 
 
 @dataclass

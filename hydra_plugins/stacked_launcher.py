@@ -1,15 +1,14 @@
 """Hydra launcher that trains a sweep's jobs together where the application can, and one by one where it cannot.
 
-An application offers to train together by an attribute of its task function, `together`, with these functions:
-`composer(config_loader, config)` returns an object whose `compose(overrides)` gives a job's configuration;
-`make_job(config, directory)` checks one and returns a job; `train_together(jobs)` carries all jobs out and returns
-False for a dry run; `outcome(job)` returns one job's result or raises its error. Jobs of other task functions run one
-after another, as with Hydra's basic launcher.
+An application offers to train together by an attribute of its task function: `together(loader, config, n)` returns a
+context manager for a sweep of n jobs with the methods `compose(overrides)`, a job's configuration;
+`make_job(config, directory)`, which checks one and returns a job; `train(jobs)`, which carries all of them out and
+returns False for a dry run; and `outcome(job)`, which returns one job's result or raises its error.
+Jobs of other task functions run one after another, as with Hydra's basic launcher.
 """
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -47,22 +46,24 @@ class StackedLauncher(Launcher):
         setup_globals()
         configure_log(self.config.hydra.hydra_logging, self.config.hydra.verbose)
         Path(str(self.config.hydra.sweep.dir)).mkdir(parents=True, exist_ok=True)
-        together: Any = getattr(self.task_function, "together", None)
+        together = getattr(self.task_function, "together", None)
         if together is None:
-            compose = partial(self.hydra_context.config_loader.load_sweep_config, self.config)
-            tasks = [self.task_function] * len(job_overrides)
-        else:
-            compose = together.composer(self.hydra_context.config_loader, self.config).compose
-            jobs = [_make_job(together, compose(list(overrides))) for overrides in job_overrides]
-            if not together.train_together(jobs):
+            load = self.hydra_context.config_loader.load_sweep_config
+            return [
+                self._run(self.task_function, load(self.config, list(overrides)), number)
+                for number, overrides in enumerate(job_overrides, initial_job_idx)
+            ]
+        with together(self.hydra_context.config_loader, self.config, len(job_overrides)) as sweep:
+            jobs = [_make_job(sweep, sweep.compose(overrides)) for overrides in job_overrides]
+            if not sweep.train(jobs):
                 return [JobReturn(overrides=list(job), status=JobStatus.COMPLETED) for job in job_overrides]
-            tasks = [_outcome_of(together, job) for job in jobs]
-        return [
-            self._run(task, compose(list(overrides)), number, overrides)
-            for number, (task, overrides) in enumerate(zip(tasks, job_overrides, strict=True), initial_job_idx)
-        ]
+            # Composed once more rather than kept: a sweep may have thousands of jobs.
+            return [
+                self._run(_outcome_of(sweep, job), sweep.compose(overrides), number)
+                for number, (job, overrides) in enumerate(zip(jobs, job_overrides, strict=True), initial_job_idx)
+            ]
 
-    def _run(self, task: TaskFunction, composed: DictConfig, number: int, overrides: Sequence[str]) -> JobReturn:
+    def _run(self, task: TaskFunction, composed: DictConfig, number: int) -> JobReturn:
         with open_dict(composed):
             composed.hydra.job.id = number
             composed.hydra.job.num = number
@@ -77,7 +78,7 @@ class StackedLauncher(Launcher):
         return result
 
 
-def _make_job(together: Any, composed: DictConfig) -> Any:
+def _make_job(sweep: Any, composed: DictConfig) -> Any:
     """Check a job, with the directory where `run_job` will put it: its keys are resolved in the job's own context."""
     before = HydraConfig.instance().cfg
     HydraConfig.instance().set_config(composed)
@@ -85,8 +86,8 @@ def _make_job(together: Any, composed: DictConfig) -> Any:
         directory = Path(str(composed.hydra.sweep.dir)) / str(composed.hydra.sweep.subdir)
     finally:
         HydraConfig.instance().cfg = before
-    return together.make_job(OmegaConf.masked_copy(composed, [key for key in composed if key != "hydra"]), directory)
+    return sweep.make_job(OmegaConf.masked_copy(composed, [key for key in composed if key != "hydra"]), directory)
 
 
-def _outcome_of(together: Any, job: Any) -> Callable[[Any], Any]:
-    return lambda _: together.outcome(job)
+def _outcome_of(sweep: Any, job: Any) -> Callable[[Any], Any]:
+    return lambda _: sweep.outcome(job)

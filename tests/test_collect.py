@@ -248,7 +248,6 @@ HARM: dict[str, tuple[Callable[[Path], object], str]] = {
     "words": (lambda run: edit(run, "\n2,", "\n2,<script>"), "metrics.csv line 3: not numbers"),
     "skipped epoch": (lambda run: edit(run, "\n2,", "\n4,"), "line 3: epoch 4 instead of 2"),
     "repeated epoch": (lambda run: edit(run, "\n2,", "\n1,"), "line 3: epoch 1 instead of 2"),
-    "nan": (lambda run: edit(run, "\n3,0", "\n3,nan"), "metrics.csv line 4: "),
     "negative": (lambda run: edit(run, "\n2,0", "\n2,-1"), "line 3: a loss or an accuracy out of range"),
     "no timing": (lambda run: (run / "timing.csv").unlink(), "no timing.csv"),
     "time goes back": (lambda run: edit(run, "\n2,1.4", "\n2,0.1", "timing.csv"), "line 3: seconds"),
@@ -276,6 +275,17 @@ def test_a_harmed_run_is_reported_and_the_others_are_read(tmp_path: Path, name: 
     collection = collect(tmp_path)
     assert 1 in set(collection.runs.loc[collection.runs["status"] == "done", "seed"])
     assert len(collection.metrics[collection.metrics["seed"] == 1]) == 3
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_a_finished_run_holds_finite_numbers_only(tmp_path: Path, value: float) -> None:
+    values = np.full((3, 6), 0.5)
+    values[2, 0] = value
+    run = write_run(tmp_path, epochs=3, curve=values)
+    name, kind, message = only_problem(tmp_path)
+    assert (name, kind) == (run.name, "unreadable")
+    assert "metrics.csv line 4: a loss or an accuracy out of range" in message
+    assert np.isfinite(collect(tmp_path).metrics["train_loss"]).all()
 
 
 def test_rows_before_a_bad_one_are_kept(tmp_path: Path) -> None:
@@ -347,7 +357,7 @@ def test_of_two_directories_for_one_run_the_copy_is_left_out(tmp_path: Path) -> 
     run = write_run(tmp_path, epochs=2)
     copy = tmp_path / "a copy"
     copy.mkdir()
-    for file in ("run.json", "metrics.csv", "timing.csv"):
+    for file in ("run.json", "metrics.csv"):
         (copy / file).write_bytes((run / file).read_bytes())
     collection = collect(tmp_path)
     assert list(collection.runs["name"]) == [run.name]

@@ -34,6 +34,11 @@ def grid(tmp_path_factory: pytest.TempPathFactory) -> Collection:
     return collect(store)
 
 
+@pytest.fixture(scope="module")
+def comparisons(grid: Collection) -> dict[str, Figure]:
+    return comparison_figures(grid)
+
+
 def drawn(figure: Figure | None) -> Figure:
     assert figure is not None
     with matplotlib.rc_context(STYLE):
@@ -223,6 +228,7 @@ def test_the_same_runs_give_the_same_files(grid: Collection, tmp_path: Path) -> 
     assert contents[0] == contents[1]
     assert contents[0][0].startswith(b"\x89PNG")
     assert contents[0][1].startswith(b"%PDF")
+    assert b"CreationDate" not in contents[0][1]
 
 
 def strange(store: Path) -> None:
@@ -253,8 +259,8 @@ def test_every_text_is_inside_its_figure(tmp_path: Path, language: Language, fil
             assert_legible(figure)
 
 
-def test_what_a_grid_allows_is_compared(grid: Collection, tmp_path: Path) -> None:
-    assert set(comparison_figures(grid)) == {
+def test_what_a_grid_allows_is_compared(comparisons: dict[str, Figure], tmp_path: Path) -> None:
+    assert set(comparisons) == {
         "curves-by-optimizer",
         "curves-by-batch-size",
         "curves-by-dropout",
@@ -269,8 +275,10 @@ def test_what_a_grid_allows_is_compared(grid: Collection, tmp_path: Path) -> Non
     assert set(comparison_figures(collect(tmp_path))) == {"final", "gap", "convergence"}
 
 
-def test_curves_by_batch_size_are_told_apart_by_colour_and_line(grid: Collection) -> None:
-    figure = comparison_figures(grid)["curves-by-batch-size"]
+def test_curves_by_batch_size_are_told_apart_by_colour_and_line(
+    grid: Collection, comparisons: dict[str, Figure]
+) -> None:
+    figure = comparisons["curves-by-batch-size"]
     assert [ax.get_title(loc="left") for ax in figure.axes[:2]] == ["Adam", "SGD"]
     lines = figure.axes[0].lines
     assert [one.get_label() for one in lines] == ["batch 100", "batch 500", "batch 1000"]
@@ -281,8 +289,8 @@ def test_curves_by_batch_size_are_told_apart_by_colour_and_line(grid: Collection
     np.testing.assert_allclose(y, expected)
 
 
-def test_configurations_are_ranked_by_accuracy(grid: Collection) -> None:
-    ax = comparison_figures(grid)["final"].axes[0]
+def test_configurations_are_ranked_by_accuracy(grid: Collection, comparisons: dict[str, Figure]) -> None:
+    ax = comparisons["final"].axes[0]
     names = [text.get_text() for text in ax.get_yticklabels()]
     assert len(names) == 24
     means = finals(grid).groupby(["optimizer", "batch_size", "dropout", "epochs"])["val_accuracy"].mean()
@@ -301,8 +309,8 @@ def test_what_never_gets_there_says_so(tmp_path: Path) -> None:
     assert [text.get_text() for text in figure.axes[0].get_yticklabels()] == ["Adam", "SGD (0 of 1 seeds)"]
 
 
-def test_main_effects_are_drawn_where_the_table_says(grid: Collection) -> None:
-    figure = comparison_figures(grid)["main-effects"]
+def test_main_effects_are_drawn_where_the_table_says(grid: Collection, comparisons: dict[str, Figure]) -> None:
+    figure = comparisons["main-effects"]
     table = main_effects(finals(grid), "val_accuracy")
     for ax, factor in zip(figure.axes[:4], ("optimizer", "batch_size", "dropout", "epochs"), strict=True):
         np.testing.assert_allclose(ax.lines[0].get_ydata(), table.loc[table["factor"] == factor, "mean"])
@@ -354,5 +362,5 @@ def test_paper_figure_looks_as_before(grid: Collection, name: str) -> Figure:
 
 @pytest.mark.mpl_image_compare(style="default", tolerance=5, savefig_kwargs={"dpi": 60})
 @pytest.mark.parametrize("name", ["curves-by-batch-size", "convergence", "main-effects", "parallel-coordinates"])
-def test_comparison_looks_as_before(grid: Collection, name: str) -> Figure:
-    return drawn(comparison_figures(grid)[name])
+def test_comparison_looks_as_before(comparisons: dict[str, Figure], name: str) -> Figure:
+    return drawn(comparisons[name])

@@ -94,6 +94,15 @@ def test_many_problems_are_counted_not_all_listed(tmp_path: Path, capsys: pytest
     assert foreign[-1] == "foreign: and 10 more"
 
 
+def test_many_missing_seeds_fit_a_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for seed in range(25):
+        write_run(tmp_path, batch_size=500, seed=seed)
+    assert main([str(tmp_path), "--output", str(tmp_path / ".out")]) == 0
+    missing = [line for line in lines(capsys)[0] if line.startswith("missing for fig3")]
+    assert len(missing) == 1
+    assert missing[0].endswith("seed 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18, 19 and 5 more")
+
+
 def test_an_empty_store_says_so(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main([str(tmp_path)]) == 1
     assert lines(capsys) == ([], [f"no runs in {tmp_path}: run a sweep first"])

@@ -13,7 +13,7 @@ from fmnist_sweep.report.paper import FIGURES, missing, seeds_of
 from fmnist_sweep.report.tables import summary
 
 _FACTORS = ("optimizer", "batch_size", "dropout", "epochs")
-_LISTED = 20  # problems of a kind that are printed
+_LISTED = 20  # problems of a kind, and seeds of a configuration, that are printed
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -93,7 +93,8 @@ def _missing(collection: Collection) -> Iterator[str]:
             f"{seed} ({done} epochs so far)" if done else f"{seed}"
             for seed, done in zip(rows["seed"], rows["epochs_done"], strict=True)
         ]
-        yield f"missing for {values['figure']}: {wanted}, seed {', '.join(seeds)}"
+        rest = f" and {len(seeds) - _LISTED} more" if len(seeds) > _LISTED else ""
+        yield f"missing for {values['figure']}: {wanted}, seed {', '.join(seeds[:_LISTED])}{rest}"
 
 
 def _problems(collection: Collection) -> Iterator[str]:
