@@ -57,7 +57,7 @@ lint: $(READY)  ## style and types
 	$(BIN) -m mypy
 
 bench: $(READY)  ## speed against the loops that a user would write
-	$(BIN) -m tests.bench
+	$(BIN) -m benchmark
 
 clean:  ## remove the environment and caches; runs and reports stay
 	rm -rf $(VENV) build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -34,6 +34,8 @@ from fmnist_sweep.store import RunDirectory
 log = logging.getLogger(__name__)
 
 POLL_SECONDS = 0.5
+# Of a core's best matrix product, what training and evaluation reach: see docs/benchmark.md.
+EXPECTED_SHARE = 0.6
 
 
 def make_job(composed: DictConfig | Config, directory: Path) -> Job:
@@ -56,7 +58,7 @@ def run_alone(config: Config, directory: Path) -> float | None:
     """
     job = make_job(config, directory)
     if config.dry_run:
-        print_plan(_plan([job]))
+        _show(_plan([job]), resolve_device(config.device))
         return None
     folder = data.prepare(Path(config.data.dir) if config.data.dir else None)
 
@@ -116,6 +118,17 @@ def _plan(jobs: Sequence[Job]) -> Plan:
     return planning.plan(trajectories, _workers(config.workers, device), largest_stack)
 
 
+def _show(plan: Plan, device: str) -> None:
+    """Print a plan, with the time that it should take on a CPU as fast as this one is now."""
+    seconds = None
+    if device == "cpu" and plan.stacks:
+        from fmnist_sweep import worker
+
+        costs = [planning.stack_cost(stack) for stack in plan.stacks]
+        seconds = max(sum(costs) / plan.workers, max(costs)) / (EXPECTED_SHARE * worker.products_per_second())
+    print_plan(plan, seconds)
+
+
 def _workers(wanted: int | None, device: str) -> int:
     """How many stacks train at a time: one a core, or one on an accelerator, which a wide stack fills."""
     if wanted is not None:
@@ -172,7 +185,7 @@ class Sweep:
             KeyboardInterrupt: the user stopped it; what was in training has a checkpoint.
         """
         if jobs[0].config.dry_run:
-            print_plan(_plan(jobs))
+            _show(_plan(jobs), resolve_device(jobs[0].config.device))
             return False
         self._folders = _data_folders(jobs)
         trainable = [job for job in jobs if job.config.data.dir in self._folders]

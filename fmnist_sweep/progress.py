@@ -144,8 +144,8 @@ class SweepDisplay:
         console.print(f"{', '.join(f'{n} {status}' for status, n in statuses.items())} in {_minutes(elapsed)}")
 
 
-def print_plan(plan: Plan) -> None:
-    """Print what is done, what is cut, what continues from where, and which stacks train."""
+def print_plan(plan: Plan, seconds: float | None) -> None:
+    """Print what is done, what is cut, what continues from where, which stacks train, and the time it should take."""
     for member in plan.idle:
         for job in member.done:
             console.print(f"done      {job.name}")
@@ -154,10 +154,11 @@ def print_plan(plan: Plan) -> None:
     for number, stack in enumerate(plan.stacks, 1):
         console.print(f"stack {number}: {_title(stack)}")
         for member in stack:
-            for job in member.train:
-                start = f"continues after epoch {member.start}" if member.start else "trains from the start"
-                console.print(f"  {start}: {job.name}")
-    console.print(f"{plan.epochs_left} model-epochs to train with {plan.workers} workers")
+            start = f"continue after epoch {member.start}" if member.start else "train"
+            names = [job.name for job in member.train] + [f"{job.name} (cut)" for job, _ in member.cut]
+            console.print(f"  {start}: {', '.join(names)}{' (one trajectory)' if len(names) > 1 else ''}")
+    time_needed = f", about {_minutes(seconds)}" if seconds is not None else ""
+    console.print(f"{plan.epochs_left} model-epochs to train with {plan.workers} workers{time_needed}")
 
 
 def _epochs_left(stack: Sequence[Trajectory]) -> int:

@@ -292,6 +292,17 @@ def _record(
     }
 
 
+def products_per_second() -> float:
+    """Floating-point operations per second of matrix products on one core, measured for a fifth of a second."""
+    torch.set_num_threads(1)
+    a, b = torch.randn(2, 512, 512)
+    operations, began = 0, time.perf_counter()
+    while (elapsed := time.perf_counter() - began) < 0.2:
+        torch.mm(a, b)
+        operations += 2 * 512**3
+    return operations / elapsed
+
+
 @functools.cache
 def environment(device: str) -> dict[str, object]:
     """Where a run was trained: versions, machine, commit, data."""
