@@ -90,16 +90,21 @@ class SweepDisplay:
             line = self._lines.get(stack)
             if line is None:
                 line = self._lines[stack] = self._progress.add_task(_title(stack), total=_epochs_left(stack))
-            rows = [RunDirectory(member.train[-1].directory).read_rows("metrics.csv") for member in stack]
-            self._trained[stack] = sum(len(r) - member.start for r, member in zip(rows, stack, strict=True))
+            rows = self._count(stack)
             accuracies = [float(r[-1][6]) for r in rows if r]
             seen = f"  val accuracy {min(accuracies):.3f} to {max(accuracies):.3f}" if accuracies else ""
             self._progress.update(line, completed=self._trained[stack], description=_title(stack) + seen)
         for stack in set(self._lines) - {tuple(members) for members in active}:
-            self._trained[stack] = _epochs_left(stack)
-            self._progress.update(self._lines[stack], visible=False)
+            self._count(stack)
+            self._progress.remove_task(self._lines.pop(stack))
         self._failures()
         self._show_overall()
+
+    def _count(self, stack: tuple[Trajectory, ...]) -> list[list[list[str]]]:
+        """Count a stack's epochs. Returns the rows of each model's longest run."""
+        rows = [RunDirectory(member.train[-1].directory).read_rows("metrics.csv") for member in stack]
+        self._trained[stack] = sum(len(r) - member.start for r, member in zip(rows, stack, strict=True) if r)
+        return rows
 
     def _failures(self) -> None:
         for job in self._jobs:

@@ -87,6 +87,8 @@ def train_stack(
     Returns:
         Indices of the trajectories that another process is training: they are left alone.
     """
+    if stopping():
+        return []
     config = groups[0][0].config
     device = torch.device(resolve_device(config.device))
     busy = []

@@ -40,11 +40,10 @@ def main(arguments: list[str] | None = None) -> int:
         path = error.filename or options.output
         return _refuse(f"cannot write {path}: {error.strerror}; choose another --output")
     done = (collection.runs["status"] == "done").sum()
-    print(f"{len(collection.runs)} runs in {options.runs}, {done} of them done")
-    for paths in written:
-        print("wrote", ", ".join(str(path) for path in paths))
-    for line in (*_missing(collection), *_problems(collection)):
-        print(line)
+    said = [f"{len(collection.runs)} runs in {options.runs}, {done} of them done"]
+    said += ["wrote " + ", ".join(map(str, paths)) for paths in written]
+    # At once, so that a pipe into `head` does not close between two lines.
+    print("\n".join([*said, *_missing(collection), *_problems(collection)]))
     return 0
 
 

@@ -152,14 +152,14 @@ def columns(names: Iterable[str]) -> int:
 def _title(configuration: Configuration, metrics: pd.DataFrame, language: Language) -> str:
     usual = Configuration()
     factors = ["optimizer", *(["batch_size"] if configuration.epochs == usual.epochs else ["epochs"])]
-    parts = [labels.configuration(vars(configuration), factors, language)]
+    title = labels.configuration(vars(configuration), factors, language)
     seeds = metrics["seed"].nunique()
     if seeds:
-        parts.append(text("seed" if seeds == 1 else "seeds", language, n=seeds))
+        title += ", " + text("seed" if seeds == 1 else "seeds", language, n=seeds)
         done = int(metrics["epoch"].max())
         if done < configuration.epochs:
-            parts.append(text("unfinished", language, done=done, epochs=configuration.epochs))
-    return ", ".join(parts)
+            title += "\n" + text("unfinished", language, done=done, epochs=configuration.epochs)
+    return title
 
 
 def _marker(quote: Quote) -> dict[str, Any]:

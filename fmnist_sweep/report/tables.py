@@ -61,9 +61,9 @@ def intervals(runs: pd.DataFrame, measure: str, by: list[str]) -> pd.DataFrame:
 def main_effects(runs: pd.DataFrame, measure: str) -> pd.DataFrame:
     """What each level of each factor does to `measure` on average over the levels of all others.
 
-    Only combinations of the others that were run with every level of the factor count, so that a level gains
-    nothing from easier company. Left out are levels that were run in at most half as many combinations as the
-    commonest one, and factors without two levels to compare.
+    Only combinations of the others that were run with every level of the factor and every seed count, so that no
+    level and no seed gains from easier company. Left out are levels and seeds that were run in at most half as many
+    combinations as the commonest one, and factors without two levels to compare.
 
     Args:
         runs: as `finals` gives them.
@@ -76,17 +76,27 @@ def main_effects(runs: pd.DataFrame, measure: str) -> pd.DataFrame:
     rows = []
     factors = varying(runs)
     for factor in (factor for factor in factors if runs[factor].nunique() > 1):
-        others = [other for other in factors if other != factor]
-        cells = runs.pivot_table(index=[*others, "seed"], columns=factor, values=measure)
-        counts = cells.count()
-        complete = cells.loc[:, counts > counts.max() / 2].dropna()
-        combinations = len(complete.groupby(others)) if others else 1
-        if complete.shape[1] < 2 or complete.empty:
+        cells = _balanced(runs, measure, factor, [other for other in factors if other != factor])
+        if cells.empty or cells.shape[1] < 2:
             continue
-        for level, values in complete.items():
-            by_seed = values.groupby("seed").mean().to_numpy()
-            rows.append((factor, level, combinations, *mean_interval(by_seed)))
+        by_seed = cells.groupby("seed").mean()
+        combinations = len(cells) // len(by_seed)
+        for level, values in by_seed.items():
+            rows.append((factor, level, combinations, *mean_interval(values.to_numpy())))
     return pd.DataFrame(rows, columns=["factor", "level", "combinations", "mean", "low", "high"])
+
+
+def _balanced(runs: pd.DataFrame, measure: str, factor: str, others: list[str]) -> pd.DataFrame:
+    """`measure` by levels of `factor` (columns) and by combinations of `others` and seed (rows), no cell empty."""
+    cells = runs.pivot_table(index=[*others, "seed"], columns=factor, values=measure)
+    counts = cells.count()
+    cells = cells.loc[:, counts > counts.max() / 2].dropna()
+    by_seed = cells.groupby("seed").size()
+    seeds = by_seed.index[by_seed > by_seed.max() / 2]
+    cells = cells[cells.index.get_level_values("seed").isin(seeds)]
+    if not others:
+        return cells
+    return cells[cells.groupby(others)[cells.columns[0]].transform("size") == len(seeds)]
 
 
 def reaching(collection: Collection, accuracy: float) -> pd.DataFrame:
