@@ -29,7 +29,7 @@ import torch
 from benchmark.contenders import FIGURES, Setting, plain_loop, tuned_loop
 from fmnist_sweep import data, planning, training
 from fmnist_sweep.config import Config, DataConfig, ModelConfig, TrainingConfig
-from fmnist_sweep.worker import environment
+from fmnist_sweep.machine import environment
 
 CORES = len(os.sched_getaffinity(0))
 SETTINGS = [Setting(optimizer, batch, seed) for seed, (optimizer, batch) in product(range(5), FIGURES)]

@@ -122,10 +122,10 @@ def _show(plan: Plan, device: str) -> None:
     """Print a plan, with the time that it should take on a CPU as fast as this one is now."""
     seconds = None
     if device == "cpu" and plan.stacks:
-        from fmnist_sweep import worker
+        from fmnist_sweep import machine
 
         costs = [planning.stack_cost(stack) for stack in plan.stacks]
-        seconds = max(sum(costs) / plan.workers, max(costs)) / (EXPECTED_SHARE * worker.products_per_second())
+        seconds = max(sum(costs) / plan.workers, max(costs)) / (EXPECTED_SHARE * machine.products_per_second())
     print_plan(plan, seconds)
 
 

@@ -7,12 +7,9 @@ process that started it is gone.
 
 from __future__ import annotations
 
-import functools
 import logging
 import os
-import platform
 import signal
-import subprocess
 import time
 import traceback
 from collections.abc import Callable, Sequence
@@ -25,7 +22,8 @@ import torch
 
 from fmnist_sweep import planning, store
 from fmnist_sweep.config import identity, resolve_device
-from fmnist_sweep.data import CHECKSUMS, Data, load
+from fmnist_sweep.data import Data, load
+from fmnist_sweep.machine import environment
 from fmnist_sweep.planning import Job, Trajectory
 from fmnist_sweep.store import Checkpoint, Found, RunDirectory
 from fmnist_sweep.training import Metrics, Trainer, start
@@ -101,7 +99,12 @@ def train_stack(
             except filelock.Timeout:
                 busy.append(index)
                 continue
-            member = _take_up(jobs, device)
+            try:
+                member = _take_up(jobs, device)
+            except OSError as error:  # a full disk or a folder in the way concern these runs alone
+                for job in jobs:
+                    _keep_failure(job, error, 0, 0.0)
+                continue
             if member is not None:
                 members.append(member)
         if members:
@@ -185,14 +188,19 @@ class _Session:
     def _keep(self, rows: Sequence[Metrics], seconds: float) -> None:
         """Append each model's row to the runs that it feeds; save a checkpoint where one is due."""
         for k, (member, row) in enumerate(zip(self.members, rows, strict=True)):
+            if self.trainer.errors[k] is not None:
+                continue  # its epoch is not whole
             member.metrics.append(row)
             member.seconds.append((member.seconds[-1] if member.seconds else 0.0) + seconds)
-            for job in member.waiting:
-                RunDirectory(job.directory).append_row(row, member.seconds[-1])
+            try:
+                for job in member.waiting:
+                    RunDirectory(job.directory).append_row(row, member.seconds[-1])
+                if time.monotonic() - member.saved > CHECKPOINT_SECONDS:
+                    self._checkpoint(k)
+            except OSError as error:
+                self.trainer.errors[k] = error
             if self.on_epoch is not None:
                 self.on_epoch(row)
-            if time.monotonic() - member.saved > CHECKPOINT_SECONDS:
-                self._checkpoint(k)
 
     def _checkpoint(self, k: int, job: Job | None = None) -> None:
         member = self.members[k]
@@ -235,11 +243,15 @@ class _Session:
             member, test = self.members[k], None
             if held_out is not None:
                 test = {"loss": float(held_out.loss[k]), "accuracy": float(held_out.accuracy[k])}
-            for job in jobs:
-                self._checkpoint(k, job)
-                RunDirectory(job.directory).write_predictions(predictions[k].numpy())
-                self._finish(member, job, "done", None, test)
-                member.waiting.remove(job)
+            try:
+                for job in jobs:
+                    self._checkpoint(k, job)
+                    RunDirectory(job.directory).write_predictions(predictions[k].numpy())
+                    self._finish(member, job, "done", None, test)
+                    member.waiting.remove(job)
+            except OSError as error:
+                self._fail(k, error)
+                member.waiting.clear()
 
     def _finish(
         self, member: _Member, job: Job, status: str, error: str | None, test: dict[str, float] | None = None
@@ -255,15 +267,20 @@ class _Session:
                 self._finish(member, job, "interrupted", "stopped; the same command goes on from here")
 
     def _fail(self, k: int, error: BaseException) -> None:
+        member = self.members[k]
+        for job in member.waiting:
+            _keep_failure(job, error, len(member.metrics), member.seconds[-1] if member.seconds else 0.0)
+
+
+def _keep_failure(job: Job, error: BaseException, epochs: int, seconds: float) -> None:
+    """Leave a failure's traceback and reason in the run's directory, as far as that can be written."""
+    directory = RunDirectory(job.directory)
+    try:
+        directory.write_traceback("".join(traceback.format_exception(error)))
         reason = f"{type(error).__name__}: {error}".splitlines()[0]
-        text = "".join(traceback.format_exception(error))
-        for job in self.members[k].waiting:
-            directory = RunDirectory(job.directory)
-            try:
-                directory.write_traceback(text)
-                self._finish(self.members[k], job, "failed", reason)
-            except OSError:
-                log.exception("%s: its failure cannot be kept there", job.directory)
+        directory.write_status("failed", **_record(job, epochs, seconds, error=reason))
+    except OSError:
+        log.exception("%s: its failure cannot be kept there", job.directory)
 
 
 def write_failure(job: Job, reason: str) -> None:
@@ -292,45 +309,3 @@ def _record(
         "config": identity(job.config),
         "environment": environment(resolve_device(job.config.device)),
     }
-
-
-def products_per_second() -> float:
-    """Floating-point operations per second of matrix products on one core, measured for a fifth of a second."""
-    torch.set_num_threads(1)
-    a, b = torch.randn(2, 512, 512)
-    operations, began = 0, time.perf_counter()
-    while (elapsed := time.perf_counter() - began) < 0.2:
-        torch.mm(a, b)
-        operations += 2 * 512**3
-    return operations / elapsed
-
-
-@functools.cache
-def environment(device: str) -> dict[str, object]:
-    """Where a run was trained: versions, machine, commit, data."""
-    return {
-        "python": platform.python_version(),
-        "torch": torch.__version__,
-        "platform": platform.platform(),
-        "cpu": _cpu(),
-        "device": torch.cuda.get_device_name() if device == "cuda" else device,
-        "threads": torch.get_num_threads(),
-        "git_commit": _git_commit(),
-        "data_sha256": CHECKSUMS,
-    }
-
-
-def _cpu() -> str:
-    try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-        return next(line.split(":", 1)[1].strip() for line in lines if line.startswith("model name"))
-    except (OSError, StopIteration):
-        return platform.processor() or platform.machine()
-
-
-def _git_commit() -> str | None:
-    command = ["git", "-C", str(Path(__file__).parent), "rev-parse", "HEAD"]
-    try:
-        return subprocess.run(command, capture_output=True, text=True, check=True, timeout=5).stdout.strip()
-    except (OSError, subprocess.SubprocessError):
-        return None

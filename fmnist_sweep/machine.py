@@ -1,0 +1,55 @@
+"""The machine that trains: what a run's record says of it, and how fast it is."""
+
+from __future__ import annotations
+
+import functools
+import platform
+import subprocess
+import time
+from pathlib import Path
+
+import torch
+
+from fmnist_sweep.data import CHECKSUMS
+
+
+def products_per_second() -> float:
+    """Floating-point operations per second of matrix products on one core, measured for a fifth of a second."""
+    torch.set_num_threads(1)
+    a, b = torch.randn(2, 512, 512)
+    operations, began = 0, time.perf_counter()
+    while (elapsed := time.perf_counter() - began) < 0.2:
+        torch.mm(a, b)
+        operations += 2 * 512**3
+    return operations / elapsed
+
+
+@functools.cache
+def environment(device: str) -> dict[str, object]:
+    """Where a run was trained: versions, machine, commit, data."""
+    return {
+        "python": platform.python_version(),
+        "torch": torch.__version__,
+        "platform": platform.platform(),
+        "cpu": _cpu(),
+        "device": torch.cuda.get_device_name() if device == "cuda" else device,
+        "threads": torch.get_num_threads(),
+        "git_commit": _git_commit(),
+        "data_sha256": CHECKSUMS,
+    }
+
+
+def _cpu() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+        return next(line.split(":", 1)[1].strip() for line in lines if line.startswith("model name"))
+    except (OSError, StopIteration):
+        return platform.processor() or platform.machine()
+
+
+def _git_commit() -> str | None:
+    command = ["git", "-C", str(Path(__file__).parent), "rev-parse", "HEAD"]
+    try:
+        return subprocess.run(command, capture_output=True, text=True, check=True, timeout=5).stdout.strip()
+    except (OSError, subprocess.SubprocessError):
+        return None
