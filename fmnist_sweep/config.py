@@ -5,13 +5,14 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-from dataclasses import asdict, dataclass, field
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, field, fields, is_dataclass
 from pathlib import Path
-from typing import Any, Optional
+from typing import Any, Optional, get_type_hints
 
 from hydra.core.config_store import ConfigStore
 from omegaconf import MISSING, DictConfig, OmegaConf
-from omegaconf.errors import OmegaConfBaseException
+from omegaconf.errors import ConfigKeyError, OmegaConfBaseException
 
 from fmnist_sweep import optimizers
 from fmnist_sweep.data import CHECKSUMS, FILES, HOLDOUT_SIZE
@@ -22,6 +23,8 @@ TRAINING_VERSION = 1
 
 _IMAGES = FILES["train-images-idx3-ubyte"].shape[0]
 TRAINING_IMAGES = {"test": _IMAGES, "holdout": _IMAGES - HOLDOUT_SIZE}
+
+DEVICES = ("auto", "cpu", "cuda", "mps")
 
 # In a wheel the configuration lies inside the package, in a checkout beside it.
 _PACKAGE = Path(__file__).parent
@@ -70,6 +73,20 @@ class Config:
     dry_run: bool = False
 
 
+def known_keys() -> list[str]:
+    """Every key of the configuration, such as `model.dropout`; those of the optimizer are torch's."""
+    return list(_leaves(Config))
+
+
+def _leaves(cls: type, prefix: str = "") -> Iterator[str]:
+    hints = get_type_hints(cls)
+    for item in fields(cls):
+        if is_dataclass(hints[item.name]):
+            yield from _leaves(hints[item.name], f"{prefix}{item.name}.")
+        else:
+            yield prefix + item.name
+
+
 def register() -> None:
     """Make the schema and the resolver `${run_name:}` known to Hydra."""
     ConfigStore.instance().store(name="schema", node=Config)
@@ -78,12 +95,13 @@ def register() -> None:
 
 def parse(composed: DictConfig) -> Config:
     """Turn a composed configuration into checked dataclasses; `ConfigError` says what is wrong with it."""
-    unknown = [str(key) for key in composed if key not in Config.__dataclass_fields__ and key != "hydra"]
-    if unknown:
-        raise ConfigError(f"{unknown[0]}: there is no such key{nearest(unknown[0], Config.__dataclass_fields__)}")
     try:
-        plain = {key: composed[key] for key in Config.__dataclass_fields__}
+        ours = OmegaConf.masked_copy(composed, [str(key) for key in composed if key != "hydra"])
+        plain = OmegaConf.to_container(ours, resolve=True)  # else the schema lets through what `+` has added to it
         config = OmegaConf.to_object(OmegaConf.merge(OmegaConf.structured(Config), plain))
+    except ConfigKeyError as error:
+        key = str(error.full_key)
+        raise ConfigError(f"{key}: there is no such key{nearest(key, known_keys())}") from error
     except OmegaConfBaseException as error:
         raise ConfigError(f"{error.full_key}: {str(error).splitlines()[0]}") from error
     assert isinstance(config, Config)
@@ -121,14 +139,19 @@ def check(config: Config) -> None:
     require(0 <= config.seed < 2**63, "seed", config.seed, "0 or more, below 2**63")
     require(config.workers is None or config.workers >= 1, "workers", config.workers, "1 or more, or null")
     one_of("retry", config.retry, (None, "failed"))
-    one_of("device", config.device, ("auto", "cpu", "cuda", "mps"))
+    one_of("device", config.device, DEVICES)
     optimizers.check(config.optimizer)
 
 
 def resolve_device(name: str) -> str:
-    """The device type that `device` stands for: auto takes CUDA, then MPS, then the CPU."""
+    """The device type that `device` stands for: auto takes CUDA, then MPS, then the CPU.
+
+    Raises:
+        ConfigError: there is no such device, or this machine has none.
+    """
     import torch
 
+    one_of("device", name, DEVICES)
     available = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available(), "cpu": True}
     if name == "auto":
         return next(kind for kind, there in available.items() if there)

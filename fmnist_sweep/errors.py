@@ -6,7 +6,14 @@ import difflib
 import re
 from collections.abc import Iterable
 
-_TYPES = {"Integer": "a whole number", "Float": "a number", "Boolean": "true or false"}  # OmegaConf's names, in words
+# What OmegaConf says of a value of the wrong type, and what the user must give instead.
+_WRONG_TYPES = {
+    r"could not be converted to Integer": "a whole number",
+    r"could not be converted to Float": "a number",
+    r"could not be converted to Boolean|is not a valid bool": "true or false",
+    r"is not a ListConfig": "a list, such as [128,64]",
+    r"is not Optional": "given: null is not allowed",
+}
 
 
 class ConfigError(ValueError):
@@ -15,8 +22,10 @@ class ConfigError(ValueError):
 
 def nearest(word: str, known: Iterable[str]) -> str:
     """`; did you mean ...?` with the known word nearest to this one, or nothing where none is near."""
-    matches = difflib.get_close_matches(word, list(known), n=1, cutoff=0.5)
-    return f"; did you mean {matches[0]}?" if matches else ""
+    spellings = {option.lower(): option for option in known}
+    same_end = [option for option in spellings if option.endswith(f".{word.lower()}")]
+    matches = same_end or difflib.get_close_matches(word.lower(), spellings, n=1)
+    return f"; did you mean {spellings[matches[0]]}?" if matches else ""
 
 
 def one_of(name: str, value: object, allowed: Iterable[object]) -> None:
@@ -45,7 +54,7 @@ def one_line(error: BaseException) -> str:
     firsts = [
         str(link).splitlines()[0].rstrip(".").removeprefix("Error merging override ") for link in chain if str(link)
     ]
-    wrong_type = re.search(r"could not be converted to (\w+)", " ".join(firsts))
-    if wrong_type and wrong_type[1] in _TYPES:
-        return f"{firsts[0]}: must be {_TYPES[wrong_type[1]]}"
+    for pattern, allowed in _WRONG_TYPES.items():
+        if re.search(pattern, " ".join(firsts)):
+            return f"{firsts[0]}: must be {allowed}"
     return ": ".join(dict.fromkeys(firsts[:2])) or type(error).__name__

@@ -7,21 +7,21 @@ value that the group sets, so that any number works. Arguments that name nothing
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import fields, is_dataclass
-from typing import get_type_hints
+from collections.abc import Sequence
+from typing import Any
 
 from hydra.core.config_loader import ConfigLoader
 from hydra.core.object_type import ObjectType
 from hydra.core.override_parser.overrides_parser import OverridesParser
-from hydra.core.override_parser.types import ChoiceSweep, Override, OverrideType, QuotedString, ValueType
+from hydra.core.override_parser.types import Override, OverrideType, QuotedString, ValueType
 from hydra.errors import HydraException
 
-from fmnist_sweep.config import Config
+from fmnist_sweep.config import known_keys
 from fmnist_sweep.errors import ConfigError, nearest
 
 GROUPS = ("optimizer", "batch_size", "dropout", "epochs", "figure")
 NUMBERS = {"batch_size": "training.batch_size", "epochs": "training.epochs", "dropout": "model.dropout"}
+WHOLE_NUMBERS = ("batch_size", "epochs")
 
 
 def rewrite(arguments: Sequence[str], loader: ConfigLoader) -> list[str]:
@@ -39,6 +39,13 @@ def rewrite(arguments: Sequence[str], loader: ConfigLoader) -> list[str]:
     except HydraException as error:
         reason = str(error).splitlines()[0]
         raise ConfigError(f"{reason}; overrides are written key=value, several values key=a,b") from error
+    given: dict[str, str | None] = {}
+    for override in overrides:
+        target = NUMBERS.get(override.key_or_group, override.key_or_group)
+        if target in NUMBERS.values() and target in given:
+            # An option and a number are applied at different times: the last one would not always win.
+            raise ConfigError(f"{override.input_line}: given twice, see {given[target]}; give it once")
+        given[target] = override.input_line
     return [_rewrite_one(override, loader) for override in overrides]
 
 
@@ -48,31 +55,20 @@ def is_sweep(arguments: Sequence[str]) -> str | None:
     return next((override.input_line for override in overrides if override.is_sweep_override()), None)
 
 
-def known_keys() -> list[str]:
-    """Every key of the configuration and every group that an override can name."""
-    return [*GROUPS, *_leaves(Config)]
-
-
-def _leaves(cls: type, prefix: str = "") -> Iterator[str]:
-    hints = get_type_hints(cls)
-    for item in fields(cls):
-        if is_dataclass(hints[item.name]):
-            yield from _leaves(hints[item.name], f"{prefix}{item.name}.")
-        else:
-            yield prefix + item.name
-
-
 def _rewrite_one(override: Override, loader: ConfigLoader) -> str:
     key, line = override.key_or_group, override.input_line
     assert line is not None
+    if key in GROUPS and override.type in (OverrideType.ADD, OverrideType.FORCE_ADD):
+        raise ConfigError(f"{line}: {key} is there already; write it without +")
     if override.type != OverrideType.CHANGE or override.package or override.is_hydra_override():
         return line
     if key.startswith("optimizer."):
         # Arguments beyond those that the option's file lists are welcome; the optimizer's signature decides.
         return f"++{line}"
-    known = known_keys()
+    known = [*GROUPS, *known_keys()]
     if key not in known:
-        raise ConfigError(f"{line}: there is no {key}; see --help for what there is{nearest(key, known)}")
+        meant = nearest(key, [*known, "optimizer.lr"])
+        raise ConfigError(f"{line}: there is no {key}; see --help for what there is{meant}")
     if key not in GROUPS or override.value_type == ValueType.INTERVAL_SWEEP:
         return line.replace(key, NUMBERS.get(key, key), 1)
     return _rewrite_group(override, loader.get_group_options(key, results_filter=ObjectType.CONFIG))
@@ -80,7 +76,9 @@ def _rewrite_one(override: Override, loader: ConfigLoader) -> str:
 
 def _rewrite_group(override: Override, options: list[str]) -> str:
     key = override.key_or_group
-    values = list(override.sweep_iterator()) if override.is_sweep_override() else [override.value()]
+    values: list[Any] = list(override.sweep_iterator()) if override.is_sweep_override() else [override.value()]
+    if key == "figure" and values and isinstance(values[0], list):
+        values = values[0]  # Hydra's own form, figure=[fig1,fig2]
     words = [value.text if isinstance(value, QuotedString) else _text(value) for value in values]
     if not words:
         raise ConfigError(f"{override.input_line}: matches none of the options {', '.join(options)}")
@@ -98,19 +96,15 @@ def _rewrite_group(override: Override, options: list[str]) -> str:
         return f"figure=[{','.join(words)}]" if len(words) > 1 else f"figure={words[0]}"
     if all(chosen.values()):
         # Names stay as they are; numbers are quoted, or Hydra would take them for numbers again.
-        return _join(override, key, [str(name) if _is_name(name) else f"'{name}'" for name in chosen.values()])
+        names = [str(name) if _is_name(name) else f"'{name}'" for name in dict.fromkeys(chosen.values())]
+        return f"{key}={','.join(names)}"
     for word in words:
         if not _is_number(word):
             raise ConfigError(
                 f"{override.input_line}: the option {word} cannot be mixed with numbers that are no option"
             )
-    return _join(override, NUMBERS[key], words)
-
-
-def _join(override: Override, key: str, words: list[str]) -> str:
-    joined = ",".join(words)
-    shuffled = isinstance(override.value(), ChoiceSweep) and getattr(override.value(), "shuffle", False)
-    return f"{key}=shuffle({joined})" if shuffled else f"{key}={joined}"
+    numbers = map(_whole, words) if key in WHOLE_NUMBERS else words
+    return f"{NUMBERS[key]}={','.join(numbers)}"
 
 
 def _option(word: str, options: list[str]) -> str | None:
@@ -122,6 +116,11 @@ def _option(word: str, options: list[str]) -> str | None:
 
 def _text(value: object) -> str:
     return "null" if value is None else str(value)
+
+
+def _whole(word: str) -> str:
+    """64 for 64.0 and 6.4e1; what is no whole number stays as it is."""
+    return f"{float(word):.0f}" if not word.isdecimal() and float(word).is_integer() else word
 
 
 def _is_name(word: str | None) -> bool:

@@ -12,6 +12,7 @@ import io
 import json
 import logging
 import os
+import pickle
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
@@ -215,7 +216,7 @@ class RunDirectory:
                 raise ValueError(f"is of version {saved['version']}, not {version}")
             progress = Progress(saved["epoch"], saved["parameters"], saved["optimizer"])
             return Checkpoint(progress, [Metrics(*row) for row in saved["metrics"]], saved["seconds"])
-        except (OSError, ValueError, KeyError, RuntimeError) as error:
+        except (OSError, ValueError, KeyError, TypeError, RuntimeError, pickle.UnpicklingError) as error:
             log.warning("%s %s: set aside as %s.bad", path, error, path.name)
             if path.exists():
                 path.rename(path.with_name(f"{path.name}.bad"))

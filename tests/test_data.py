@@ -226,9 +226,7 @@ def damaged_gzip(folder: Path, original: Path) -> tuple[str, str]:
     return TEST_LABELS, "up to where gzip fails"
 
 
-@pytest.mark.parametrize(
-    "spoil", [truncated, swapped, one_bit, empty, missing, no_gzip, truncated_gzip, damaged_gzip]
-)
+@pytest.mark.parametrize("spoil", [truncated, swapped, one_bit, empty, missing, no_gzip, truncated_gzip, damaged_gzip])
 @pytest.mark.parametrize("below", [".", "FashionMNIST/raw"])
 def test_a_wrong_file_is_named_with_both_sums_and_not_replaced(
     spoil: Callable[[Path, Path], tuple[str, str]],
@@ -344,9 +342,7 @@ def test_one_process_fetches_while_another_waits(
             outputs = [process.communicate()[0] for process in (first, second)]
     where = f"{tmp_path / 'mine' / 'FashionMNIST' / 'raw'}\n"
     assert outputs == ["" if killed else where, where]
-    assert contents(tmp_path / "mine") == {
-        f"FashionMNIST/raw/{name}": s for name, s in data.CHECKSUMS.items()
-    }
+    assert contents(tmp_path / "mine") == {f"FashionMNIST/raw/{name}": s for name, s in data.CHECKSUMS.items()}
     assert len(mirror.requested) == (5 if killed else 4)
 
 
@@ -525,9 +521,7 @@ def test_holdout_keeps_the_test_set_for_the_end(original: Path) -> None:
 
 
 def test_an_unknown_split_is_an_error() -> None:
-    arrays = dict.fromkeys(
-        ["train_images", "train_labels", "test_images", "test_labels"], np.empty(0, np.uint8)
-    )
+    arrays = dict.fromkeys(["train_images", "train_labels", "test_images", "test_labels"], np.empty(0, np.uint8))
     with pytest.raises(data.DataError, match=r"data.validation=half: must be test or holdout"):
         data.split(arrays, "half")
 

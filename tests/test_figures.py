@@ -194,7 +194,7 @@ def test_unfinished_seeds_are_drawn_only_where_none_is_finished(tmp_path: Path) 
     write_run(tmp_path, seed=0, epochs_done=12, status="running")
     write_run(tmp_path, seed=1, epochs_done=5, status="interrupted")
     axes = drawn(paper_figure(collect(tmp_path), "fig1")).axes
-    assert axes[0].get_title(loc="left") == "a) Adam, batch 100, 2 seeds, 12 of 30 epochs"
+    assert axes[0].get_title(loc="left") == "a) Adam, batch 100, 2 seeds\n12 of 30 epochs"
     assert len(line(axes[0], "training")[0]) == 12
     assert "no runs" in [text.get_text() for text in axes[2].texts]
     write_run(tmp_path, seed=2)
@@ -243,12 +243,29 @@ def strange(store: Path) -> None:
     write_run(store, optimizer="adam", epochs=5, epochs_done=2, status="running", batch_size=9)
 
 
+def under_way(store: Path) -> None:
+    """The paper's configurations, none of them finished."""
+    for rows in FIGURES.values():
+        for row in rows:
+            wanted = row.configuration
+            for seed in range(10):
+                write_run(
+                    store,
+                    optimizer=wanted.optimizer,
+                    batch_size=wanted.batch_size,
+                    epochs=wanted.epochs,
+                    epochs_done=12,
+                    status="running",
+                    seed=seed,
+                )
+
+
 def one_run(store: Path) -> None:
     write_run(store, epochs=1)
 
 
 @pytest.mark.parametrize("language", LANGUAGES)
-@pytest.mark.parametrize("fill", [write_grid, strange, one_run])
+@pytest.mark.parametrize("fill", [write_grid, strange, under_way, one_run])
 def test_every_text_is_inside_its_figure(tmp_path: Path, language: Language, fill: Callable[[Path], None]) -> None:
     fill(tmp_path)
     collection = collect(tmp_path)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from itertools import pairwise
 
 import pytest
 import torch
@@ -22,7 +23,7 @@ def generator(seed: int) -> torch.Generator:
 def sequential(widths: Sequence[int]) -> nn.Sequential:
     """The network as anybody would write it, without dropout."""
     layers: list[nn.Module] = []
-    for inputs, outputs in zip(widths, widths[1:], strict=False):
+    for inputs, outputs in pairwise(widths):
         layers += [nn.Linear(inputs, outputs), nn.ReLU()]
     return nn.Sequential(*layers[:-1])
 
@@ -118,6 +119,12 @@ def test_dropped_share_and_scale() -> None:
         torch.testing.assert_close(values, torch.tensor([0, 1 / (1 - in_force)]), rtol=1e-6, atol=0)
         spread = math.sqrt(probability * (1 - probability) / of_model.numel())
         assert (of_model == 0).float().mean().item() == pytest.approx(probability, abs=5 * spread)
+
+
+def test_the_smallest_probability_is_one_level() -> None:
+    kept = factors([2.0**-16], width=1024, batch=4096)
+    expected = kept.numel() * 2.0**-16
+    assert (kept == 0).sum().item() == pytest.approx(expected, abs=5 * math.sqrt(expected))
 
 
 def test_units_are_dropped_independently() -> None:

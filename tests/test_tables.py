@@ -84,6 +84,20 @@ def test_a_main_effect_averages_over_the_other_factors_where_every_level_was_run
     assert effects["mean"]["batch_size", 500] - effects["mean"]["batch_size", 100] == pytest.approx(0.1)
 
 
+def test_a_main_effect_compares_seeds_in_the_same_combinations(tmp_path: Path) -> None:
+    for seed in (0, 1):
+        for optimizer, base in (("adam", 0.5), ("sgd", 0.7)):
+            for dropout, more in ((0.05, 0.1), (0.2, 0.0)):
+                last = [base + more + seed / 100]
+                write_run(tmp_path, optimizer=optimizer, dropout=dropout, epochs=1, seed=seed, curve=rows([0.5], last))
+    for dropout in (0.05, 0.2):  # a third combination, so far with one seed: it is not compared yet
+        write_run(tmp_path, optimizer="adam", batch_size=500, dropout=dropout, epochs=1, curve=rows([0.5], [0.1]))
+    effects = main_effects(finals(collect(tmp_path)), "val_accuracy").set_index(["factor", "level"])
+    assert effects["combinations"]["dropout", 0.05] == 2
+    assert effects["mean"]["dropout", 0.05] == pytest.approx(0.705)
+    assert effects["high"]["dropout", 0.05] - 0.705 == pytest.approx(12.7062 * 0.005, rel=1e-4)  # t(0.975, 1)
+
+
 def test_one_configuration_has_no_main_effects(tmp_path: Path) -> None:
     write_run(tmp_path, epochs=1)
     assert main_effects(finals(collect(tmp_path)), "val_accuracy").empty

@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 STATUSES = ("running", "interrupted", "done", "failed", "diverged")
 MEASURES = ("train_loss", "train_accuracy", "running_loss", "running_accuracy", "val_loss", "val_accuracy")
 CLASSES = 10
+ENVIRONMENT = ("python", "torch", "cpu", "device", "threads", "platform", "git_commit")
 
 _METRICS_HEADER = ",".join(("epoch", *MEASURES))
 _TIMING_HEADER = "epoch,seconds"
@@ -100,6 +101,16 @@ def read_info(directory: Path) -> dict[str, Any]:
         "pixel_mean": _real(root, "config.data.mean", -math.inf, math.inf),
         "pixel_std": _real(root, "config.data.std", 0, math.inf),
     }
+
+
+def read_environment(directory: Path) -> dict[str, str]:
+    """What `run.json` says of the machine and the versions: those of `ENVIRONMENT` that it has, a line each."""
+    try:
+        environment = _value(json.loads(_content(directory / "run.json")), "environment")
+    except (ValueError, RecursionError):
+        return {}
+    said = environment if isinstance(environment, dict) else {}
+    return {key: one_line(str(said[key])) for key in ENVIRONMENT if said.get(key) is not None}
 
 
 def read_metrics(directory: Path, done: bool) -> tuple[NDArray[np.float64], str | None]:

@@ -1,0 +1,77 @@
+"""Calls the command for tests: as a process of its own, or in this process where that tests the same thing sooner."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import logging
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from hydra.core.global_hydra import GlobalHydra
+from hydra.core.hydra_config import HydraConfig
+
+from fmnist_sweep.__main__ import main
+
+
+def run_command(*arguments: str, cwd: Path, **environment: str) -> subprocess.CompletedProcess[str]:
+    """Run `python -m fmnist_sweep` with these arguments, as a user would in the folder `cwd`."""
+    return subprocess.run(
+        [sys.executable, "-m", "fmnist_sweep", *arguments],
+        cwd=cwd,
+        env={**os.environ, "COLUMNS": "200", **environment},
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
+    )
+
+
+@dataclass(frozen=True)
+class Called:
+    """What a call of the command gave."""
+
+    code: int | str | None
+    out: str
+    err: str
+
+
+def call(*arguments: str, cwd: Path) -> Called:
+    """Call the command's main function in this process. Only for calls that train nothing."""
+    out, err = io.StringIO(), io.StringIO()
+    with _process_as_before(), contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+        os.chdir(cwd)
+        os.environ.pop("HYDRA_FULL_ERROR", None)
+        sys.argv = ["fmnist_sweep", *arguments]
+        try:
+            code: int | str | None = main()
+        except SystemExit as end:
+            code = end.code
+    return Called(code, out.getvalue(), err.getvalue())
+
+
+@contextlib.contextmanager
+def _process_as_before() -> Iterator[None]:
+    """Undo what a call changes in the process: folder, arguments, environment, logging, Hydra's globals."""
+    folder, arguments, environment = os.getcwd(), sys.argv, dict(os.environ)
+    log = logging.getLogger()
+    handlers, level = log.handlers[:], log.level
+    try:
+        yield
+    finally:
+        os.chdir(folder)
+        sys.argv = arguments
+        os.environ.clear()
+        os.environ.update(environment)
+        for handler in log.handlers:
+            if handler not in handlers:
+                handler.close()
+        log.handlers[:] = handlers
+        log.setLevel(level)
+        GlobalHydra.instance().clear()
+        HydraConfig.instance().cfg = None
