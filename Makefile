@@ -13,11 +13,11 @@ SWEEP := $(BIN) -m fmnist_sweep -m hydra.sweep.dir=$(RUNS)
 WRITE_REPORT := $(BIN) -m fmnist_sweep.report $(RUNS) --output $(REPORT) --lang $(REPORT_LANG)
 FIGURES := fig1 fig2 fig3 fig4 fig5
 
-.PHONY: help setup data $(FIGURES) figures grid report test test-slow lint bench clean
+.PHONY: help setup data $(FIGURES) figures grid report test test-browser test-slow lint bench clean
 .DEFAULT_GOAL := help
 
 help:  ## list the targets
-	@awk -F ':.*## ' '/^[a-z][a-z0-9 -]*:.*## /{printf "  %-11s %s\n", $$1, $$2} /^\$$\(FIGURES\):.*## /{printf "  %-11s %s\n", "fig1 … fig5", $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z][a-z0-9 -]*:.*## /{printf "  %-12s %s\n", $$1, $$2} /^\$$\(FIGURES\):.*## /{printf "  %-12s %s\n", "fig1 … fig5", $$2}' $(MAKEFILE_LIST)
 	@echo "  SEEDS=0,1,2 chooses the seeds of figures, GRID_SEEDS those of grid; RUNS=$(RUNS) is where the runs are."
 
 setup: $(READY)  ## make .venv with the tested versions of everything
@@ -46,7 +46,10 @@ report: $(READY)  ## figures, tables and claims from the runs there are
 	$(WRITE_REPORT)
 
 test: $(READY)  ## the tests
-	$(BIN) -m pytest -q -m "not slow"
+	$(BIN) -m pytest -q -m "not slow and not browser"
+
+test-browser: $(READY)  ## the tests of the report's page, in Debian's chromium
+	$(BIN) -m pytest -q -m browser
 
 test-slow: $(READY)  ## the tests that take minutes
 	$(BIN) -m pytest -q -m slow

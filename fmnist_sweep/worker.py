@@ -12,8 +12,8 @@ import os
 import signal
 import time
 import traceback
-from collections.abc import Callable, Sequence
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -24,7 +24,7 @@ from fmnist_sweep import planning, store
 from fmnist_sweep.config import identity, resolve_device
 from fmnist_sweep.data import Data, load
 from fmnist_sweep.machine import environment
-from fmnist_sweep.planning import Job, Trajectory
+from fmnist_sweep.planning import Job
 from fmnist_sweep.store import Checkpoint, Found, RunDirectory
 from fmnist_sweep.training import Metrics, Trainer, start
 
@@ -57,15 +57,14 @@ def prepare_process() -> None:
 class _Member:
     """One model of a stack in training."""
 
-    trajectory: Trajectory
-    waiting: list[Job]
+    waiting: list[Job]  # the runs that it feeds, shortest first
     metrics: list[Metrics]
     seconds: list[float]
     saved: float = field(default_factory=time.monotonic)
 
     @property
     def longest(self) -> Job:
-        return self.trajectory.train[-1]
+        return self.waiting[-1]
 
 
 def train_stack(
@@ -101,9 +100,10 @@ def train_stack(
                 continue
             try:
                 member = _take_up(jobs, device)
-            except OSError as error:  # a full disk or a folder in the way concern these runs alone
+            except OSError as error:  # what cannot be read of a trajectory concerns its runs alone
                 for job in jobs:
-                    _keep_failure(job, error, 0, 0.0)
+                    if RunDirectory(job.directory).status() not in store.FINISHED:
+                        _keep_failure(job, error)
                 continue
             if member is not None:
                 members.append(member)
@@ -118,25 +118,38 @@ def _take_up(jobs: Sequence[Job], device: torch.device) -> tuple[_Member, Checkp
     rerun = jobs[0].config.rerun
     if rerun:
         for job in jobs:
-            RunDirectory(job.directory).reset()
+            with _apart(job):
+                RunDirectory(job.directory).reset()
     trajectory = planning.trajectory(jobs, {} if rerun else look(jobs))
     for job, longer in trajectory.cut:
         directory = RunDirectory(job.directory)
-        directory.cut_from(RunDirectory(longer), job.epochs)
-        seconds = float(directory.read_rows("timing.csv")[-1][1])
-        directory.write_status("done", **_record(job, job.epochs, seconds, cut_from=longer.name))
+        with _apart(job):
+            directory.cut_from(RunDirectory(longer), job.epochs)
+            directory.write_status("done", **_record(job, job.epochs, _elapsed(directory), cut_from=longer.name))
     if not trajectory.train:
         return None
     loaded = (
         RunDirectory(path).load_checkpoint(epoch, checkpoint_version(device)) for epoch, path in trajectory.sources
     )
     checkpoint = next(filter(None, loaded), None) or Checkpoint(start(jobs[0].config), [], [])
+    waiting = list(trajectory.train)
     for job in trajectory.train:
         directory = RunDirectory(job.directory)
-        directory.write_rows(checkpoint.metrics, checkpoint.seconds)
-        elapsed = checkpoint.seconds[-1] if checkpoint.seconds else 0.0
-        directory.write_status("running", **_record(job, checkpoint.progress.epoch, elapsed))
-    return _Member(trajectory, list(trajectory.train), checkpoint.metrics, checkpoint.seconds), checkpoint
+        with _apart(job, waiting):
+            directory.write_rows(checkpoint.metrics, checkpoint.seconds)
+            directory.write_status("running", **_record(job, checkpoint.progress.epoch, _elapsed(directory)))
+    return (_Member(waiting, checkpoint.metrics, checkpoint.seconds), checkpoint) if waiting else None
+
+
+@contextmanager
+def _apart(job: Job, waiting: list[Job] | None = None) -> Iterator[None]:
+    """What cannot be written within is this run's failure alone; it leaves those that wait for more epochs."""
+    try:
+        yield
+    except OSError as error:
+        _keep_failure(job, error)
+        if waiting is not None:
+            waiting.remove(job)
 
 
 def look(jobs: Sequence[Job]) -> dict[Path, Found]:
@@ -192,21 +205,20 @@ class _Session:
                 continue  # its epoch is not whole
             member.metrics.append(row)
             member.seconds.append((member.seconds[-1] if member.seconds else 0.0) + seconds)
-            try:
-                for job in member.waiting:
+            for job in list(member.waiting):
+                with _apart(job, member.waiting):
                     RunDirectory(job.directory).append_row(row, member.seconds[-1])
-                if time.monotonic() - member.saved > CHECKPOINT_SECONDS:
-                    self._checkpoint(k)
-            except OSError as error:
-                self.trainer.errors[k] = error
+            if member.waiting and time.monotonic() - member.saved > CHECKPOINT_SECONDS:
+                with _apart(member.longest, member.waiting):
+                    self._checkpoint(k, member.longest)
             if self.on_epoch is not None:
                 self.on_epoch(row)
 
-    def _checkpoint(self, k: int, job: Job | None = None) -> None:
+    def _checkpoint(self, k: int, job: Job) -> None:
         member = self.members[k]
         checkpoint = Checkpoint(self.trainer.progress(k), member.metrics, member.seconds)
-        directory = RunDirectory((job or member.longest).directory)
-        directory.save_checkpoint(checkpoint, checkpoint_version(self.data.train_images.device))
+        version = checkpoint_version(self.data.train_images.device)
+        RunDirectory(job.directory).save_checkpoint(checkpoint, version)
         member.saved = time.monotonic()
 
     def _end_runs(self) -> None:
@@ -220,7 +232,8 @@ class _Session:
             elif member.metrics and not member.metrics[-1].finite:
                 message = f"the loss is not finite after epoch {epoch}; try a smaller learning rate"
                 for job in member.waiting:
-                    self._finish(member, job, "diverged", message)
+                    with _apart(job):
+                        self._finish(member, job, "diverged", message)
                 member.waiting.clear()
             elif jobs := [job for job in member.waiting if job.epochs <= epoch]:
                 ending[k] = jobs
@@ -243,15 +256,12 @@ class _Session:
             member, test = self.members[k], None
             if held_out is not None:
                 test = {"loss": float(held_out.loss[k]), "accuracy": float(held_out.accuracy[k])}
-            try:
-                for job in jobs:
+            for job in jobs:
+                with _apart(job):
                     self._checkpoint(k, job)
                     RunDirectory(job.directory).write_predictions(predictions[k].numpy())
                     self._finish(member, job, "done", None, test)
-                    member.waiting.remove(job)
-            except OSError as error:
-                self._fail(k, error)
-                member.waiting.clear()
+                member.waiting.remove(job)
 
     def _finish(
         self, member: _Member, job: Job, status: str, error: str | None, test: dict[str, float] | None = None
@@ -262,32 +272,37 @@ class _Session:
 
     def _interrupt(self) -> None:
         for k, member in enumerate(self.members):
-            self._checkpoint(k)
+            with _apart(member.longest, member.waiting):
+                self._checkpoint(k, member.longest)
             for job in member.waiting:
-                self._finish(member, job, "interrupted", "stopped; the same command goes on from here")
+                with _apart(job):
+                    self._finish(member, job, "interrupted", "stopped; the same command goes on from here")
 
     def _fail(self, k: int, error: BaseException) -> None:
-        member = self.members[k]
-        for job in member.waiting:
-            _keep_failure(job, error, len(member.metrics), member.seconds[-1] if member.seconds else 0.0)
+        for job in self.members[k].waiting:
+            _keep_failure(job, error)
 
 
-def _keep_failure(job: Job, error: BaseException, epochs: int, seconds: float) -> None:
+def _keep_failure(job: Job, error: BaseException) -> None:
     """Leave a failure's traceback and reason in the run's directory, as far as that can be written."""
-    directory = RunDirectory(job.directory)
     try:
-        directory.write_traceback("".join(traceback.format_exception(error)))
-        reason = f"{type(error).__name__}: {error}".splitlines()[0]
-        directory.write_status("failed", **_record(job, epochs, seconds, error=reason))
+        RunDirectory(job.directory).write_traceback("".join(traceback.format_exception(error)))
+        write_failure(job, f"{type(error).__name__}: {error}".splitlines()[0])
     except OSError:
         log.exception("%s: its failure cannot be kept there", job.directory)
 
 
 def write_failure(job: Job, reason: str) -> None:
-    """Mark a run as failed that no worker can mark any more."""
-    rows = RunDirectory(job.directory).read_rows("timing.csv")
-    record = _record(job, len(rows), float(rows[-1][1]) if rows else 0.0, error=reason)
-    RunDirectory(job.directory).write_status("failed", **record)
+    """Mark a run as failed, with the epochs that it has."""
+    directory = RunDirectory(job.directory)
+    record = _record(job, len(directory.read_rows("timing.csv")), _elapsed(directory), error=reason)
+    directory.write_status("failed", **record)
+
+
+def _elapsed(directory: RunDirectory) -> float:
+    """Seconds of training that a run's rows took."""
+    rows = directory.read_rows("timing.csv")
+    return float(rows[-1][1]) if rows else 0.0
 
 
 def _record(

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import copy
 from typing import Any
 
 import composed
 import pytest
 from hydra.core.hydra_config import HydraConfig
 from hydra.core.utils import setup_globals
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig, OmegaConf, open_dict
 
 from fmnist_sweep.composing import Composer
 
@@ -26,7 +27,7 @@ SETS = [
     ["hydra.sweep.dir=elsewhere", "hydra.sweep.subdir=${hydra.job.override_dirname}", "dropout='0.05'"],
     ["hydra.job.config.override_dirname.exclude_keys=[seed]", "seed=2", "optimizer=sgd"],
     ["hydra/launcher=basic", "workers=null"],
-    ["+optimizer.momentum=null", "rerun=true"],
+    ["+optimizer.weight_decay=0", "rerun=true"],
     ["figure=fig1", "seed=4"],
 ]
 
@@ -34,6 +35,10 @@ SETS = [
 def contents(config: DictConfig) -> Any:
     """Everything in a composed configuration, with references to other keys followed."""
     setup_globals()
+    config = copy.deepcopy(config)
+    with open_dict(config):
+        config.hydra.job.update({"id": "7", "num": 7})
+        config.hydra.runtime.output_dir = "/some/where"
     HydraConfig.instance().set_config(config)
     try:
         return OmegaConf.to_container(config, resolve=True)

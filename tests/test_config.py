@@ -121,7 +121,7 @@ def test_runs_that_differ_in_epochs_share_their_digits() -> None:
 
 
 def test_the_digits_follow_what_the_configuration_does_not_say(monkeypatch: pytest.MonkeyPatch) -> None:
-    before = digest(BASE)
+    before, on_cpu = digest(BASE), configure("device=cpu")
     monkeypatch.setattr(config, "TRAINING_VERSION", config.TRAINING_VERSION + 1)
     assert digest(BASE) != before
     monkeypatch.undo()
@@ -130,7 +130,7 @@ def test_the_digits_follow_what_the_configuration_does_not_say(monkeypatch: pyte
     monkeypatch.undo()
     monkeypatch.setattr("torch.cuda.is_available", lambda: True)
     assert digest(BASE) != before
-    assert digest(configure("device=cpu")) == before
+    assert digest(on_cpu) == before
 
 
 def test_hydra_knows_the_name_as_a_resolver() -> None:
