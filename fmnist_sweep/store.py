@@ -131,7 +131,8 @@ class RunDirectory:
 
     def reset(self) -> None:
         """Remove a run's results, and leave what is not ours."""
-        for path in [self.path / "run.json", *self.path.glob("*")]:
+        # In this order a crash leaves no run that is done without its rows, and no rows without their times.
+        for path in [self.path / "run.json", self.path / "metrics.csv", *self.path.glob("*")]:
             if path.name != ".hydra" and path.suffix in (".csv", ".pt", ".npy", ".json", ".txt", ".tmp"):
                 path.unlink(missing_ok=True)
 

@@ -77,7 +77,7 @@ def curves_figure(collection: Collection, language: Language = "en") -> tuple[di
             y=[],
             name=name,
             hovertemplate=f"{name}<br>{words('epoch', language)} %{{x}}: <b>%{{y}}</b> "
-            f"(%{{customdata[0]}}–%{{customdata[1]}}, {seeds})<extra></extra>",
+            f"(%{{customdata[0]}} {words('to', language)} %{{customdata[1]}}; {seeds})<extra></extra>",
         )
     views = {metric: _view(series, metric) for metric in METRICS}
     for trace, y, customdata in zip(figure.data, *views[METRICS[0]].values(), strict=True):
@@ -157,7 +157,7 @@ def _title(metric: str, language: Language) -> str:
     return words(f"unit_{metric.rpartition('_')[2]}", language, metric=words(metric, language))
 
 
-def _first_shown(firsts: list[pd.Series]) -> set[int]:  # type: ignore[type-arg]
+def _first_shown(firsts: list[pd.Series]) -> set[int]:
     """The trajectories of the paper's figures, or the first few where it has none."""
     wanted = [row.configuration for rows in FIGURES.values() for row in rows]
     factors = ("optimizer", "batch_size", "dropout", "hidden", "validation", "pixel_mean", "pixel_std")

@@ -20,7 +20,7 @@ from fmnist_sweep.report.run_files import ENVIRONMENT, read_environment
 from fmnist_sweep.report.selection import Selection
 from fmnist_sweep.report.tables import varying
 
-NOTHING = "–"
+NOTHING = "\N{EN DASH}"
 FACTORS = ("optimizer", "batch_size", "dropout", "epochs")
 
 _SYMBOLS = {"reproduced": "✓", "not reproduced": "✗", "inconclusive": "?", "not run": NOTHING}
@@ -31,11 +31,11 @@ _LAST = ("val_accuracy", "val_loss", "train_accuracy", "train_loss")
 
 @dataclass(frozen=True)
 class Cell:
-    """A cell: its text and what it sorts by (its text, if None); `wide` texts may wrap."""
+    """A cell: its text, what it sorts by (its text, if None), and its class in the style sheet."""
 
     text: str
     order: float | str | None = None
-    wide: bool = False
+    style: str = ""
 
 
 @dataclass(frozen=True)
@@ -180,9 +180,9 @@ def run_table(collection: Collection, language: Language) -> tuple[list[str], li
     rows = []
     for run, metrics in zip(runs.to_dict("records"), last.to_numpy(), strict=True):
         done, epochs = run["epochs_done"], run["epochs"]
-        named = {factor: labels.level(factor, run[factor], language) for factor in factors if factor == "optimizer"}
-        cells = [Cell(run["name"], wide=True)]
-        cells += [Cell(named.get(factor, f"{run[factor]}"), run[factor]) for factor in factors]
+        cells = [Cell(run["name"], style="name")]
+        cells.append(Cell(labels.level("optimizer", run["optimizer"], language), run["optimizer"], "free"))
+        cells += [Cell(f"{run[factor]}", run[factor]) for factor in factors[1:]]
         status = words(run["status"], language)
         if done < epochs:
             status += f" ({done}/{epochs})"
@@ -247,8 +247,9 @@ def environment_table(collection: Collection, language: Language) -> tuple[list[
 
 
 def _ranges(numbers: Sequence[int]) -> str:
-    """As `0–4, 7`."""
-    return ", ".join(f"{first}" if first == last else f"{first}–{last}" for first, last in _runs_of(sorted(numbers)))
+    """As `0-4, 7`, with the dash of ranges."""
+    dash = "\N{EN DASH}"
+    return ", ".join(f"{low}" if low == high else f"{low}{dash}{high}" for low, high in _runs_of(sorted(numbers)))
 
 
 def _runs_of(numbers: list[int]) -> Iterator[tuple[int, int]]:

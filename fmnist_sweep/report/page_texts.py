@@ -63,11 +63,11 @@ _TEXTS: dict[str, tuple[str, str]] = {
         "Si un número no se reproduce: qué se acerca más",
     ),
     "nearest_note": (
-        "The numbers that the paper quotes from one figure, and the configurations of the grid that come nearest to all "
-        "of them together. Distance is in tolerances (root mean square): below 1, within tolerance on the whole.",
-        "Los números que el artículo cita de una figura, y las configuraciones de la grilla que más se acercan a todos "
-        "ellos juntos. La distancia se mide en tolerancias (media cuadrática): menor que 1 es, en conjunto, dentro de la "
-        "tolerancia.",
+        "The numbers that the paper quotes from one figure, and the configurations of the grid that come nearest to "
+        "all of them together. Distance is in tolerances (root mean square): below 1, within tolerance on the whole.",
+        "Los números que el artículo cita de una figura, y las configuraciones de la grilla que más se acercan a "
+        "todos ellos juntos. La distancia se mide en tolerancias (media cuadrática): menor que 1 es, en conjunto, "
+        "dentro de la tolerancia.",
     ),
     "nearest_none": (
         "Every quoted number that could be judged reproduces, or stays inconclusive.",
@@ -80,8 +80,8 @@ _TEXTS: dict[str, tuple[str, str]] = {
     ),
     "nearest_other": (
         "Nearest is {nearest}, at a distance of {distance}; the paper's own configuration is number {rank}, at {own}.",
-        "La más cercana es {nearest}, a una distancia de {distance}; la configuración del artículo es la número {rank}, "
-        "a {own}.",
+        "La más cercana es {nearest}, a una distancia de {distance}; la configuración del artículo es la número "
+        "{rank}, a {own}.",
     ),
     "nearest_not_run": (
         "Nearest is {nearest}, at a distance of {distance}; the paper's own configuration has not been run.",
@@ -109,8 +109,8 @@ _TEXTS: dict[str, tuple[str, str]] = {
     "curves_note": (
         "Choose the metric above the curves and the configurations in the legend; hover or tap for values. Line: mean "
         "of the seeds; band: from the least to the greatest.",
-        "La métrica se elige sobre las curvas y las configuraciones en la leyenda; al pasar o tocar se ven los valores. "
-        "Línea: media de las semillas; banda: del mínimo al máximo.",
+        "La métrica se elige sobre las curvas y las configuraciones en la leyenda; al pasar o tocar se ven los "
+        "valores. Línea: media de las semillas; banda: del mínimo al máximo.",
     ),
     "curves_more": (
         "{n} more configurations are not drawn here.",
@@ -160,8 +160,10 @@ _TEXTS: dict[str, tuple[str, str]] = {
     # Runs.
     "runs": ("All runs", "Todas las corridas"),
     "runs_note": (
-        "Metrics are those of the last epoch that a run has; seconds are those of its training. Click on a heading to sort.",
-        "Las métricas son las de la última época que tiene la corrida; los segundos, los de su entrenamiento. Un clic en un encabezado ordena.",
+        "Metrics are those of the last epoch that a run has; seconds are those of its training. Click on a heading to "
+        "sort.",
+        "Las métricas son las de la última época que tiene la corrida; los segundos, los de su entrenamiento. Un clic "
+        "en un encabezado ordena.",
     ),
     "run": ("Run", "Corrida"),
     "status": ("Status", "Estado"),
@@ -184,8 +186,8 @@ _TEXTS: dict[str, tuple[str, str]] = {
     "accuracy_gap": ("accuracy gap", "brecha de precisión"),
     "column_val_accuracy": ("Accuracy, validation", "Precisión, validación"),
     "column_val_loss": ("Loss, validation", "Pérdida, validación"),
-    "column_train_accuracy": ("Accuracy, training", "Precisión, entrenamiento"),
-    "column_train_loss": ("Loss, training", "Pérdida, entrenamiento"),
+    "column_train_accuracy": ("Accuracy, training", "Precisión, entren."),
+    "column_train_loss": ("Loss, training", "Pérdida, entren."),
     "column_seconds": ("Seconds", "Segundos"),
     "column_test_accuracy": ("Accuracy, test", "Precisión, prueba"),
     "done": ("done", "terminada"),
@@ -261,6 +263,7 @@ _TEXTS: dict[str, tuple[str, str]] = {
     "picture": ("Download plot as a PNG", "Descargar como PNG"),
     "isolate": ("Double-click on legend to isolate one trace", "Doble clic en la leyenda para aislar una curva"),
     "epoch": ("Epoch", "Época"),
+    "to": ("to", "a"),
     "curve_seeds": ("seeds: {n}", "semillas: {n}"),
     "unit_loss": ("{metric} (nats)", "{metric} (nats)"),
     "unit_accuracy": ("{metric} (fraction)", "{metric} (fracción)"),
@@ -271,7 +274,8 @@ _DEFINITIONS: tuple[tuple[tuple[str, str], tuple[str, str]], ...] = (
         ("Loss", "Pérdida"),
         (
             "Cross-entropy in nats, the mean over batches of each batch's mean: the paper's equation (1).",
-            "Entropía cruzada en nats, la media sobre los lotes de la media de cada lote: la ecuación (1) del artículo.",
+            "Entropía cruzada en nats, la media sobre los lotes de la media de cada lote: la ecuación (1) del "
+            "artículo.",
         ),
     ),
     (
@@ -284,45 +288,47 @@ _DEFINITIONS: tuple[tuple[tuple[str, str], tuple[str, str]], ...] = (
     (
         ("Training and validation", "Entrenamiento y validación"),
         (
-            "Training metrics are measured after each epoch over the whole training set with dropout off, which is what "
-            "matches the paper's numbers; “dropout on” are means as the batches went by. Validation is, as in the paper, "
-            "the 10,000 test images, unless a run says holdout.",
+            "Training metrics are measured after each epoch over the whole training set with dropout off, which is "
+            "what matches the paper's numbers; “dropout on” are means as the batches went by. Validation is, as in "
+            "the paper, the 10,000 test images, unless a run says holdout.",
             "Las métricas de entrenamiento se miden tras cada época sobre todo el conjunto de entrenamiento y sin "
-            "dropout, que es lo que coincide con los números del artículo; «con dropout» son medias mientras pasaban los "
-            "lotes. La validación son, como en el artículo, las 10 000 imágenes de prueba, salvo que una corrida diga "
-            "holdout.",
+            "dropout, que es lo que coincide con los números del artículo; «con dropout» son medias mientras pasaban "
+            "los lotes. La validación son, como en el artículo, las 10 000 imágenes de prueba, salvo que una corrida "
+            "diga holdout.",
         ),
     ),
     (
         ("Seeds and intervals", "Semillas e intervalos"),
         (
-            "Runs of a configuration differ by their seed alone: initial weights, order of the images, dropout. Intervals "
-            "are 95 % Student t intervals of the mean over seeds. Bands of curves reach from the least to the greatest seed.",
-            "Las corridas de una configuración se distinguen solo por la semilla: pesos iniciales, orden de las imágenes, "
-            "dropout. Los intervalos son t de Student del 95 % para la media de las semillas. Las bandas de las curvas van "
-            "de la semilla menor a la mayor.",
+            "Runs of a configuration differ by their seed alone: initial weights, order of the images, dropout. "
+            "Intervals are 95 % Student t intervals of the mean over seeds. Bands of curves reach from the least to "
+            "the greatest seed.",
+            "Las corridas de una configuración se distinguen solo por la semilla: pesos iniciales, orden de las "
+            "imágenes, dropout. Los intervalos son t de Student del 95 % para la media de las semillas. Las bandas de "
+            "las curvas van de la semilla menor a la mayor.",
         ),
     ),
     (
         ("Verdict on a number", "Veredicto sobre un número"),
         (
-            "Reproduced: the whole interval lies within what is expected. Not reproduced: the whole interval lies outside. "
-            "Inconclusive: it crosses the edge. With one seed there is no interval and its value is judged.",
-            "Se reproduce: todo el intervalo queda dentro de lo esperado. No se reproduce: todo el intervalo queda fuera. "
-            "No concluyente: cruza el borde. Con una sola semilla no hay intervalo y se juzga su valor.",
+            "Reproduced: the whole interval lies within what is expected. Not reproduced: the whole interval lies "
+            "outside. Inconclusive: it crosses the edge. With one seed there is no interval and its value is judged.",
+            "Se reproduce: todo el intervalo queda dentro de lo esperado. No se reproduce: todo el intervalo queda "
+            "fuera. No concluyente: cruza el borde. Con una sola semilla no hay intervalo y se juzga su valor.",
         ),
     ),
     (
         ("Verdict on a comparison or a shape", "Veredicto sobre una comparación o una forma"),
         (
-            "Differences are paired by seed and tested with the paired t test; “no change” with two one-sided t tests. The "
-            "p values of all claims together are corrected with Holm's method; below 0.05 the verdict is the side on which "
-            "the mean lies, otherwise it is inconclusive, as it always is with one seed. Effect size: d_z, the mean "
-            "difference divided by its standard deviation.",
-            "Las diferencias se emparejan por semilla y se prueban con la prueba t para datos emparejados; «sin cambio», con "
-            "dos pruebas t unilaterales. Los valores p de todas las afirmaciones juntas se corrigen con el método de Holm; "
-            "por debajo de 0.05 el veredicto es el lado en que queda la media; si no, no es concluyente, como siempre que "
-            "hay una sola semilla. Tamaño del efecto: d_z, la diferencia media dividida por su desviación estándar.",
+            "Differences are paired by seed and tested with the paired t test; “no change” with two one-sided t "
+            "tests. The p values of all claims together are corrected with Holm's method; below 0.05 the verdict is "
+            "the side on which the mean lies, otherwise it is inconclusive, as it always is with one seed. Effect "
+            "size: d_z, the mean difference divided by its standard deviation.",
+            "Las diferencias se emparejan por semilla y se prueban con la prueba t para datos emparejados; «sin "
+            "cambio», con dos pruebas t unilaterales. Los valores p de todas las afirmaciones juntas se corrigen con "
+            "el método de Holm; por debajo de 0.05 el veredicto es el lado en que queda la media; si no, no es "
+            "concluyente, como siempre que hay una sola semilla. Tamaño del efecto: d_z, la diferencia media dividida "
+            "por su desviación estándar.",
         ),
     ),
     (
@@ -335,28 +341,29 @@ _DEFINITIONS: tuple[tuple[tuple[str, str], tuple[str, str]], ...] = (
     (
         ("Shapes of curves", "Formas de las curvas"),
         (
-            "Final level: the mean of the last 5 epochs. Volatility: standard deviation of the epoch-to-epoch differences "
-            "about their own line. Roughness: root mean square of the second differences; smaller is smoother. Slope: of "
-            "the least-squares line.",
-            "Nivel final: la media de las últimas 5 épocas. Volatilidad: desviación estándar de las diferencias entre épocas "
-            "respecto de su propia recta. Rugosidad: media cuadrática de las segundas diferencias; menor es más suave. "
-            "Pendiente: la de la recta de mínimos cuadrados.",
+            "Final level: the mean of the last 5 epochs. Volatility: standard deviation of the epoch-to-epoch "
+            "differences about their own line. Roughness: root mean square of the second differences; smaller is "
+            "smoother. Slope: of the least-squares line.",
+            "Nivel final: la media de las últimas 5 épocas. Volatilidad: desviación estándar de las diferencias entre "
+            "épocas respecto de su propia recta. Rugosidad: media cuadrática de las segundas diferencias; menor es "
+            "más suave. Pendiente: la de la recta de mínimos cuadrados.",
         ),
     ),
     (
         ("Generalisation gap", "Brecha de generalización"),
         (
-            "Training accuracy minus validation accuracy (of losses: validation minus training): positive where the model "
-            "does better on what it was trained on.",
-            "Precisión de entrenamiento menos la de validación (de pérdidas: validación menos entrenamiento): positiva donde "
-            "el modelo anda mejor con lo que se entrenó.",
+            "Training accuracy minus validation accuracy (of losses: validation minus training): positive where the "
+            "model does better on what it was trained on.",
+            "Precisión de entrenamiento menos la de validación (de pérdidas: validación menos entrenamiento): "
+            "positiva donde el modelo anda mejor con lo que se entrenó.",
         ),
     ),
     (
         ("Main effect", "Efecto principal"),
         (
             "The mean at each level of a factor over all combinations of the others that were run with every level.",
-            "La media en cada nivel de un factor sobre todas las combinaciones de los demás que se corrieron con cada nivel.",
+            "La media en cada nivel de un factor sobre todas las combinaciones de los demás que se corrieron con cada "
+            "nivel.",
         ),
     ),
 )

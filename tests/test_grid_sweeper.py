@@ -1,0 +1,225 @@
+"""A sweep over several grids is their union: every run once, whatever else the command line asks for."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+from command import Called, call
+from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.utils import JobReturn, JobStatus
+from hydra_plugins.grid_sweeper import GridSweeper
+from hydra_plugins.stacked_launcher import StackedLauncher
+
+from fmnist_sweep.composing import Composer
+from fmnist_sweep.config import parse, run_name
+
+PAPER = [
+    "adam-bs100-do0.2-ep30",
+    "sgd-bs100-do0.2-ep30",
+    "adam-bs500-do0.2-ep30",
+    "sgd-bs500-do0.2-ep30",
+    "adam-bs1000-do0.2-ep30",
+    "adam-bs100-do0.2-ep100",
+]
+
+
+@dataclass
+class Launches:
+    """What the sweeper handed to the launcher."""
+
+    batches: list[list[str]] = field(default_factory=list)
+    first_numbers: list[int] = field(default_factory=list)
+    status: JobStatus = JobStatus.COMPLETED
+
+    @property
+    def names(self) -> list[str]:
+        """The names of all runs, without their digits."""
+        return [name.rsplit("-", 1)[0] for batch in self.batches for name in batch]
+
+    @property
+    def configurations(self) -> list[str]:
+        """The names of all runs, without seed and digits."""
+        return [name.rsplit("-", 1)[0] for name in self.names]
+
+
+@pytest.fixture
+def launches(monkeypatch: pytest.MonkeyPatch) -> Launches:
+    """Records what would be trained instead of training it."""
+    recorded = Launches()
+
+    def launch(self: StackedLauncher, jobs: Sequence[Sequence[str]], initial_job_idx: int) -> list[JobReturn]:
+        compose = Composer(self.hydra_context.config_loader, self.config).compose
+        recorded.batches.append([run_name(parse(compose(list(job)))) for job in jobs])
+        recorded.first_numbers.append(initial_job_idx)
+        return [JobReturn(overrides=list(job), status=recorded.status) for job in jobs]
+
+    monkeypatch.setattr(StackedLauncher, "launch", launch)
+    return recorded
+
+
+def sweep(*arguments: str, cwd: Path) -> Called:
+    called = call(*arguments, cwd=cwd)
+    assert (called.code, called.err) == (0, "")
+    return called
+
+
+def own_figure(folder: Path, text: str) -> str:
+    """A figure of the user's own; returns its folder, for --config-dir."""
+    (folder / "own" / "figure").mkdir(parents=True)
+    (folder / "own" / "figure" / "mine.yaml").write_text(f"# @package hydra\nmode: MULTIRUN\n{text}\n")
+    return str(folder / "own")
+
+
+# The figures that the project ships
+
+
+@pytest.mark.parametrize(
+    ("figure", "runs"),
+    [
+        ("fig1", ["adam-bs100-do0.2-ep30", "sgd-bs100-do0.2-ep30"]),
+        ("fig2", ["adam-bs500-do0.2-ep30"]),
+        ("fig3", ["sgd-bs500-do0.2-ep30"]),
+        ("fig4", ["adam-bs1000-do0.2-ep30"]),
+        ("fig5", ["adam-bs100-do0.2-ep100"]),
+        ("fig1,fig5", ["adam-bs100-do0.2-ep30", "sgd-bs100-do0.2-ep30", "adam-bs100-do0.2-ep100"]),
+        ("fig1,paper,fig1", PAPER),
+        ("glob(fig*)", PAPER),
+        ("paper", PAPER),
+    ],
+)
+def test_a_figure_is_its_runs(figure: str, runs: list[str], launches: Launches, tmp_path: Path) -> None:
+    sweep(f"figure={figure}", cwd=tmp_path)
+    assert sorted(launches.names) == sorted(f"{run}-seed0" for run in runs)
+    assert len(launches.batches) == 1
+
+
+def test_the_paper_over_seeds_is_each_configuration_once_a_seed(launches: Launches, tmp_path: Path) -> None:
+    sweep("-m", "figure=paper", "seed=0,1,2", cwd=tmp_path)
+    assert sorted(launches.names) == sorted(f"{run}-seed{seed}" for run in PAPER for seed in range(3))
+
+
+def test_the_grid_is_every_combination_of_what_the_paper_varies(launches: Launches, tmp_path: Path) -> None:
+    sweep("-m", "figure=grid", cwd=tmp_path)
+    assert len(launches.names) == 24
+    assert set(launches.configurations) == {
+        f"{optimizer}-bs{batch_size}-do{dropout}-ep{epochs}"
+        for optimizer in ("adam", "sgd")
+        for batch_size in (100, 500, 1000)
+        for dropout in (0.2, 0.05)
+        for epochs in (30, 100)
+    }
+    assert set(PAPER) < set(launches.configurations)
+
+
+# The command line beside a figure
+
+
+@pytest.mark.parametrize(
+    ("arguments", "runs"),
+    [
+        (["epochs=1"], {run.replace("ep100", "ep1").replace("ep30", "ep1") for run in PAPER}),
+        (["epochs='30'"], {run.replace("ep100", "ep30") for run in PAPER}),
+        (["dropout=0.5"], {run.replace("do0.2", "do0.5") for run in PAPER}),
+        (["optimizer=sgd"], {run.replace("adam", "sgd") for run in PAPER}),
+        (["batch_size=500"], {"adam-bs500-do0.2-ep30", "sgd-bs500-do0.2-ep30", "adam-bs500-do0.2-ep100"}),
+        (
+            ["batch_size=100,64", "optimizer=rmsprop"],
+            {f"rmsprop-bs{size}-do0.2-ep{epochs}" for size in (100, 64) for epochs in (30, 100)},
+        ),
+        (["model.hidden=[8]", "data.mean=0.286"], set(PAPER)),
+    ],
+    ids=" ".join,
+)
+def test_the_command_line_applies_to_every_grid(
+    arguments: list[str], runs: set[str], launches: Launches, tmp_path: Path
+) -> None:
+    sweep("-m", "figure=paper", *arguments, cwd=tmp_path)
+    assert sorted(launches.configurations) == sorted(runs)
+
+
+@pytest.mark.parametrize(
+    ("in_grid", "typed", "sizes"),
+    [("64", "100", [100]), ("100", "64", [64]), ("64,128", "100,64", [100, 64]), ("100,64", "500,1000", [500, 1000])],
+)
+def test_the_command_line_wins_over_a_grid(
+    in_grid: str, typed: str, sizes: list[int], launches: Launches, tmp_path: Path
+) -> None:
+    folder = own_figure(tmp_path, f'sweeper: {{grids: {{mine: {{batch_size: "{in_grid}"}}}}}}')
+    sweep("--config-dir", folder, "figure=mine", f"batch_size={typed}", cwd=tmp_path)
+    assert launches.names == [f"adam-bs{size}-do0.2-ep30-seed0" for size in sizes]
+
+
+def test_a_figure_of_the_users_own_is_a_few_lines(launches: Launches, tmp_path: Path) -> None:
+    grids = """sweeper:
+  grids:
+    small: {optimizer: "sgd,rmsprop", batch_size: "range(1,3)", dropout: "0.20"}
+    momentum: {optimizer: sgd, optimizer.momentum: "0.5,0.9"}"""
+    sweep("--config-dir", own_figure(tmp_path, grids), "figure=fig1,mine", cwd=tmp_path)
+    assert launches.configurations == [
+        "adam-bs100-do0.2-ep30",
+        "sgd-bs100-do0.2-ep30",
+        *(f"{optimizer}-bs{size}-do0.2-ep30" for optimizer in ("sgd", "rmsprop") for size in (1, 2)),
+        *["sgd-bs100-do0.2-ep30"] * 2,
+    ]
+    assert len(set(launches.batches[0])) == len(launches.batches[0])
+
+
+def test_a_mistake_in_a_grid_is_refused_in_one_line(launches: Launches, tmp_path: Path) -> None:
+    folder = own_figure(tmp_path, "sweeper: {grids: {mine: {batch_sizes: '64'}}}")
+    called = call("--config-dir", folder, "figure=mine", cwd=tmp_path)
+    assert called.code == 2
+    assert called.err.startswith("fmnist_sweep: batch_sizes=64: there is no batch_sizes")
+    assert "did you mean batch_size?" in called.err and called.err.count("\n") == 1
+
+
+# Without grids: Hydra's basic sweeper
+
+
+def test_without_a_figure_the_sweep_is_a_product_in_hydras_order(launches: Launches, tmp_path: Path) -> None:
+    sweep("-m", "optimizer=adam,sgd", "batch_size=100,500,1000", cwd=tmp_path)
+    assert launches.names == [
+        f"{optimizer}-bs{size}-do0.2-ep30-seed0" for optimizer in ("adam", "sgd") for size in (100, 500, 1000)
+    ]
+    assert launches.first_numbers == [0]
+
+
+def test_values_given_twice_are_one_run(launches: Launches, tmp_path: Path) -> None:
+    sweep("-m", "seed=0,1,0", "dropout=0.2,0.20", cwd=tmp_path)
+    assert launches.names == [f"adam-bs100-do0.2-ep30-seed{seed}" for seed in (0, 1)]
+
+
+def test_the_sweepers_parameters_are_values_as_on_the_command_line(launches: Launches, tmp_path: Path) -> None:
+    folder = own_figure(tmp_path, 'sweeper: {params: {batch_size: "100,500", seed: "range(2)"}}')
+    sweep("--config-dir", folder, "figure=mine", cwd=tmp_path)
+    assert launches.names == [f"adam-bs{size}-do0.2-ep30-seed{seed}" for size in (100, 500) for seed in (0, 1)]
+
+
+def test_batches_are_launched_one_after_another(launches: Launches, tmp_path: Path) -> None:
+    sweep("-m", "hydra.sweeper.max_batch_size=2", "seed=range(5)", cwd=tmp_path)
+    assert [len(batch) for batch in launches.batches] == [2, 2, 1]
+    assert launches.first_numbers == [0, 2, 4]
+
+
+def test_every_job_is_checked_before_the_first_batch(launches: Launches, tmp_path: Path) -> None:
+    called = call("-m", "hydra.sweeper.max_batch_size=1", "batch_size=100,70000", cwd=tmp_path)
+    assert called.code == 2
+    assert called.err.startswith("fmnist_sweep: batch_size=70000: ")
+    assert launches.batches == []
+
+
+def test_runs_that_did_not_end_well_are_counted(launches: Launches, tmp_path: Path) -> None:
+    launches.status = JobStatus.FAILED
+    called = call("-m", "seed=0,1,2", cwd=tmp_path)
+    assert (called.code, called.err) == (1, "fmnist_sweep: 3 of 3 runs did not end well\n")
+
+
+def test_the_union_keeps_the_first_of_equal_jobs_in_order() -> None:
+    grids = [["a=1,2", "b=x"], ["b=x,y", "a=2"], ["a=3", "b=x"]]
+    jobs = GridSweeper.union(grids, OverridesParser.create())
+    assert jobs == [["a=1", "b=x"], ["a=2", "b=x"], ["b=y", "a=2"], ["a=3", "b=x"]]
+    (product,) = BasicSweeper.split_arguments(OverridesParser.create().parse_overrides(["a=1,2", "b=x,y"]), None)
+    assert GridSweeper.union([["a=1,2", "b=x,y"]], OverridesParser.create()) == product
