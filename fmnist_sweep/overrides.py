@@ -41,12 +41,17 @@ def rewrite(arguments: Sequence[str], loader: ConfigLoader) -> list[str]:
         raise ConfigError(f"{reason}; overrides are written key=value, several values key=a,b") from error
     given: dict[str, str | None] = {}
     for override in overrides:
-        target = NUMBERS.get(override.key_or_group, override.key_or_group)
-        if target in NUMBERS.values() and target in given:
+        key = target(override)
+        if key in NUMBERS.values() and key in given:
             # An option and a number are applied at different times: the last one would not always win.
-            raise ConfigError(f"{override.input_line}: given twice, see {given[target]}; give it once")
-        given[target] = override.input_line
+            raise ConfigError(f"{override.input_line}: given twice, see {given[key]}; give it once")
+        given[key] = override.input_line
     return [_rewrite_one(override, loader) for override in overrides]
+
+
+def target(override: Override) -> str:
+    """The key that an override sets: of a group of numbers the value's, be it by an option or by a number."""
+    return NUMBERS.get(override.key_or_group, override.key_or_group)
 
 
 def is_sweep(arguments: Sequence[str]) -> str | None:

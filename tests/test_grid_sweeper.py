@@ -5,14 +5,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import pytest
 from command import Called, call
 from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
 from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.plugins import Plugins
 from hydra.core.utils import JobReturn, JobStatus
 from hydra_plugins.grid_sweeper import GridSweeper
-from hydra_plugins.stacked_launcher import StackedLauncher
 
 from fmnist_sweep.composing import Composer
 from fmnist_sweep.config import parse, run_name
@@ -51,13 +52,15 @@ def launches(monkeypatch: pytest.MonkeyPatch) -> Launches:
     """Records what would be trained instead of training it."""
     recorded = Launches()
 
-    def launch(self: StackedLauncher, jobs: Sequence[Sequence[str]], initial_job_idx: int) -> list[JobReturn]:
+    def launch(self: Any, jobs: Sequence[Sequence[str]], initial_job_idx: int) -> list[JobReturn]:
         compose = Composer(self.hydra_context.config_loader, self.config).compose
         recorded.batches.append([run_name(parse(compose(list(job)))) for job in jobs])
         recorded.first_numbers.append(initial_job_idx)
         return [JobReturn(overrides=list(job), status=recorded.status) for job in jobs]
 
-    monkeypatch.setattr(StackedLauncher, "launch", launch)
+    # Hydra imports its plugins by itself: its class is not the one that an import here would give.
+    launcher = Plugins.instance().class_name_to_class["hydra_plugins.stacked_launcher.StackedLauncher"]
+    monkeypatch.setattr(launcher, "launch", launch)
     return recorded
 
 

@@ -1,0 +1,269 @@
+"""Measure the engine against the loops that a user would write, side by side.
+
+Every contender uses all cores and does the work of the runs of figures 1 to 4; rounds are interleaved and medians are
+given, since machines are shared and noisy.
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import platform
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from itertools import product
+from pathlib import Path
+
+# As in the engine's workers: one thread a process, and the rounding mode that it asks for.
+os.environ["OMP_NUM_THREADS"] = "1"
+os.environ.setdefault("MKL_CBWR", "AUTO,STRICT")
+
+import psutil
+import torch
+
+from benchmark.contenders import FIGURES, Setting, plain_loop, tuned_loop
+from fmnist_sweep import data, planning, training
+from fmnist_sweep.config import Config, DataConfig, ModelConfig, TrainingConfig
+from fmnist_sweep.machine import environment
+
+CORES = len(os.sched_getaffinity(0))
+SETTINGS = [Setting(optimizer, batch, seed) for seed, (optimizer, batch) in product(range(5), FIGURES)]
+STACKS = (1, 2, 4, 8, 16)
+
+
+def config(optimizer: str, batch_size: int, seed: int, epochs: int = 1) -> Config:
+    """The engine's configuration for one run of the benchmark."""
+    chosen = {"name": "Adam" if optimizer == "adam" else "SGD", "lr": 0.01}
+    return Config(chosen, TrainingConfig(batch_size, epochs), ModelConfig([128, 64], 0.2), DataConfig(), seed, "cpu")
+
+
+def measure_plain(folder: Path, loader_workers: int) -> float:
+    """Model-epochs per second of the plain loop: one seed, one epoch of each configuration."""
+    torch.set_num_threads(CORES)
+    began = time.perf_counter()
+    for optimizer, batch_size in FIGURES:
+        plain_loop(Setting(optimizer, batch_size, 0), folder, 1, loader_workers)
+    return len(FIGURES) / (time.perf_counter() - began)
+
+
+def best_loader_workers(folder: Path) -> int:
+    """The number of DataLoader processes with which the plain loop is fastest here."""
+    torch.set_num_threads(CORES)
+
+    def seconds(workers: int) -> float:
+        began = time.perf_counter()
+        plain_loop(Setting("adam", 500, 0), folder, 1, workers, limit=12_000)
+        return time.perf_counter() - began
+
+    return min(range(CORES + 1), key=seconds)
+
+
+def measure_tuned(folder: Path, epochs: int) -> float:
+    """Model-epochs per second of the tuned loop in one process a core, without their start-up."""
+    with multiprocessing.get_context("spawn").Pool(CORES) as pool:
+        pool.starmap(tuned_loop, [(Setting("sgd", 1000, 0), folder, 0)] * CORES, chunksize=1)
+        began = time.perf_counter()
+        pool.starmap(tuned_loop, [(setting, folder, epochs) for setting in SETTINGS], chunksize=1)
+        return len(SETTINGS) * epochs / (time.perf_counter() - began)
+
+
+def measure_joblib(folder: Path, epochs: int) -> float:
+    """Model-epochs per second of the tuned loop under Hydra's joblib launcher, from the first run to the last."""
+    with tempfile.TemporaryDirectory() as stamps:
+        for optimizer, batches in (("adam", "100,500,1000"), ("sgd", "100,500")):
+            grid = [f"optimizer={optimizer}", f"batch_size={batches}", "seed=0,1,2,3,4", f"epochs={epochs}"]
+            places = [f"folder={folder}", f"stamps={stamps}", f"hydra.sweep.dir={stamps}/runs"]
+            launcher = ["hydra/launcher=joblib", f"hydra.launcher.n_jobs={CORES}"]
+            command = [sys.executable, "-m", "benchmark.joblib_app", "-m", *grid, *places, *launcher]
+            subprocess.run(command, check=True, capture_output=True)
+        spans = [tuple(map(float, p.read_text().split())) for p in Path(stamps).iterdir() if p.is_file()]
+    # There are two commands, since the grid is no product: the time between them is not counted.
+    return len(SETTINGS) * epochs / _busy(spans)
+
+
+def _busy(spans: list[tuple[float, ...]]) -> float:
+    """Seconds in which at least one run was under way."""
+    total, until = 0.0, 0.0
+    for began, end in sorted(spans):
+        total += max(0.0, end - max(began, until))
+        until = max(until, end)
+    return total
+
+
+class EngineResult:
+    """What one sweep with the engine showed."""
+
+    rate: float
+    start_up: float
+    memory: float
+
+
+def measure_engine(folder: Path, epochs: int) -> EngineResult:
+    """The engine's own command on the same runs: model-epochs per second, seconds to the first step, memory."""
+    result = EngineResult()
+    with tempfile.TemporaryDirectory() as store:
+        grid = ["figure=fig1,fig2,fig3,fig4", "seed=0,1,2,3,4", f"epochs={epochs}", f"data.dir={folder}"]
+        command = [sys.executable, "-m", "fmnist_sweep", "-m", *grid, f"hydra.sweep.dir={store}"]
+        began = time.perf_counter()
+        process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        parent, first, peak = psutil.Process(process.pid), 0.0, 0.0
+        last = began
+        while process.poll() is None:
+            time.sleep(0.05)
+            if not first and any(Path(store).glob("*/run.json")):
+                first = time.perf_counter()
+            if len(list(Path(store).glob("*/predictions.npy"))) < len(SETTINGS):
+                last = time.perf_counter()
+            for child in parent.children(recursive=True):
+                try:
+                    peak = max(peak, child.memory_full_info().uss)
+                except psutil.Error:
+                    continue
+        if process.returncode != 0:
+            raise RuntimeError("the engine's sweep failed")
+    result.rate = len(SETTINGS) * epochs / (last - first)
+    result.start_up = first - began
+    result.memory = peak / 2**20
+    return result
+
+
+def matrix_product_peak() -> float:
+    """The best GFLOP/s of matrix products with one thread on each core at the same time, summed over cores."""
+    with multiprocessing.get_context("spawn").Pool(CORES) as pool:
+        return sum(pool.map(_core_peak, [0] * CORES, chunksize=1))
+
+
+def _core_peak(_: int) -> float:
+    torch.set_num_threads(1)
+    best = 0.0
+    for size in (256, 512, 1024):
+        a, b, out = torch.randn(size, size), torch.randn(size, size), torch.empty(size, size)
+        repeats = int(2e10 / size**3)
+        for _ in range(3):
+            began = time.perf_counter()
+            for _ in range(repeats):
+                torch.mm(a, b, out=out)
+            best = max(best, 2 * size**3 * repeats / (time.perf_counter() - began) / 1e9)
+    return best
+
+
+def stack_costs(folder: Path) -> dict[tuple[str, int], list[float]]:
+    """Seconds per model-epoch in stacks of 1, 2, 4, 8 and 16, on one core, from a fifth of the images."""
+    torch.set_num_threads(1)
+    whole = data.load(folder, "test", torch.device("cpu"), 0.5, 0.5)
+    fifth = data.Data(
+        whole.train_images[:12_000], whole.train_labels[:12_000], whole.val_images[:2000], whole.val_labels[:2000],
+        None, None, 0.5, 0.5,
+    )  # fmt: skip
+    costs: dict[tuple[str, int], list[list[float]]] = {}
+    for _ in range(3):
+        for (optimizer, batch_size), models in product(FIGURES, STACKS):
+            configs = [config(optimizer, batch_size, seed) for seed in range(models)]
+            trainer = training.Trainer(configs, [training.start(c) for c in configs], fifth)
+            trainer.train_epoch()
+            began = time.perf_counter()
+            trainer.train_epoch()
+            cost = (time.perf_counter() - began) * 5 / models
+            costs.setdefault((optimizer, batch_size), [[] for _ in STACKS])[STACKS.index(models)].append(cost)
+    return {key: [statistics.median(values) for values in rows] for key, rows in costs.items()}
+
+
+def page(rounds: int, epochs: int, say: Callable[[str], None]) -> str:
+    """Measure everything and return the page."""
+    folder = data.prepare(None)
+    with tempfile.TemporaryDirectory() as root:
+        raw = Path(root) / "FashionMNIST" / "raw"
+        raw.mkdir(parents=True)
+        for name in data.FILES:
+            (raw / name).symlink_to(folder / name)
+        loader_workers = best_loader_workers(Path(root))
+        results: dict[str, list[float]] = {name: [] for name in "abcdp"}
+        engine: list[EngineResult] = []
+        for number in range(rounds):
+            say(f"round {number + 1} of {rounds}")
+            results["p"].append(matrix_product_peak())
+            engine.append(measure_engine(folder, epochs))
+            results["d"].append(engine[-1].rate)
+            results["b"].append(measure_tuned(folder, max(1, epochs // 4)))
+            results["c"].append(measure_joblib(folder, max(1, epochs // 4)))
+            results["a"].append(measure_plain(Path(root), loader_workers))
+            say("model-epochs per second: " + ", ".join(f"{k} {v[-1]:.3f}" for k, v in results.items() if k != "p"))
+    say("stacks of 1 to 16")
+    costs = stack_costs(folder)
+    return _render(results, engine, costs, loader_workers, rounds, epochs)
+
+
+def _render(
+    results: dict[str, list[float]],
+    engine: list[EngineResult],
+    costs: dict[tuple[str, int], list[float]],
+    loader_workers: int,
+    rounds: int,
+    epochs: int,
+) -> str:
+    median = {name: statistics.median(values) for name, values in results.items()}
+    ratio = {name: [d / x for d, x in zip(results["d"], results[name], strict=True)] for name in "abc"}
+    flops = statistics.mean(planning.epoch_cost(config(o, b, 0)) for o, b in FIGURES) / 1e9
+    names = {
+        "a": f"(a) plain loop: torchvision data set, DataLoader with {loader_workers} workers",
+        "b": "(b) tuned loop: tensors preloaded, fused optimizer, one process a core",
+        "c": "(c) Hydra's joblib launcher around (b)",
+        "d": "(d) this engine: `python -m fmnist_sweep -m figure=fig1,fig2,fig3,fig4 seed=0,1,2,3,4`",
+    }
+    lines = [
+        "# Benchmark",
+        "",
+        "Made by `make bench`. The work: the runs of figures 1 to 4 (five configurations) with 5 seeds and all metrics",
+        f"of every epoch; {rounds} interleaved rounds, medians. (d) trained {epochs} epochs a run, (b) and (c)",
+        f"{max(1, epochs // 4)}, (a) one epoch with one seed. Rates are over training proper; start-up is given apart.",
+        "",
+        *_machine(),
+        "",
+        "| contender | model-epochs per second | (d) is faster by | range of that ratio |",
+        "| --- | ---: | ---: | ---: |",
+    ]
+    for name in "abc":
+        r = ratio[name]
+        lines.append(
+            f"| {names[name]} | {median[name]:.3f} | {statistics.median(r):.2f} x | {min(r):.2f} to {max(r):.2f} |"
+        )
+    lines.append(f"| {names['d']} | {median['d']:.3f} | | |")
+    start_up = statistics.median(result.start_up for result in engine)
+    reached = [d * flops for d in results["d"]]
+    shares = [100 * r / p for r, p in zip(reached, results["p"], strict=True)]
+    lines += [
+        "",
+        "| figure | measured | target |",
+        "| --- | ---: | ---: |",
+        f"| (d) against (a) | {statistics.median(ratio['a']):.1f} x | 40 x |",
+        f"| (d) against (b) | {statistics.median(ratio['b']):.2f} x | 1.5 x |",
+        f"| GFLOP/s of (d), training and evaluation, all cores | {statistics.median(reached):.0f} | |",
+        f"| best matrix product, all cores, GFLOP/s | {median['p']:.0f} | |",
+        f"| share of it that (d) reaches | {statistics.median(shares):.0f} % | 60 % |",
+        f"| start-up of (d): command to first step, {len(SETTINGS)} jobs | {start_up:.1f} s | 5 s |",
+        f"| peak memory of a worker of (d), not shared | {max(e.memory for e in engine):.0f} MiB | |",
+        "",
+        f"One model's epoch counts as {flops:.1f} GFLOP: its products in training and in both evaluations.",
+        "",
+        "## Cost against the size of a stack",
+        "",
+        "Seconds per model and epoch on one core, one process, the other cores idle.",
+        "",
+        "| optimizer, batch size | " + " | ".join(f"K = {k}" for k in STACKS) + " |",
+        "| --- |" + " ---: |" * len(STACKS),
+    ]
+    for (optimizer, batch_size), row in costs.items():
+        lines.append(f"| {optimizer}, {batch_size} | " + " | ".join(f"{cost:.3f}" for cost in row) + " |")
+    return "\n".join(lines) + "\n"
+
+
+def _machine() -> list[str]:
+    known, memory = environment("cpu"), psutil.virtual_memory().total / 2**30
+    return [
+        f"Machine: {known['cpu']}, {CORES} cores, {memory:.0f} GiB; {platform.system()}.",
+        f"Versions: Python {known['python']}, torch {known['torch']}; `MKL_CBWR={os.environ['MKL_CBWR']}`.",
+    ]
