@@ -12,7 +12,7 @@ from typing import Any, Optional, get_type_hints
 
 from hydra.core.config_store import ConfigStore
 from omegaconf import MISSING, DictConfig, OmegaConf
-from omegaconf.errors import ConfigKeyError, OmegaConfBaseException
+from omegaconf.errors import OmegaConfBaseException
 
 from fmnist_sweep import optimizers
 from fmnist_sweep.data import CHECKSUMS, FILES, HOLDOUT_SIZE
@@ -96,17 +96,29 @@ def register() -> None:
 def parse(composed: DictConfig) -> Config:
     """Turn a composed configuration into checked dataclasses; `ConfigError` says what is wrong with it."""
     try:
-        ours = OmegaConf.masked_copy(composed, [str(key) for key in composed if key != "hydra"])
-        plain = OmegaConf.to_container(ours, resolve=True)  # else the schema lets through what `+` has added to it
-        config = OmegaConf.to_object(OmegaConf.merge(OmegaConf.structured(Config), plain))
-    except ConfigKeyError as error:
-        key = str(error.full_key)
-        raise ConfigError(f"{key}: there is no such key{nearest(key, known_keys())}") from error
+        plain = {str(key): _plain(composed[key]) for key in composed if key != "hydra"}
+        config: Config = _build(Config, plain)
     except OmegaConfBaseException as error:
         raise ConfigError(f"{error.full_key}: {str(error).splitlines()[0]}") from error
-    assert isinstance(config, Config)
     check(config)
     return config
+
+
+def _plain(value: Any) -> Any:
+    return OmegaConf.to_container(value, resolve=True, throw_on_missing=True) if OmegaConf.is_config(value) else value
+
+
+def _build(cls: type[Any], values: dict[str, Any], prefix: str = "") -> Any:
+    """The dataclass from composed values. Composing has checked their types, but lets through what `+` adds."""
+    hints = get_type_hints(cls)
+    for key in {**values, **hints}:
+        if key not in hints:
+            raise ConfigError(f"{prefix}{key}: there is no such key{nearest(prefix + key, known_keys())}")
+        if key not in values:
+            raise ConfigError(f"{prefix}{key}: is missing; do not remove it with ~")
+        if is_dataclass(hints[key]):
+            values[key] = _build(hints[key], values[key], f"{prefix}{key}.")
+    return cls(**values)
 
 
 def check(config: Config) -> None:

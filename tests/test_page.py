@@ -138,6 +138,15 @@ def test_confusions_are_summed_over_seeds_and_shown_with_their_images(tmp_path: 
     assert int.from_bytes(shown.sprite[16:20]) == SPRITE_COLUMNS * 28
 
 
+def test_the_best_configuration_s_confusions_are_files_too(tmp_path: Path, no_fashion: Path) -> None:
+    labels = write_fashion(tmp_path / "fashion")
+    write_run(tmp_path / "runs", epochs=2, predictions=guesses(labels, 0))
+    arguments = [str(tmp_path / "runs"), "--output", str(tmp_path / "out"), "--data", str(tmp_path / "fashion")]
+    assert main(arguments) == 0
+    for name in ("confusion.png", "confusion.pdf", "mistakes.png", "mistakes.pdf"):
+        assert (tmp_path / "out" / name).stat().st_size > 1000
+
+
 def test_torn_predictions_are_left_out(tmp_path: Path, no_fashion: Path) -> None:
     labels = write_fashion(tmp_path / "fashion")
     run = write_run(tmp_path / "runs", epochs=2, predictions=labels)

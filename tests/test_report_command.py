@@ -10,7 +10,18 @@ from made_up_runs import write_grid, write_run
 
 from fmnist_sweep.report.__main__ import main
 
-FIGURES = {f"fig{i}.{extension}" for i in range(1, 6) for extension in ("png", "pdf")}
+FIGURES = [
+    *(f"fig{i}" for i in range(1, 6)),
+    "curves-by-optimizer",
+    "curves-by-batch-size",
+    "curves-by-dropout",
+    "final",
+    "gap",
+    "convergence",
+    "main-effects",
+    "parallel-coordinates",
+]
+TABLES = ["results.csv", "summary.csv", "claims.csv", "claims.json", "index.html"]
 
 
 def lines(capsys: pytest.CaptureFixture[str]) -> tuple[list[str], list[str]]:
@@ -28,12 +39,12 @@ def test_a_whole_grid_gives_every_figure_and_table(tmp_path: Path) -> None:
         text=True,
     )
     assert (done.returncode, done.stderr) == (0, "")
-    assert {path.name for path in (tmp_path / "report").iterdir()} == FIGURES | {"results.csv", "summary.csv"}
+    drawn = {f"{name}.{extension}" for name in FIGURES for extension in ("png", "pdf")}
+    assert {path.name for path in (tmp_path / "report").iterdir()} == drawn | set(TABLES)
     assert done.stdout.splitlines() == [
         "48 runs in multirun, 48 of them done",
-        *(f"wrote report/fig{i}.png, report/fig{i}.pdf" for i in range(1, 6)),
-        "wrote report/results.csv",
-        "wrote report/summary.csv",
+        *(f"wrote report/{name}.png, report/{name}.pdf" for name in FIGURES),
+        *(f"wrote report/{name}" for name in TABLES),
     ]
 
 

@@ -1,0 +1,539 @@
+"""Whole commands, real processes: the same bytes however runs are launched, stopped, killed and taken up again."""
+
+from __future__ import annotations
+
+import csv
+import functools
+import itertools
+import json
+import os
+import random
+import re
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+import torch
+from command import call, run_command
+from small_runs import ADAM, MOMENTUM, config
+
+from fmnist_sweep import data, worker
+from fmnist_sweep.config import Config, run_name
+from fmnist_sweep.planning import Job
+from fmnist_sweep.store import trajectory_name
+
+OPTIMIZERS = {"adam": ADAM, "sgd_momentum": MOMENTUM}
+SMALL = ["model.hidden=[16]", "batch_size=1000"]
+PATIENCE = 120.0  # seconds until something is given up that takes a few
+
+
+def run(optimizer: str = "adam", seed: int = 0, epochs: int = 2, batch_size: int = 1000) -> Config:
+    """The configuration that SMALL and these values give."""
+    return config(OPTIMIZERS[optimizer], batch_size=batch_size, epochs=epochs, hidden=[16], seed=seed)
+
+
+@functools.cache
+def _trained_alone(name: str) -> list[bytes]:
+    """The lines of metrics.csv of a run that is trained in this process and never interrupted."""
+    one = _CONFIGS[name]
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    with tempfile.TemporaryDirectory() as folder:
+        directory = Path(folder) / name
+        assert worker.train_stack([[Job(one, name, directory)]], data.prepare(None)) == []
+        lines = (directory / "metrics.csv").read_bytes().splitlines(keepends=True)
+    torch.set_num_threads(threads)
+    return lines
+
+
+_CONFIGS: dict[str, Config] = {}
+
+
+def alone(one: Config) -> bytes:
+    """The metrics.csv that a run must have: the first rows of the longest that this module needs."""
+    longest = run(**{**_key(one), "epochs": max(one.training.epochs, 3)})
+    _CONFIGS[run_name(longest)] = longest
+    return b"".join(_trained_alone(run_name(longest))[: one.training.epochs + 1])
+
+
+def _key(one: Config) -> dict[str, Any]:
+    return {
+        "optimizer": next(name for name, arguments in OPTIMIZERS.items() if arguments == one.optimizer),
+        "seed": one.seed,
+        "batch_size": one.training.batch_size,
+    }
+
+
+def directory(store: Path, one: Config) -> Path:
+    return store / run_name(one)
+
+
+def rows(store: Path, one: Config) -> int:
+    """Whole rows that a run has so far."""
+    try:
+        return max((directory(store, one) / "metrics.csv").read_bytes().count(b"\n") - 1, 0)
+    except FileNotFoundError:
+        return 0
+
+
+def status(store: Path, one: Config) -> str | None:
+    try:
+        content = json.loads((directory(store, one) / "run.json").read_bytes())
+    except FileNotFoundError:
+        return None
+    return str(content["status"])
+
+
+def timing(store: Path, one: Config) -> list[list[str]]:
+    with (directory(store, one) / "timing.csv").open() as stream:
+        return list(csv.reader(stream))
+
+
+def assert_done(store: Path, *configs: Config) -> None:
+    """These runs are done, with the bytes of a run alone."""
+    for one in configs:
+        assert status(store, one) == "done", run_name(one)
+        assert (directory(store, one) / "metrics.csv").read_bytes() == alone(one), run_name(one)
+
+
+def snapshot(store: Path) -> dict[str, tuple[int, int]]:
+    """Results in a store: inode and time of change of every file that training writes."""
+    names = ("metrics.csv", "timing.csv", "run.json", "predictions.npy", "*.pt")
+    paths = [path for name in names for path in store.glob(f"*/{name}")]
+    return {str(path): (path.stat().st_ino, path.stat().st_mtime_ns) for path in paths}
+
+
+def everything(folder: Path) -> dict[str, int]:
+    return {str(path): path.stat().st_mtime_ns for path in folder.rglob("*")}
+
+
+class Command:
+    """The command in a session of its own, so that all its processes can be found and ended."""
+
+    def __init__(self, process: subprocess.Popen[bytes], output: Path):
+        self.process = process
+        self._output = output
+
+    @property
+    def output(self) -> str:
+        """What it has printed so far."""
+        return self._output.read_text()
+
+    def wait(self) -> int:
+        """Its exit code."""
+        return self.process.wait(PATIENCE)
+
+    def until(self, holds: Callable[[], bool]) -> None:
+        """Wait for something to come about while the command runs."""
+        wait_until(lambda: holds() or self.process.poll() is not None)
+        assert self.process.poll() is None, self.output
+
+    def workers(self) -> list[psutil.Process]:
+        """The processes that train."""
+        children = psutil.Process(self.process.pid).children(recursive=True)
+        return [child for child in children if "spawn_main" in " ".join(child.cmdline())]
+
+    def worker_of(self, one: Config) -> psutil.Process:
+        """The process that holds the lock of this run's trajectory."""
+        lock = f"{trajectory_name(run_name(one))}.lock"
+        return next(w for w in self.workers() if any(file.path.endswith(lock) for file in w.open_files()))
+
+
+def wait_until(holds: Callable[[], bool]) -> None:
+    end = time.monotonic() + PATIENCE
+    while not holds():
+        assert time.monotonic() < end, "waited in vain"
+        time.sleep(0.02)
+
+
+@contextmanager
+def started(folder: Path, *arguments: str) -> Iterator[Command]:
+    """Start `python -m fmnist_sweep` with these arguments; no process of it is left in the end."""
+    number = next(_numbers)
+    output = folder / f"output-{number}.txt"
+    with output.open("wb") as stream:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "fmnist_sweep", *arguments],
+            cwd=folder,
+            env={**os.environ, "COLUMNS": "200"},
+            stdin=subprocess.DEVNULL,
+            stdout=stream,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
+    try:
+        yield Command(process, output)
+    finally:
+        kill_all(process)
+
+
+_numbers = itertools.count()
+
+
+def kill_all(process: subprocess.Popen[bytes]) -> None:
+    """SIGKILL for the command and all of its processes."""
+    try:
+        os.killpg(process.pid, signal.SIGKILL)
+    except ProcessLookupError:
+        pass
+    process.wait(PATIENCE)
+
+
+# Ways to launch
+
+
+def test_a_grid_is_trained_once_and_extended(tmp_path: Path) -> None:
+    store = tmp_path / "store"
+    grid = ["-m", "optimizer=adam,sgd_momentum", "seed=0,1", *SMALL, f"hydra.sweep.dir={store}"]
+    two = [run(optimizer, seed) for optimizer in OPTIMIZERS for seed in (0, 1)]
+
+    planned = call(*grid, "epochs=2", "dry_run=true", cwd=tmp_path)
+    assert planned.code == 0
+    assert not store.exists() or not list(store.iterdir())
+
+    first = run_command(*grid, "epochs=2", "workers=2", cwd=tmp_path)
+    assert first.returncode == 0, first.stderr
+    assert_done(store, *two)
+    assert all(len(re.findall(rf"{run_name(one)} .*done.*2/2", first.stderr)) == 1 for one in two)  # the closing table
+    for one in two:
+        assert (directory(store, one) / ".hydra" / "config.yaml").exists()
+        assert (directory(store, one) / "run.log").exists()
+
+    before = snapshot(store)
+    again = run_command(*grid, "epochs=2", cwd=tmp_path)
+    assert again.returncode == 0, again.stderr
+    assert snapshot(store) == before
+
+    # Continued from shorter runs, in one process instead of two; and shorter ones cut from those.
+    longer = [run(optimizer, seed, 3) for optimizer in OPTIMIZERS for seed in (0, 1)]
+    extended = run_command(*grid, "epochs=3,1", "workers=1", cwd=tmp_path)
+    assert extended.returncode == 0, extended.stderr
+    assert_done(store, *two, *longer, *[run(optimizer, seed, 1) for optimizer in OPTIMIZERS for seed in (0, 1)])
+    for short, long in zip(two, longer, strict=True):
+        assert timing(store, long)[:3] == timing(store, short)  # two epochs were not trained again
+    kept = snapshot(store)
+    assert {path: kept[path] for path in before} == before
+
+
+@pytest.mark.parametrize("launcher", ["basic", pytest.param("joblib", marks=pytest.mark.slow)])
+def test_hydras_launchers_give_the_same_bytes(launcher: str, tmp_path: Path) -> None:
+    store = tmp_path / "store"
+    done = run_command(
+        "-m",
+        f"hydra/launcher={launcher}",
+        "optimizer=adam,sgd_momentum",
+        "epochs=1,2",
+        *SMALL,
+        f"hydra.sweep.dir={store}",
+        cwd=tmp_path,
+    )
+    assert done.returncode == 0, done.stderr
+    assert_done(store, *[run(optimizer, epochs=epochs) for optimizer in OPTIMIZERS for epochs in (1, 2)])
+
+
+def test_a_single_run_has_the_same_bytes(tmp_path: Path) -> None:
+    store = tmp_path / "store"
+    done = run_command("epochs=2", *SMALL, f"hydra.sweep.dir={store}", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert_done(store, run())
+    elsewhere = tmp_path / "elsewhere"
+    done = run_command("epochs=1", *SMALL, f"hydra.run.dir={elsewhere}", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert (elsewhere / "metrics.csv").read_bytes() == alone(run(epochs=1))
+
+
+# Interruptions
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, pytest.param(signal.SIGTERM, marks=pytest.mark.slow)])
+def test_interrupted_twice_and_resumed(number: signal.Signals, tmp_path: Path) -> None:
+    store = tmp_path / "store"
+    grid = ["-m", "optimizer=adam,sgd_momentum", "epochs=8", *SMALL, "workers=2", f"hydra.sweep.dir={store}"]
+    runs = [run(optimizer, epochs=8) for optimizer in OPTIMIZERS]
+    chance = random.Random(20)
+    trained = 0
+    for _ in range(2):
+        with started(tmp_path, *grid) as command:
+            goal = trained + chance.randint(1, 2)
+            command.until(functools.partial(lambda goal: rows(store, runs[0]) >= goal, goal))
+            command.process.send_signal(number)
+            assert command.wait() not in (0, -number)
+            assert "the same command goes on" in command.output
+            assert "Traceback" not in command.output
+        counts = [rows(store, one) for one in runs]
+        assert {status(store, one) for one in runs} == {"interrupted"}
+        for one, count in zip(runs, counts, strict=True):
+            assert (directory(store, one) / f"checkpoint-{count}.pt").exists()
+        trained = counts[0]
+        stopped = [timing(store, one) for one in runs]
+    done = run_command(*grid, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert_done(store, *runs)
+    for one, part in zip(runs, stopped, strict=True):
+        assert timing(store, one)[: len(part)] == part  # nothing was trained again
+
+
+def test_a_single_run_interrupted_and_resumed(tmp_path: Path) -> None:
+    store, one = tmp_path / "store", run(epochs=8)
+    arguments = ["epochs=8", *SMALL, f"hydra.sweep.dir={store}"]
+    with started(tmp_path, *arguments) as command:
+        command.until(lambda: rows(store, one) >= 2)
+        command.process.send_signal(signal.SIGINT)
+        assert command.wait() not in (0, -signal.SIGINT)
+        assert "the same command goes on" in command.output
+        assert "Traceback" not in command.output
+    assert status(store, one) == "interrupted"
+    done = run_command(*arguments, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert_done(store, one)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("sweep", [True, False], ids=["sweep", "single"])
+def test_interrupted_twice_at_once_it_stops_now(sweep: bool, tmp_path: Path) -> None:
+    store, one = tmp_path / "store", run(epochs=2, batch_size=1)  # an epoch of it takes minutes
+    arguments = ["-m"] * sweep + ["model.hidden=[16]", "batch_size=1", "epochs=2", f"hydra.sweep.dir={store}"]
+    with started(tmp_path, *arguments) as command:
+        command.until(lambda: status(store, one) == "running")
+        time.sleep(2)
+        command.process.send_signal(signal.SIGINT)
+        time.sleep(1)
+        assert command.process.poll() is None
+        command.process.send_signal(signal.SIGINT)
+        assert command.process.wait(20) != 0
+        assert "Traceback" not in command.output
+
+
+# Kills
+
+
+def test_a_killed_worker_takes_nothing_but_its_own_runs_with_it(tmp_path: Path) -> None:
+    store = tmp_path / "store"
+    grid = ["-m", "model.hidden=[16]", "batch_size=1000,500", "seed=0,1", "epochs=6", f"hydra.sweep.dir={store}"]
+    # One stack of each batch size at a time.
+    hit = [run(seed=seed, epochs=6, batch_size=1000) for seed in (0, 1)]
+    spared = [run(seed=seed, epochs=6, batch_size=500) for seed in (0, 1)]
+    with started(tmp_path, *grid, "workers=2") as command:
+        victim: list[Config] = []
+
+        def training() -> bool:
+            victim[:] = [one for one in [*hit, *spared] if rows(store, one) >= 2]
+            return bool(victim)
+
+        command.until(training)
+        process = command.worker_of(victim[0])
+        held = {Path(file.path).name for file in process.open_files()}
+        process.kill()
+        assert command.wait() == 1
+        output = command.output
+    lost = [one for one in [*hit, *spared] if f"{trajectory_name(run_name(one))}.lock" in held]
+    kept = [one for one in [*hit, *spared] if one not in lost]
+    assert lost
+    assert kept
+    assert {status(store, one) for one in lost} == {"failed"}
+    assert_done(store, *kept)
+    for one in lost:
+        assert re.search(rf"{run_name(one)} .*failed", output)
+        assert "worker died" in json.loads((directory(store, one) / "run.json").read_bytes())["error"]
+    before = {path: seen for path, seen in snapshot(store).items() if any(run_name(one) in path for one in kept)}
+    again = run_command(*grid, cwd=tmp_path)
+    assert again.returncode == 0, again.stderr
+    assert_done(store, *hit, *spared)
+    after = snapshot(store)
+    assert {path: after[path] for path in before} == before
+
+
+def test_workers_stop_by_themselves_when_their_parent_is_killed(tmp_path: Path) -> None:
+    store = tmp_path / "store"
+    grid = ["-m", "optimizer=adam,sgd_momentum", "epochs=30", *SMALL, "workers=2", f"hydra.sweep.dir={store}"]
+    runs = [run(optimizer, epochs=30) for optimizer in OPTIMIZERS]
+    with started(tmp_path, *grid) as command:
+        command.until(lambda: min(rows(store, one) for one in runs) >= 1)
+        workers = command.workers()
+        assert len(workers) == 2
+        command.process.kill()
+        command.process.wait()
+        gone, alive = psutil.wait_procs(workers, 30)
+        assert not alive
+        assert len(gone) == 2
+        assert "Traceback" not in command.output
+    assert {status(store, one) for one in runs} == {"interrupted"}
+    counts = [rows(store, one) for one in runs]
+    assert max(counts) < 30
+    for one, count in zip(runs, counts, strict=True):
+        expected = alone(run(**_key(one), epochs=3)).splitlines(keepends=True)
+        assert (directory(store, one) / "metrics.csv").read_bytes().splitlines(keepends=True)[:4] == expected[
+            : count + 1
+        ]
+    # Shorter runs are cut from what there is or continue it.
+    done = run_command(*[a if a != "epochs=30" else "epochs=3" for a in grid], cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert_done(store, *[run(**_key(one), epochs=3) for one in runs])
+
+
+@pytest.mark.slow
+def test_killed_altogether_again_and_again(tmp_path: Path) -> None:
+    store = tmp_path / "store"
+    grid = ["-m", "optimizer=adam,sgd_momentum", "seed=0,1", "epochs=2,6", *SMALL, f"hydra.sweep.dir={store}"]
+    runs = [run(optimizer, seed, epochs) for optimizer in OPTIMIZERS for seed in (0, 1) for epochs in (2, 6)]
+    for reached in (1, 2, 4):
+        with started(tmp_path, *grid, f"workers={reached % 2 + 1}") as command:
+            command.until(functools.partial(lambda goal: max(rows(store, one) for one in runs) >= goal, reached))
+            time.sleep(random.Random(reached).random() / 2)
+            kill_all(command.process)
+    done = run_command(*grid, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert_done(store, *runs)
+
+
+@pytest.mark.slow
+def test_kills_between_checkpoints_that_time_makes(tmp_path: Path) -> None:
+    """Runs that last longer than the time between checkpoints go on from one of them."""
+    store, one = tmp_path / "store", run(epochs=60)
+    arguments = ["-m", "epochs=60", *SMALL, f"hydra.sweep.dir={store}"]
+    with started(tmp_path, *arguments) as command:
+        command.until(lambda: bool(list(directory(store, one).glob("checkpoint-*.pt"))))
+        time.sleep(1)
+        kill_all(command.process)
+    kept = max(int(path.stem.split("-")[1]) for path in directory(store, one).glob("checkpoint-*.pt"))
+    before = timing(store, one)[: kept + 1]
+    done = run_command(*arguments, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert_done(store, one)
+    assert timing(store, one)[: kept + 1] == before
+
+
+# Two sweeps at once
+
+
+def test_two_sweeps_of_overlapping_grids_at_the_same_moment(tmp_path: Path) -> None:
+    store = tmp_path / "store"
+    grids = [["seed=0,1,2", "epochs=3"], ["seed=1,2,3", "epochs=3,2"]]
+    runs = [run(seed=seed, epochs=3) for seed in range(4)] + [run(seed=seed, epochs=2) for seed in (1, 2, 3)]
+    inodes: dict[str, set[int]] = {}
+
+    def look() -> bool:
+        """Note which files the rows are in: training a run anew would begin another one."""
+        for path in store.glob("*/metrics.csv"):
+            try:
+                if path.read_bytes().count(b"\n") > 1:
+                    inodes.setdefault(path.parent.name, set()).add(path.stat().st_ino)
+            except FileNotFoundError:
+                continue
+        return all(command.process.poll() is not None for command in (first, second))
+
+    common = ["-m", *SMALL, f"hydra.sweep.dir={store}"]
+    with started(tmp_path, *common, *grids[0]) as first, started(tmp_path, *common, *grids[1]) as second:
+        wait_until(look)
+        assert (first.wait(), second.wait()) == (0, 0), first.output + second.output
+        look()
+    assert_done(store, *runs)
+    assert set(inodes) == {run_name(one) for one in runs}
+    assert all(len(files) == 1 for files in inodes.values())
+
+
+# Trouble within a grid
+
+
+def test_runs_that_fail_and_diverge_stop_no_other(tmp_path: Path) -> None:
+    store = tmp_path / "store"
+    grid = ["-m", "optimizer=sgd_momentum", "optimizer.lr=0.01,1e30", *SMALL, "epochs=1", f"hydra.sweep.dir={store}"]
+    good, bad = (run("sgd_momentum", seed, 1) for seed in (0, 1))
+    wild = [config(MOMENTUM | {"lr": 1e30}, batch_size=1000, epochs=1, seed=seed) for seed in (0, 1)]
+    obstacle = directory(store, bad) / "metrics.csv"
+    obstacle.mkdir(parents=True)
+    first = run_command(*grid, "seed=0,1", cwd=tmp_path)
+    assert first.returncode == 1
+    assert "3 of 4 runs did not end well" in first.stderr
+    assert "Traceback" not in first.stderr
+    assert_done(store, good)
+    assert [status(store, one) for one in (bad, *wild)] == ["failed", "diverged", "diverged"]
+    for one, ended in zip((good, bad, *wild), ("done", "failed", "diverged", "diverged"), strict=True):
+        assert re.search(rf"{re.escape(run_name(one))} .*{ended}.*/1 ", first.stderr), ended  # the closing table
+    assert "Is a directory" in (directory(store, bad) / "traceback.txt").read_text()
+    assert [rows(store, one) for one in wild] == [1, 1]
+
+    # A failed run is tried again, a diverged one is not; with retry=failed nothing else is.
+    obstacle.rmdir()
+    before = snapshot(store)
+    second = run_command(*grid, "seed=0,1,2", "retry=failed", cwd=tmp_path)
+    assert second.returncode == 1
+    assert_done(store, good, bad)
+    assert status(store, run("sgd_momentum", 2, 1)) is None
+    after = snapshot(store)
+    unchanged = {path: seen for path, seen in before.items() if run_name(bad) not in path}
+    assert {path: after[path] for path in unchanged} == unchanged
+
+    third = run_command(*grid, "seed=0,1", cwd=tmp_path)
+    assert third.returncode == 1
+    assert snapshot(store) == after
+
+    fourth = run_command(*grid[:2], "optimizer.lr=0.01", *grid[3:], "seed=0", "rerun=true", cwd=tmp_path)
+    assert fourth.returncode == 0, fourth.stderr
+    assert_done(store, good)
+    inode = [seen[str(directory(store, good) / "metrics.csv")][0] for seen in (after, snapshot(store))]
+    assert inode[0] != inode[1]
+
+
+def test_data_that_one_job_cannot_have_stop_no_other(tmp_path: Path) -> None:
+    store, corrupt, figures = tmp_path / "store", tmp_path / "corrupt", tmp_path / "conf" / "figure"
+    corrupt.mkdir()
+    for path in data.prepare(None).iterdir():
+        (corrupt / path.name).symlink_to(path)
+    labels = corrupt / "train-labels-idx1-ubyte"
+    content = bytearray(labels.read_bytes())
+    labels.unlink()
+    content[-1] ^= 1
+    labels.write_bytes(content)
+    figures.mkdir(parents=True)
+    (figures / "mixed.yaml").write_text(
+        "# @package hydra\nmode: MULTIRUN\nsweeper:\n  grids:\n    good: {seed: '0'}\n"
+        f"    bad: {{seed: '1', data.dir: '{corrupt}'}}\n"
+    )
+    arguments = ["--config-dir", str(tmp_path / "conf"), "figure=mixed", "epochs=1", *SMALL, f"hydra.sweep.dir={store}"]
+    good, bad = run(seed=0, epochs=1), run(seed=1, epochs=1)
+
+    planned = call(*arguments, "dry_run=true", cwd=tmp_path)
+    assert planned.code == 0, planned.err
+    assert not store.exists() or not list(store.iterdir())
+
+    done = run_command(*arguments, cwd=tmp_path)
+    assert done.returncode == 1, done.stderr
+    assert_done(store, good)
+    assert status(store, bad) == "failed"
+    error = json.loads((directory(store, bad) / "run.json").read_bytes())["error"]
+    assert str(labels) in error
+    assert "\n" not in error
+    assert re.search(rf"{run_name(bad)} .*failed", done.stderr)
+    assert "Traceback" not in done.stderr
+
+
+def test_finished_runs_stay_finished_when_their_data_are_gone(tmp_path: Path) -> None:
+    store, empty = tmp_path / "store", tmp_path / "empty"
+    arguments = ["-m", "epochs=1", *SMALL, f"hydra.sweep.dir={store}"]
+    assert run_command(*arguments, cwd=tmp_path).returncode == 0
+    before = snapshot(store)
+    empty.mkdir()
+    (empty / "train-labels-idx1-ubyte").touch()
+    again = run_command(*arguments, f"data.dir={empty}", cwd=tmp_path)
+    assert snapshot(store) == before
+    assert status(store, run(epochs=1)) == "done"
+    assert again.returncode == 0, again.stderr
+
+
+@pytest.mark.parametrize("others", [[], ["-m"]], ids=["single", "sweep"])
+def test_a_dry_run_changes_nothing(others: Sequence[str], tmp_path: Path) -> None:
+    store = tmp_path / "store"
+    arguments = [*others, *SMALL, f"hydra.sweep.dir={store}", "dry_run=true"]
+    planned = call(*arguments, "epochs=3", cwd=tmp_path)
+    assert planned.code == 0
+    assert everything(tmp_path) == everything(tmp_path)
+    assert not store.exists()
