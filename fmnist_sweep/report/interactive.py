@@ -129,7 +129,7 @@ def _layout(views: dict[str, dict[str, list[Any]]], language: Language) -> dict[
         "template": "none",
         "font": {"family": "system-ui, sans-serif", "size": 13, "color": "#1b1b1b"},
         "height": 640,
-        "margin": {"l": 20, "r": 12, "t": 60, "b": 40},
+        "margin": {"l": 20, "r": 12, "t": 76, "b": 40},
         "xaxis": {**axis, "title": {"text": words("epoch", language)}, "rangemode": "tozero"},
         "yaxis": {**axis, "title": {"text": titles[METRICS[0]]}},
         "dragmode": False,  # or a finger that scrolls the page would zoom

@@ -1,0 +1,417 @@
+"""What a user types: the sweep of the paper, Hydra's own features, and every kind of bad input."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from command import Called, call, run_command
+
+from fmnist_sweep import data
+
+SWEEP = ("-m", "optimizer=adam,sgd", "batch_size=100,500,1000")
+QUICK = ("epochs=1", "batch_size=1000", "model.hidden=[8]")
+RESULTS = ("metrics.csv", "timing.csv", "run.json", "predictions.npy", "checkpoint-1.pt")
+COLUMNS = "epoch,train_loss,train_accuracy,running_loss,running_accuracy,val_loss,val_accuracy"
+
+
+def runs(store: Path) -> list[Path]:
+    """The run directories in a store."""
+    return sorted(path.parent for path in store.glob("*/run.json"))
+
+
+def status(run: Path) -> str:
+    found: str = json.loads((run / "run.json").read_text())["status"]
+    return found
+
+
+def snapshot(run: Path) -> dict[str, tuple[bytes, int]]:
+    """Contents and times of change of a run's results."""
+    return {name: ((run / name).read_bytes(), (run / name).stat().st_mtime_ns) for name in RESULTS}
+
+
+def planned(called: Called) -> list[str]:
+    """The runs that a dry run would train, without their digits."""
+    assert called.code == 0, called.err
+    lines = [line.split("train: ")[1].replace(" (one trajectory)", "") for line in called.err.splitlines() if "train:" in line]
+    return sorted(name.rsplit("-", 1)[0] for line in lines for name in line.split(", "))
+
+
+# The command of the README, on real data
+
+
+@pytest.fixture(scope="module")
+def swept(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder in which the command was typed once."""
+    folder = tmp_path_factory.mktemp("swept")
+    done = run_command(*SWEEP, "epochs=1", "hydra.sweep.dir=out", cwd=folder)
+    assert done.returncode == 0, done.stderr
+    (folder / "stderr").write_text(done.stderr)
+    return folder
+
+
+def test_the_command_trains_the_grid_of_figures_1_to_4(swept: Path) -> None:
+    found = runs(swept / "out")
+    assert [run.name.rsplit("-", 1)[0] for run in found] == sorted(
+        f"{optimizer}-bs{size}-do0.2-ep1-seed0" for optimizer in ("adam", "sgd") for size in (100, 500, 1000)
+    )
+    for run in found:
+        assert status(run) == "done"
+        header, row = (run / "metrics.csv").read_text().splitlines()
+        assert header == COLUMNS
+        assert 0.5 < float(row.split(",")[-1]) < 0.95
+        assert "model.dropout: 0.2" not in (run / ".hydra" / "overrides.yaml").read_text()
+        assert "epochs: 1\n" in (run / ".hydra" / "config.yaml").read_text()
+        assert (run / "predictions.npy").stat().st_size > 10_000
+    assert sorted(path.name for path in swept.iterdir()) == ["out", "stderr"]
+    assert "6 done" in (swept / "stderr").read_text()
+
+
+def test_typed_again_it_says_that_all_is_done_and_trains_nothing(swept: Path) -> None:
+    before = {run.name: snapshot(run) for run in runs(swept / "out")}
+    done = run_command(*SWEEP, "epochs=1", "hydra.sweep.dir=out", cwd=swept)
+    assert done.returncode == 0, done.stderr
+    assert "6 done" in done.stderr
+    assert {run.name: snapshot(run) for run in runs(swept / "out")} == before
+
+
+# One run
+
+
+@pytest.fixture(scope="module")
+def alone(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder in which one run was trained into a folder of the user's choice."""
+    folder = tmp_path_factory.mktemp("alone")
+    done = run_command(*QUICK, "hydra.run.dir=chosen", cwd=folder)
+    assert done.returncode == 0, done.stderr
+    (folder / "stdout").write_text(done.stdout)
+    (folder / "stderr").write_text(done.stderr)
+    return folder
+
+
+def test_hydra_run_dir_moves_a_single_run(alone: Path) -> None:
+    assert sorted(path.name for path in alone.iterdir()) == ["chosen", "stderr", "stdout"]
+    assert status(alone / "chosen") == "done"
+    assert len((alone / "chosen" / "metrics.csv").read_text().splitlines()) == 2
+
+
+def test_without_a_terminal_there_is_no_progress_bar(alone: Path) -> None:
+    assert (alone / "stderr").read_text() == ""
+    assert "adam-bs1000-do0.2-ep1-seed0-" in (alone / "stdout").read_text()
+    assert "\x1b" not in (alone / "stdout").read_text()
+
+
+def test_another_run_in_the_same_folder_is_refused_and_changes_nothing(alone: Path) -> None:
+    before = snapshot(alone / "chosen")
+    hydra = (alone / "chosen" / ".hydra" / "overrides.yaml").read_text()
+    called = call(*QUICK, "seed=1", "hydra.run.dir=chosen", cwd=alone)
+    name = json.loads((alone / "chosen" / "run.json").read_text())["name"]
+    refused(called, f"hydra.run.dir=chosen: holds the run {name}; choose another folder, or rerun=true")
+    assert snapshot(alone / "chosen") == before
+    assert (alone / "chosen" / ".hydra" / "overrides.yaml").read_text() == hydra
+
+
+# Hydra's own features
+
+
+@pytest.fixture(scope="module")
+def own(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder of the user's with an optimizer of a few lines."""
+    folder = tmp_path_factory.mktemp("own")
+    (folder / "optimizer").mkdir()
+    (folder / "optimizer" / "mine.yaml").write_text("name: Adagrad\nlr: 0.05\n")
+    return folder
+
+
+def test_another_launcher_trains_an_optimizer_of_the_users_own(own: Path, tmp_path: Path) -> None:
+    done = run_command(
+        "-m", "--config-dir", str(own), "hydra/launcher=basic", "optimizer=mine,sgd", *QUICK, cwd=tmp_path
+    )
+    assert done.returncode == 0, done.stderr
+    found = runs(tmp_path / "multirun")
+    assert [run.name.rsplit("-", 1)[0] for run in found] == [
+        "adagrad-bs1000-do0.2-ep1-seed0",
+        "sgd-bs1000-do0.2-ep1-seed0",
+    ]
+    assert {status(run) for run in found} == {"done"}
+
+
+@pytest.mark.parametrize("form", ["--config-dir={}", "hydra.searchpath=[file://{}]"])
+def test_options_of_the_users_own_are_found(form: str, own: Path, tmp_path: Path) -> None:
+    called = call(form.format(own), "optimizer=mine", "dry_run=true", cwd=tmp_path)
+    assert planned(called) == ["adagrad-bs100-do0.2-ep30-seed0"]
+
+
+def test_a_misspelt_option_of_the_users_own_is_found_too(own: Path, tmp_path: Path) -> None:
+    called = call(f"--config-dir={own}", "optimizer=mien", cwd=tmp_path)
+    refused(called, "optimizer=mien: must be one of adam, adamw, mine, rmsprop, sgd, sgd_momentum; did you mean mine?")
+
+
+def test_arguments_of_an_optimizer_can_be_swept(tmp_path: Path) -> None:
+    called = call("-m", "optimizer.lr=0.1,0.01", "dry_run=true", cwd=tmp_path)
+    assert planned(called) == ["adam-bs100-do0.2-ep30-seed0"] * 2
+    called = call("-m", "optimizer=sgd", "optimizer.momentum=0.5,0.9", "optimizer.lr=0.1", "dry_run=true", cwd=tmp_path)
+    assert planned(called) == ["sgd-bs100-do0.2-ep30-seed0"] * 2
+
+
+@pytest.mark.parametrize("form", [("-m",), ("--multirun",), ("hydra.mode=MULTIRUN",)])
+def test_a_sweep_can_be_asked_for_in_each_of_hydras_ways(form: tuple[str, ...], tmp_path: Path) -> None:
+    called = call(*form, "batch_size=64,100", "seed=range(2)", "dry_run=true", cwd=tmp_path)
+    assert planned(called) == sorted(f"adam-bs{size}-do0.2-ep30-seed{seed}" for size in (64, 100) for seed in (0, 1))
+
+
+@pytest.mark.parametrize("form", [(), ("-m",)])
+def test_a_dry_run_leaves_nothing_behind(form: tuple[str, ...], tmp_path: Path) -> None:
+    called = call(*form, "batch_size=64", "epochs=5", "dry_run=true", cwd=tmp_path)
+    assert planned(called) == ["adam-bs64-do0.2-ep5-seed0"]
+    assert "5 model-epochs to train" in called.err
+    assert left_behind(tmp_path) == []
+
+
+def test_cfg_prints_the_configuration(tmp_path: Path) -> None:
+    called = call("--cfg", "job", "optimizer=sgd", "batch_size=500", "epochs=5", "dropout=0.5", cwd=tmp_path)
+    assert (called.code, called.err) == (0, "")
+    assert "optimizer:\n  name: SGD\n  lr: 0.01\ntraining:\n  batch_size: 500\n  epochs: 5\n" in called.out
+    assert "  dropout: 0.5\n" in called.out
+    assert left_behind(tmp_path) == []
+
+
+def test_cfg_of_one_package_prints_it(tmp_path: Path) -> None:
+    called = call("--cfg", "job", "--package", "optimizer", "optimizer=rmsprop", cwd=tmp_path)
+    assert called.out == "# @package optimizer\nname: RMSprop\nlr: 0.001\n"
+
+
+def test_info_says_where_the_configuration_comes_from(tmp_path: Path) -> None:
+    called = call("--info", "config", "batch_size=500", cwd=tmp_path)
+    assert (called.code, called.err) == (0, "")
+    assert "batch_size/500" in called.out and "hydra/launcher/stacked" in called.out
+    assert "batch_size: 500" in call("--info", "defaults-tree", "batch_size=500", cwd=tmp_path).out
+
+
+def test_help_explains_groups_options_and_examples(tmp_path: Path) -> None:
+    done = run_command("--help", cwd=tmp_path)
+    assert (done.returncode, done.stderr) == (0, "")
+    for line in (
+        "optimizer: adam, adamw, rmsprop, sgd, sgd_momentum",
+        "batch_size: 100, 1000, 500",
+        "dropout: 0.05, 0.2",
+        "epochs: 100, 30",
+        "figure: fig1, fig2, fig3, fig4, fig5, grid, paper",
+        "    python -m fmnist_sweep -m optimizer=adam,sgd batch_size=100,500,1000",
+        "    python -m fmnist_sweep batch_size=64 dropout=0.5 epochs=5    any number will do",
+        "  batch_size: 100",
+        "  validation: test",
+    ):
+        assert line in done.stdout.splitlines()
+    assert left_behind(tmp_path) == []
+
+
+def test_every_example_in_the_help_works(tmp_path: Path) -> None:
+    text = call("--help", cwd=tmp_path).out
+    lines = [line.split("python -m fmnist_sweep")[1] for line in text.splitlines() if "    python -m" in line]
+    assert len(lines) >= 6
+    for line in lines:
+        words = line.split("   ")[0].split()
+        assert planned(call(*words, *(["dry_run=true"] if "dry_run=true" not in words else []), cwd=tmp_path))
+
+
+@pytest.mark.parametrize(
+    ("line", "choices"),
+    [
+        ("fmnist-sweep optimizer=", "optimizer=adam optimizer=adamw optimizer=rmsprop optimizer=sgd optimizer=sgd_mom"),
+        ("fmnist-sweep -m optimizer=r", "optimizer=rmsprop"),
+        ("fmnist-sweep batch_size=1", "batch_size=100 batch_size=1000"),
+        ("fmnist-sweep figure=p", "figure=paper"),
+        ("fmnist-sweep data.val", "data.validation="),
+        ("fmnist-sweep optimizer=sgd_momentum optimizer.", "optimizer.name= optimizer.lr= optimizer.momentum="),
+        ("fmnist-sweep hydra/launcher=st", "hydra/launcher=stacked"),
+        ("fmnist-sweep batch_size=100 dropo", "dropout="),
+        ("fmnist-sweep -m batch_size=64,100 epochs=5 figure=g", "figure=grid"),
+    ],
+)
+def test_tab_completes_groups_options_and_keys(
+    line: str, choices: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COMP_LINE", line)
+    called = call("-sc", "query=bash", cwd=tmp_path)
+    assert (called.code, called.err) == (0, "")
+    assert called.out.startswith(choices)
+
+
+def test_a_traceback_is_there_for_those_who_want_it(tmp_path: Path) -> None:
+    done = run_command("dropout=1.5", cwd=tmp_path, HYDRA_FULL_ERROR="1")
+    assert done.returncode == 1
+    assert "Traceback" in done.stderr and "dropout=1.5" in done.stderr
+
+
+# Bad input: one line that names the value, what is allowed and what to do; nothing is left behind
+
+
+def left_behind(folder: Path) -> list[Path]:
+    """What is in a folder, apart from an empty store."""
+    return [path for path in folder.rglob("*") if path != folder / "multirun"]
+
+
+def refused(called: Called, message: str) -> None:
+    """Assert that a call ended with one line on stderr that starts like this."""
+    assert called.code == 2
+    assert called.err.startswith(f"fmnist_sweep: {message}"), called.err
+    assert called.err.count("\n") == 1 and called.err.endswith("\n")
+    assert called.out == ""
+
+
+BAD = [
+    ("optmizer=adam", "optmizer=adam: there is no optmizer; see --help for what there is; did you mean optimizer?"),
+    ("lr=0.1", "lr=0.1: there is no lr; see --help for what there is; did you mean optimizer.lr?"),
+    ("model.depth=3", "model.depth=3: there is no model.depth; see --help"),
+    ("+model.depth=3", "model.depth: there is no such key; did you mean model.dropout?"),
+    ("+widths=[3]", "widths: there is no such key"),
+    ("dropout=1.5", "dropout=1.5: must be at least 0 and below 1"),
+    ("dropout=1", "dropout=1.0: must be at least 0 and below 1"),
+    ("dropout=-0.1", "dropout=-0.1: must be at least 0 and below 1"),
+    ("dropout=nan", "dropout=nan: must be at least 0 and below 1"),
+    ("dropout=much", "dropout=much: must be one of 0.05, 0.2, or any number"),
+    ("epochs=0", "epochs=0: must be 1 or more"),
+    ("epochs=1.5", "training.epochs=1.5: must be a whole number"),
+    ("epochs=inf", "training.epochs=inf: must be a whole number"),
+    ("batch_size=0", "batch_size=0: must be from 1 to 60000, the number of training images"),
+    ("batch_size=-100", "batch_size=-100: must be from 1 to 60000"),
+    ("batch_size=70000", "batch_size=70000: must be from 1 to 60000"),
+    ("batch_size=abc", "batch_size=abc: must be one of 100, 1000, 500, or any number"),
+    ("optimizer=adm", "optimizer=adm: must be one of adam, adamw, rmsprop, sgd, sgd_momentum; did you mean adam?"),
+    ("optimizer.lr=-1", "optimizer.lr=-1: must be a number above 0, such as 0.01"),
+    ("optimizer.lr=nan", "optimizer.lr=nan: must be finite"),
+    ("optimizer.lr=abc", "optimizer.lr=abc: must be a number above 0, such as 0.01"),
+    ("optimizer.momentum=0.9", "optimizer.momentum=0.9: Adam does not take it; it takes lr, betas, eps, weight_decay"),
+    ("optimizer.betas=[0.9]", "optimizer Adam(lr=0.01, betas=[0.9]): torch refuses it: "),
+    ("optimizer.name=LBFGS", "optimizer.name=LBFGS: its step needs a closure, which this training does not give"),
+    ("optimizer.name=SparseAdam", "optimizer SparseAdam(lr=0.01): torch refuses it: SparseAdam does not support dense"),
+    ("optimizer.name=Muon", "optimizer Muon(lr=0.01): torch refuses it: Muon only supports 2D parameters"),
+    ("optimizer.name=Adm", "optimizer.name=Adm: no such class in torch.optim, which has ASGD, "),
+    ("model.hidden=[]", "model.hidden=[]: must be a list of one or more widths of 1 or more, such as [128,64]"),
+    ("model.hidden=[0]", "model.hidden=[0]: must be a list of one or more widths of 1 or more"),
+    ("model.hidden=128", "model.hidden=128: must be a list, such as [128,64]"),
+    ("model.hidden=[1.5]", "model.hidden=[1.5]: must be a whole number"),
+    ("seed=-1", "seed=-1: must be 0 or more"),
+    ("seed=x", "seed=x: must be a whole number"),
+    ("device=gpu", "device=gpu: must be one of auto, cpu, cuda, mps; did you mean cpu?"),
+    ("data.validation=hold", "data.validation=hold: must be one of test, holdout; did you mean holdout?"),
+    ("data.std=0", "data.std=0.0: must be a finite number above 0"),
+    ("data.mean=grey", "data.mean=grey: must be a number"),
+    ("workers=0", "workers=0: must be 1 or more, or null"),
+    ("rerun=maybe", "rerun=maybe: must be true or false"),
+    ("retry=all", "retry=all: must be one of null, failed"),
+    ("figure=fig9", "figure=fig9: must be one of fig1, fig2, fig3, fig4, fig5, grid, paper; did you mean fig"),
+    ("hydra/launcher=slurm", "In 'hydra/config': Could not find 'hydra/launcher/slurm'"),
+    ("hydra.sweep.dri=x", "Could not override 'hydra.sweep.dri'"),
+    ("batch_size=64,128", "training.batch_size=64,128: several values make a sweep: add -m"),
+    ("optimizer=adam,sgd", "optimizer=adam,sgd: several values make a sweep: add -m"),
+    ("batch_size", "Error parsing override 'batch_size'; overrides are written key=value"),
+    ("--config-dir=/no/where", "Additional config directory '/no/where' not found"),
+]
+
+
+@pytest.mark.parametrize(("argument", "message"), BAD, ids=[argument for argument, _ in BAD])
+def test_bad_input_is_refused_in_one_line(argument: str, message: str, tmp_path: Path) -> None:
+    refused(call(argument, cwd=tmp_path), message)
+    assert left_behind(tmp_path) == []
+
+
+@pytest.mark.parametrize("kind", ["cuda", "mps"])
+def test_a_device_that_is_not_there_is_refused(kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("torch.cuda.is_available", lambda: False)
+    monkeypatch.setattr("torch.backends.mps.is_available", lambda: False)
+    message = f"device={kind}: this machine has none that torch can use; take device=auto or one of: cpu"
+    refused(call(f"device={kind}", cwd=tmp_path), message)
+    refused(call("-m", f"device={kind}", "seed=0,1", cwd=tmp_path), message)
+    assert left_behind(tmp_path) == []
+
+
+@pytest.mark.parametrize(
+    ("argument", "message"),
+    [
+        ("batch_size=100,70000", "batch_size=70000: must be from 1 to 60000"),
+        ("dropout=0.2,1", "dropout=1.0: must be at least 0 and below 1"),
+        ("seed=0,-1", "seed=-1: must be 0 or more"),
+        ("optimizer.momentum=0.9,0.5", "optimizer.momentum=0.9: Adam does not take it"),
+        ("model.hidden=[128],[]", "model.hidden=[]: must be a list"),
+        ("device=gpu", "device=gpu: must be one of auto, cpu, cuda, mps"),
+        ("workers=0", "workers=0: must be 1 or more"),
+        ("dropout=interval(0,1)", "BasicSweeper does not support sweep type : INTERVAL_SWEEP"),
+    ],
+)
+def test_a_sweep_with_one_bad_value_is_refused_before_anything_trains(
+    argument: str, message: str, tmp_path: Path
+) -> None:
+    refused(call("-m", "epochs=1", argument, cwd=tmp_path), message)
+    assert left_behind(tmp_path) == []
+
+
+def test_a_sweep_with_another_launcher_is_checked_as_well(tmp_path: Path) -> None:
+    called = call("-m", "hydra/launcher=basic", "epochs=1", "batch_size=100,70000", cwd=tmp_path)
+    refused(called, "batch_size=70000: must be from 1 to 60000")
+    assert left_behind(tmp_path) == []
+
+
+@pytest.mark.parametrize("argument", ["dropout=1.5", "device=gpu", "optimizer.lr=nan"])
+def test_a_folder_of_the_users_choice_is_not_made_for_bad_input(argument: str, tmp_path: Path) -> None:
+    refused(call("hydra.run.dir=chosen", argument, cwd=tmp_path), argument)
+    assert left_behind(tmp_path) == []
+
+
+@pytest.mark.parametrize("arguments", [("dropout=1.5",), ("-m", "dropout=1.5,0.2"), ("optimizer=adm",)])
+def test_bad_input_is_refused_in_a_process_of_its_own(arguments: tuple[str, ...], tmp_path: Path) -> None:
+    done = run_command(*arguments, cwd=tmp_path)
+    message = arguments[-1].partition(",")[0]
+    refused(Called(done.returncode, done.stdout, done.stderr), f"{message}: must be ")
+    assert left_behind(tmp_path) == []
+
+
+@pytest.mark.parametrize("place", ["/proc/nowhere", "a-file", "a-file/below"])
+@pytest.mark.parametrize("arguments", [("hydra.sweep.dir={}",), ("-m", "seed=0,1", "hydra.sweep.dir={}")])
+def test_a_folder_that_cannot_be_made_is_refused(place: str, arguments: tuple[str, ...], tmp_path: Path) -> None:
+    (tmp_path / "a-file").write_text("")
+    called = call("epochs=1", cwd=tmp_path, *(argument.format(place) for argument in arguments))  # noqa: B026
+    refused(called, place)
+    assert "; choose another folder with hydra." in called.err
+    assert left_behind(tmp_path) == [tmp_path / "a-file"]
+
+
+@pytest.fixture
+def damaged(tmp_path: Path) -> Path:
+    """A data folder with one file cut short."""
+    folder = tmp_path / "data"
+    folder.mkdir()
+    whole = data.prepare(None)
+    for name in data.FILES:
+        (folder / name).symlink_to(whole / name)
+    labels = folder / "train-labels-idx1-ubyte"
+    labels.unlink()
+    labels.write_bytes((whole / labels.name).read_bytes()[:1000])
+    return folder
+
+
+@pytest.mark.parametrize("arguments", [(), ("hydra.run.dir=chosen",), ("-m", "seed=0,1")])
+def test_damaged_data_are_refused(arguments: tuple[str, ...], damaged: Path, tmp_path: Path) -> None:
+    cwd = tmp_path / "work"
+    cwd.mkdir()
+    called = call(*arguments, "epochs=1", f"data.dir={damaged}", cwd=cwd)
+    refused(called, f"{damaged / 'train-labels-idx1-ubyte'} is not Fashion-MNIST's train-labels-idx1-ubyte: expected")
+    assert data.CHECKSUMS["train-labels-idx1-ubyte"] in called.err
+    assert left_behind(cwd) == []
+
+
+def test_where_no_data_can_be_had_the_manual_steps_are_all_there(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.setattr(data, "SYSTEM_FOLDER", tmp_path / "system")
+    monkeypatch.setattr("torchvision.datasets.FashionMNIST.mirrors", [])
+    called = call("epochs=1", cwd=tmp_path)
+    assert called.code == 2
+    assert "sudo apt-get install dataset-fashion-mnist" in called.err
+    assert all(name in called.err for name in data.FILES)
+    assert "Traceback" not in called.err
+    assert not (tmp_path / "multirun").exists() or left_behind(tmp_path / "multirun") == []
