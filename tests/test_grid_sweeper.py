@@ -13,10 +13,10 @@ from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.plugins import Plugins
 from hydra.core.utils import JobReturn, JobStatus
-from hydra_plugins.grid_sweeper import GridSweeper
 
 from fmnist_sweep.composing import Composer
 from fmnist_sweep.config import parse, run_name
+from hydra_plugins.grid_sweeper import GridSweeper
 
 PAPER = [
     "adam-bs100-do0.2-ep30",

@@ -14,8 +14,8 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -111,10 +111,6 @@ def snapshot(store: Path) -> dict[str, tuple[int, int]]:
     return {str(path): (path.stat().st_ino, path.stat().st_mtime_ns) for path in paths}
 
 
-def everything(folder: Path) -> dict[str, int]:
-    return {str(path): path.stat().st_mtime_ns for path in folder.rglob("*")}
-
-
 class Command:
     """The command in a session of its own, so that all its processes can be found and ended."""
 
@@ -180,10 +176,8 @@ _numbers = itertools.count()
 
 def kill_all(process: subprocess.Popen[bytes]) -> None:
     """SIGKILL for the command and all of its processes."""
-    try:
+    with suppress(ProcessLookupError):
         os.killpg(process.pid, signal.SIGKILL)
-    except ProcessLookupError:
-        pass
     process.wait(PATIENCE)
 
 
@@ -213,6 +207,13 @@ def test_a_grid_is_trained_once_and_extended(tmp_path: Path) -> None:
     assert snapshot(store) == before
 
     # Continued from shorter runs, in one process instead of two; and shorter ones cut from those.
+    planned = call(*grid, "epochs=3,2,1", "dry_run=true", cwd=tmp_path)
+    assert snapshot(store) == before
+    for optimizer, seed in itertools.product(OPTIMIZERS, (0, 1)):
+        shortest, middle, last = (run_name(run(optimizer, seed, epochs)) for epochs in (1, 2, 3))
+        assert re.search(rf"done +{middle}", planned.err)
+        assert re.search(rf"cut .*{shortest}.* {middle}", planned.err)
+        assert re.search(rf"after epoch 2.* {last}", planned.err)
     longer = [run(optimizer, seed, 3) for optimizer in OPTIMIZERS for seed in (0, 1)]
     extended = run_command(*grid, "epochs=3,1", "workers=1", cwd=tmp_path)
     assert extended.returncode == 0, extended.stderr
@@ -239,31 +240,36 @@ def test_hydras_launchers_give_the_same_bytes(launcher: str, tmp_path: Path) -> 
     assert_done(store, *[run(optimizer, epochs=epochs) for optimizer in OPTIMIZERS for epochs in (1, 2)])
 
 
-def test_a_single_run_has_the_same_bytes(tmp_path: Path) -> None:
-    store = tmp_path / "store"
-    done = run_command("epochs=2", *SMALL, f"hydra.sweep.dir={store}", cwd=tmp_path)
+def test_a_single_run_in_a_folder_of_its_own_has_the_same_bytes(tmp_path: Path) -> None:
+    folder = tmp_path / "mine"
+    done = run_command("epochs=2", *SMALL, f"hydra.run.dir={folder}", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
-    assert_done(store, run())
-    elsewhere = tmp_path / "elsewhere"
-    done = run_command("epochs=1", *SMALL, f"hydra.run.dir={elsewhere}", cwd=tmp_path)
-    assert done.returncode == 0, done.stderr
-    assert (elsewhere / "metrics.csv").read_bytes() == alone(run(epochs=1))
+    assert (folder / "metrics.csv").read_bytes() == alone(run())
+    assert json.loads((folder / "run.json").read_bytes())["status"] == "done"
 
 
 # Interruptions
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, pytest.param(signal.SIGTERM, marks=pytest.mark.slow)])
-def test_interrupted_twice_and_resumed(number: signal.Signals, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("number", "times"),
+    [
+        (signal.SIGINT, 1),
+        pytest.param(signal.SIGINT, 3, marks=pytest.mark.slow),
+        pytest.param(signal.SIGTERM, 1, marks=pytest.mark.slow),
+    ],
+)
+def test_a_sweep_interrupted_and_resumed(number: signal.Signals, times: int, tmp_path: Path) -> None:
     store = tmp_path / "store"
-    grid = ["-m", "optimizer=adam,sgd_momentum", "epochs=8", *SMALL, "workers=2", f"hydra.sweep.dir={store}"]
-    runs = [run(optimizer, epochs=8) for optimizer in OPTIMIZERS]
+    epochs = 4 + 4 * times
+    grid = ["-m", "optimizer=adam,sgd_momentum", f"epochs={epochs}", *SMALL, "workers=2", f"hydra.sweep.dir={store}"]
+    runs = [run(optimizer, epochs=epochs) for optimizer in OPTIMIZERS]
     chance = random.Random(20)
     trained = 0
-    for _ in range(2):
+    for _ in range(times):
         with started(tmp_path, *grid) as command:
             goal = trained + chance.randint(1, 2)
-            command.until(functools.partial(lambda goal: rows(store, runs[0]) >= goal, goal))
+            command.until(functools.partial(lambda goal: min(rows(store, one) for one in runs) >= goal, goal))
             command.process.send_signal(number)
             assert command.wait() not in (0, -number)
             assert "the same command goes on" in command.output
@@ -272,7 +278,7 @@ def test_interrupted_twice_and_resumed(number: signal.Signals, tmp_path: Path) -
         assert {status(store, one) for one in runs} == {"interrupted"}
         for one, count in zip(runs, counts, strict=True):
             assert (directory(store, one) / f"checkpoint-{count}.pt").exists()
-        trained = counts[0]
+        trained = max(counts)
         stopped = [timing(store, one) for one in runs]
     done = run_command(*grid, cwd=tmp_path)
     assert done.returncode == 0, done.stderr
@@ -281,6 +287,7 @@ def test_interrupted_twice_and_resumed(number: signal.Signals, tmp_path: Path) -
         assert timing(store, one)[: len(part)] == part  # nothing was trained again
 
 
+@pytest.mark.slow
 def test_a_single_run_interrupted_and_resumed(tmp_path: Path) -> None:
     store, one = tmp_path / "store", run(epochs=8)
     arguments = ["epochs=8", *SMALL, f"hydra.sweep.dir={store}"]
@@ -414,7 +421,7 @@ def test_kills_between_checkpoints_that_time_makes(tmp_path: Path) -> None:
 # Two sweeps at once
 
 
-def test_two_sweeps_of_overlapping_grids_at_the_same_moment(tmp_path: Path) -> None:
+def test_middlesweeps_of_overlapping_grids_at_the_same_moment(tmp_path: Path) -> None:
     store = tmp_path / "store"
     grids = [["seed=0,1,2", "epochs=3"], ["seed=1,2,3", "epochs=3,2"]]
     runs = [run(seed=seed, epochs=3) for seed in range(4)] + [run(seed=seed, epochs=2) for seed in (1, 2, 3)]
@@ -446,7 +453,7 @@ def test_two_sweeps_of_overlapping_grids_at_the_same_moment(tmp_path: Path) -> N
 def test_runs_that_fail_and_diverge_stop_no_other(tmp_path: Path) -> None:
     store = tmp_path / "store"
     grid = ["-m", "optimizer=sgd_momentum", "optimizer.lr=0.01,1e30", *SMALL, "epochs=1", f"hydra.sweep.dir={store}"]
-    good, bad = (run("sgd_momentum", seed, 1) for seed in (0, 1))
+    good, bad, new = (run("sgd_momentum", seed, 1) for seed in (0, 1, 2))
     wild = [config(MOMENTUM | {"lr": 1e30}, batch_size=1000, epochs=1, seed=seed) for seed in (0, 1)]
     obstacle = directory(store, bad) / "metrics.csv"
     obstacle.mkdir(parents=True)
@@ -461,26 +468,32 @@ def test_runs_that_fail_and_diverge_stop_no_other(tmp_path: Path) -> None:
     assert "Is a directory" in (directory(store, bad) / "traceback.txt").read_text()
     assert [rows(store, one) for one in wild] == [1, 1]
 
-    # A failed run is tried again, a diverged one is not; with retry=failed nothing else is.
+    # With retry=failed the failed run is trained, and nothing else: neither diverged nor new ones.
     obstacle.rmdir()
     before = snapshot(store)
     second = run_command(*grid, "seed=0,1,2", "retry=failed", cwd=tmp_path)
     assert second.returncode == 1
     assert_done(store, good, bad)
-    assert status(store, run("sgd_momentum", 2, 1)) is None
+    assert status(store, new) is None
     after = snapshot(store)
     unchanged = {path: seen for path, seen in before.items() if run_name(bad) not in path}
     assert {path: after[path] for path in unchanged} == unchanged
 
-    third = run_command(*grid, "seed=0,1", cwd=tmp_path)
-    assert third.returncode == 1
-    assert snapshot(store) == after
 
-    fourth = run_command(*grid[:2], "optimizer.lr=0.01", *grid[3:], "seed=0", "rerun=true", cwd=tmp_path)
-    assert fourth.returncode == 0, fourth.stderr
+@pytest.mark.slow
+def test_diverged_runs_are_trained_again_only_by_rerun(tmp_path: Path) -> None:
+    store = tmp_path / "store"
+    grid = ["-m", "optimizer=sgd_momentum", "optimizer.lr=0.01,1e30", *SMALL, "epochs=1", f"hydra.sweep.dir={store}"]
+    good, wild = run("sgd_momentum", 0, 1), config(MOMENTUM | {"lr": 1e30}, batch_size=1000, epochs=1)
+    assert run_command(*grid, cwd=tmp_path).returncode == 1
+    before = snapshot(store)
+    assert run_command(*grid, cwd=tmp_path).returncode == 1
+    assert snapshot(store) == before
+    assert run_command(*grid, "rerun=true", cwd=tmp_path).returncode == 1
+    after = snapshot(store)
+    assert all(after[path][1] != before[path][1] for path in before)
     assert_done(store, good)
-    inode = [seen[str(directory(store, good) / "metrics.csv")][0] for seen in (after, snapshot(store))]
-    assert inode[0] != inode[1]
+    assert status(store, wild) == "diverged"
 
 
 def test_data_that_one_job_cannot_have_stop_no_other(tmp_path: Path) -> None:
@@ -515,25 +528,18 @@ def test_data_that_one_job_cannot_have_stop_no_other(tmp_path: Path) -> None:
     assert re.search(rf"{run_name(bad)} .*failed", done.stderr)
     assert "Traceback" not in done.stderr
 
-
-def test_finished_runs_stay_finished_when_their_data_are_gone(tmp_path: Path) -> None:
-    store, empty = tmp_path / "store", tmp_path / "empty"
-    arguments = ["-m", "epochs=1", *SMALL, f"hydra.sweep.dir={store}"]
-    assert run_command(*arguments, cwd=tmp_path).returncode == 0
-    before = snapshot(store)
-    empty.mkdir()
-    (empty / "train-labels-idx1-ubyte").touch()
-    again = run_command(*arguments, f"data.dir={empty}", cwd=tmp_path)
-    assert snapshot(store) == before
-    assert status(store, run(epochs=1)) == "done"
-    assert again.returncode == 0, again.stderr
+    # What is finished stays so, wherever its data are.
+    before = {path: seen for path, seen in snapshot(store).items() if run_name(good) in path}
+    assert run_command(*arguments, f"data.dir={corrupt}", cwd=tmp_path).returncode == 1
+    after = snapshot(store)
+    assert {path: after[path] for path in before} == before
+    assert_done(store, good)
 
 
-@pytest.mark.parametrize("others", [[], ["-m"]], ids=["single", "sweep"])
-def test_a_dry_run_changes_nothing(others: Sequence[str], tmp_path: Path) -> None:
+@pytest.mark.parametrize("many", [[], ["-m"]], ids=["single", "sweep"])
+def test_a_dry_run_changes_nothing(many: list[str], tmp_path: Path) -> None:
     store = tmp_path / "store"
-    arguments = [*others, *SMALL, f"hydra.sweep.dir={store}", "dry_run=true"]
-    planned = call(*arguments, "epochs=3", cwd=tmp_path)
+    planned = call(*many, *SMALL, f"hydra.sweep.dir={store}", "epochs=3", "dry_run=true", cwd=tmp_path)
     assert planned.code == 0
-    assert everything(tmp_path) == everything(tmp_path)
+    assert run_name(run(epochs=3)) in planned.err + planned.out
     assert not store.exists()
