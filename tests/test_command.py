@@ -375,7 +375,7 @@ def test_a_folder_that_cannot_be_made_is_refused(place: str, arguments: tuple[st
     (tmp_path / "a-file").write_text("")
     called = call(*(argument.format(place) for argument in arguments), "epochs=1", cwd=tmp_path)
     refused(called, "")
-    assert f"{place}: " in called.err
+    assert place in called.err.partition(": ")[2]
     assert "; choose another folder with hydra." in called.err
     assert left_behind(tmp_path) == [tmp_path / "a-file"]
 
