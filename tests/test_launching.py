@@ -306,8 +306,8 @@ def test_a_single_run_interrupted_and_resumed(tmp_path: Path) -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize("sweep", [True, False], ids=["sweep", "single"])
 def test_interrupted_twice_at_once_it_stops_now(sweep: bool, tmp_path: Path) -> None:
-    store, one = tmp_path / "store", run(epochs=2, batch_size=1)  # an epoch of it takes minutes
-    arguments = ["-m"] * sweep + ["model.hidden=[16]", "batch_size=1", "epochs=2", f"hydra.sweep.dir={store}"]
+    store, one = tmp_path / "store", config(batch_size=1, hidden=[300, 300])  # an epoch of it takes a minute or more
+    arguments = ["-m"] * sweep + ["model.hidden=[300,300]", "batch_size=1", "epochs=2", f"hydra.sweep.dir={store}"]
     with started(tmp_path, *arguments) as command:
         command.until(lambda: status(store, one) == "running")
         time.sleep(2)
@@ -316,6 +316,7 @@ def test_interrupted_twice_at_once_it_stops_now(sweep: bool, tmp_path: Path) -> 
         assert command.process.poll() is None
         command.process.send_signal(signal.SIGINT)
         assert command.process.wait(20) != 0
+        assert rows(store, one) == 0
         assert "Traceback" not in command.output
 
 

@@ -11,7 +11,11 @@ from fmnist_sweep import optimizers
 from fmnist_sweep.errors import ConfigError
 
 CLASSES = sorted(name for name, cls in vars(torch.optim).items() if isinstance(cls, type) and name != "Optimizer")
-REFUSED = {"LBFGS": "closure", "SparseAdam": "does not support dense gradients", "Muon": "only supports 2D parameters"}
+REFUSED = {
+    "LBFGS": "its step needs a closure",
+    "SparseAdam": "does not support dense gradients",
+    "Muon": "only supports 2D parameters",
+}
 
 
 def parameter() -> torch.nn.Parameter:
