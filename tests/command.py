@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+import torch
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
 
@@ -57,10 +58,11 @@ def call(*arguments: str, cwd: Path) -> Called:
 
 @contextlib.contextmanager
 def _process_as_before() -> Iterator[None]:
-    """Undo what a call changes in the process: folder, arguments, environment, logging, Hydra's globals."""
+    """Undo what a call changes in the process: folder, arguments, environment, logging, threads, Hydra's globals."""
     folder, arguments, environment = os.getcwd(), sys.argv, dict(os.environ)
     log = logging.getLogger()
     handlers, level = log.handlers[:], log.level
+    threads = torch.get_num_threads()
     try:
         yield
     finally:
@@ -73,5 +75,6 @@ def _process_as_before() -> Iterator[None]:
                 handler.close()
         log.handlers[:] = handlers
         log.setLevel(level)
+        torch.set_num_threads(threads)
         GlobalHydra.instance().clear()
         HydraConfig.instance().cfg = None

@@ -68,21 +68,11 @@ def test_help_and_configuration_come_from_the_wheel(installed: Path, tmp_path: P
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_sweep_trains_and_is_reported(installed: Path, tmp_path: Path) -> None:
-    program = (
-        installed / "fmnist-sweep",
-        "-m",
-        "optimizer=adam,sgd",
-        "epochs=1",
-        "batch_size=1000",
-        "model.hidden=[8]",
-    )
-    assert "2 done" in run(*program, cwd=tmp_path).stderr
-    found = sorted(path.parent.name for path in (tmp_path / "multirun").glob("*/metrics.csv"))
-    assert [name.rsplit("-", 1)[0] for name in found] == [
-        "adam-bs1000-do0.2-ep1-seed0",
-        "sgd-bs1000-do0.2-ep1-seed0",
-    ]
+def test_a_run_trains_and_is_reported(installed: Path, tmp_path: Path) -> None:
+    run(installed / "fmnist-sweep", "optimizer=sgd", "epochs=1", "batch_size=1000", "model.hidden=[8]", cwd=tmp_path)
+    (metrics,) = (tmp_path / "multirun").glob("*/metrics.csv")
+    assert metrics.parent.name.startswith("sgd-bs1000-do0.2-ep1-seed0-")
+    assert len(metrics.read_text().splitlines()) == 2
     said = run(installed / "python", "-m", "fmnist_sweep.report", cwd=tmp_path).stdout
-    assert said.startswith("2 runs in multirun, 2 of them done")
+    assert said.startswith("1 runs in multirun, 1 of them done")
     assert (tmp_path / "report" / "index.html").stat().st_size > 10_000
