@@ -84,15 +84,22 @@ def outcome(job: Job) -> float:
 
 
 def _data_folders(jobs: Sequence[Job]) -> dict[str | None, Path]:
-    """The verified folder behind each `data.dir`; runs whose data cannot be had are marked as failed."""
-    folders = {}
+    """The verified folder behind each `data.dir`; runs whose data cannot be had are marked as failed.
+
+    Raises:
+        DataError: no run's data can be had.
+    """
+    folders, errors = {}, {}
     for name in {job.config.data.dir: None for job in jobs}:
         try:
             folders[name] = data.prepare(Path(name) if name else None)
         except DataError as error:
-            for job in jobs:
-                if job.config.data.dir == name:
-                    _mark_failed(job, one_line(error))
+            errors[name] = error
+    if not folders:
+        raise next(iter(errors.values()))
+    for job in jobs:
+        if job.config.data.dir in errors:
+            _mark_failed(job, one_line(errors[job.config.data.dir]))
     return folders
 
 
@@ -187,6 +194,8 @@ class Sweep:
         if jobs[0].config.dry_run:
             _show(_plan(jobs), resolve_device(jobs[0].config.device))
             return False
+        for store_folder in {job.directory.parent for job in jobs}:
+            store_folder.mkdir(parents=True, exist_ok=True)
         self._folders = _data_folders(jobs)
         trainable = [job for job in jobs if job.config.data.dir in self._folders]
         handlers = {number: signal.signal(number, self._on_signal) for number in (signal.SIGINT, signal.SIGTERM)}

@@ -17,7 +17,7 @@ class GridSweeperConf:
     _target_: str = "hydra_plugins.grid_sweeper.GridSweeper"
     max_batch_size: Optional[int] = None  # noqa: UP045 - OmegaConf evaluates this annotation
     params: Optional[dict[str, str]] = None  # noqa: UP045
-    grids: dict[str, dict[str, str]] = field(default_factory=dict)
+    grids: dict[str, Any] = field(default_factory=dict)  # OmegaConf cannot merge typed ones of the same name
 
 
 ConfigStore.instance().store(group="hydra/sweeper", name="grids", node=GridSweeperConf, provider="fmnist_sweep")
@@ -50,17 +50,23 @@ class GridSweeper(BasicSweeper):
     def sweep(self, arguments: list[str]) -> Any:
         """Compose the union of the grids and launch it; `RunError` counts the runs that did not end well."""
         from fmnist_sweep.errors import RunError
-        from fmnist_sweep.overrides import rewrite
+        from fmnist_sweep.overrides import rewrite, target
 
         assert self.config is not None and self.hydra_context is not None and self.launcher is not None
         loader = self.hydra_context.config_loader
-        grids = [rewrite([f"{key}={values}" for key, values in grid.items()], loader) for grid in self.grids.values()]
-        common = [*self._parse_config(), *arguments]
-        jobs = self.union([[*grid, *common] for grid in grids or [[]]], OverridesParser.create(loader))
+        parser = OverridesParser.create(loader)
+        given = {target(override) for override in parser.parse_overrides(arguments)}
+        grids = []
+        for grid in self.grids.values() or [{}]:
+            lines = rewrite([f"{key}={values}" for key, values in {**self.params, **grid}.items()], loader)
+            kept = [override for override in parser.parse_overrides(lines) if target(override) not in given]
+            grids.append([*(str(override.input_line) for override in kept), *arguments])
+        jobs = self.union(grids, parser)
+        batches = list(self.split_overrides_to_chunks(jobs, self.max_batch_size))
+        if len(batches) > 1 or not getattr(self.launcher, "checks_all_jobs", False):
+            self.validate_batch_is_legal(jobs)
         returns: list[Sequence[JobReturn]] = []
-        for batch in self.split_overrides_to_chunks(jobs, self.max_batch_size):
-            if not getattr(self.launcher, "checks_all_jobs", False):
-                self.validate_batch_is_legal(batch)
+        for batch in batches:
             returns.append(self.launcher.launch(batch, initial_job_idx=sum(map(len, returns))))
         done = [result.status == JobStatus.COMPLETED for results in returns for result in results]
         if not all(done):

@@ -45,7 +45,6 @@ class StackedLauncher(Launcher):
         """Carry out the jobs. Returns their results, in the order of `job_overrides`."""
         setup_globals()
         configure_log(self.config.hydra.hydra_logging, self.config.hydra.verbose)
-        Path(str(self.config.hydra.sweep.dir)).mkdir(parents=True, exist_ok=True)
         together = getattr(self.task_function, "together", None)
         if together is None:
             load = self.hydra_context.config_loader.load_sweep_config
