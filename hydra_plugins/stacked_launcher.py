@@ -53,7 +53,10 @@ class StackedLauncher(Launcher):
                 for number, overrides in enumerate(job_overrides, initial_job_idx)
             ]
         with together(self.hydra_context.config_loader, self.config, len(job_overrides)) as sweep:
-            jobs = [_make_job(sweep, sweep.compose(overrides)) for overrides in job_overrides]
+            jobs = [
+                _make_job(sweep, _numbered(sweep.compose(overrides), number))
+                for number, overrides in enumerate(job_overrides, initial_job_idx)
+            ]
             if not sweep.train(jobs):
                 return [JobReturn(overrides=list(job), status=JobStatus.COMPLETED) for job in job_overrides]
             # Composed once more rather than kept: a sweep may have thousands of jobs.
@@ -63,18 +66,22 @@ class StackedLauncher(Launcher):
             ]
 
     def _run(self, task: TaskFunction, composed: DictConfig, number: int) -> JobReturn:
-        with open_dict(composed):
-            composed.hydra.job.id = number
-            composed.hydra.job.num = number
         result = run_job(
             hydra_context=self.hydra_context,
             task_function=task,
-            config=composed,
+            config=_numbered(composed, number),
             job_dir_key="hydra.sweep.dir",
             job_subdir_key="hydra.sweep.subdir",
         )
         configure_log(self.config.hydra.hydra_logging, self.config.hydra.verbose)
         return result
+
+
+def _numbered(composed: DictConfig, number: int) -> DictConfig:
+    with open_dict(composed):
+        composed.hydra.job.id = number
+        composed.hydra.job.num = number
+    return composed
 
 
 def _make_job(sweep: Any, composed: DictConfig) -> Any:
