@@ -151,17 +151,17 @@ class SweepDisplay:
 
 def print_plan(plan: Plan, seconds: float | None) -> None:
     """Print what is done, what is cut, what continues from where, which stacks train, and the time it should take."""
-    for member in plan.idle:
+    for member in [*plan.idle, *(member for stack in plan.stacks for member in stack)]:
         for job in member.done:
-            console.print(f"done      {job.name}")
+            console.print(f"done: {job.name}")
         for job, longer in member.cut:
-            console.print(f"cut       {job.name} from {longer.name}")
+            console.print(f"cut: {job.name} from {longer.name}")
     for number, stack in enumerate(plan.stacks, 1):
         console.print(f"stack {number}: {_title(stack)}")
         for member in stack:
             start = f"continue after epoch {member.start}" if member.start else "train"
-            names = [job.name for job in member.train] + [f"{job.name} (cut)" for job, _ in member.cut]
-            console.print(f"  {start}: {', '.join(names)}{' (one trajectory)' if len(names) > 1 else ''}")
+            names = ", ".join(job.name for job in member.train)
+            console.print(f"  {start}: {names}{' (one trajectory)' if len(member.train) > 1 else ''}")
     time_needed = f", about {_minutes(seconds)}" if seconds is not None else ""
     console.print(f"{plan.epochs_left} model-epochs to train with {plan.workers} workers{time_needed}")
 
