@@ -139,12 +139,13 @@ def check(config: Config) -> None:
     )
     require(training.epochs >= 1, "epochs", training.epochs, "1 or more")
     require(0 <= model.dropout < 1, "dropout", model.dropout, "at least 0 and below 1")
-    widths_hold = bool(model.hidden) and all(width >= 1 for width in model.hidden)
+    # One unit would make products with one column, which depend on a model's company: see model.py.
+    widths_hold = bool(model.hidden) and all(width >= 2 for width in model.hidden)
     require(
         widths_hold,
         "model.hidden",
         model.hidden,
-        "a list of one or more widths of 1 or more, such as [128,64]",
+        "a list of one or more widths of 2 or more, such as [128,64]",
     )
     require(math.isfinite(data.mean), "data.mean", data.mean, "a finite number")
     require(0 < data.std < math.inf, "data.std", data.std, "a finite number above 0")

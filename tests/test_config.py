@@ -193,7 +193,7 @@ def test_values_that_make_no_run_are_refused_in_one_line(typed: list[str], messa
     [
         ["batch_size=60000"],
         ["batch_size=50000", "data.validation=holdout"],
-        ["batch_size=1", "epochs=1", "dropout=0", "model.hidden=[1]"],
+        ["batch_size=1", "epochs=1", "dropout=0", "model.hidden=[2]"],
         ["dropout=0.999"],
         ["data.mean=-3", "data.std=1e-3"],
         ["~optimizer.lr"],

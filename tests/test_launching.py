@@ -510,31 +510,30 @@ def test_data_that_one_job_cannot_have_stop_no_other(tmp_path: Path) -> None:
     figures.mkdir(parents=True)
     (figures / "mixed.yaml").write_text(
         "# @package hydra\nmode: MULTIRUN\nsweeper:\n  grids:\n    good: {seed: '0'}\n"
-        f"    bad: {{seed: '1', data.dir: '{corrupt}'}}\n"
+        f"    bad: {{seed: '1,2', data.dir: '{corrupt}'}}\n"
     )
-    arguments = ["--config-dir", str(tmp_path / "conf"), "figure=mixed", "epochs=1", *SMALL, f"hydra.sweep.dir={store}"]
-    good, bad = run(seed=0, epochs=1), run(seed=1, epochs=1)
+    common = ["epochs=1", *SMALL, f"hydra.sweep.dir={store}"]
+    arguments = ["--config-dir", str(tmp_path / "conf"), "figure=mixed", *common]
+    good, bad, finished = (run(seed=seed, epochs=1) for seed in (0, 1, 2))
+    assert run_command("-m", "seed=2", *common, cwd=tmp_path).returncode == 0
 
+    before = snapshot(store)
     planned = call(*arguments, "dry_run=true", cwd=tmp_path)
     assert planned.code == 0, planned.err
-    assert not store.exists() or not list(store.iterdir())
+    assert not directory(store, bad).exists()
+    assert snapshot(store) == before
 
     done = run_command(*arguments, cwd=tmp_path)
     assert done.returncode == 1, done.stderr
-    assert_done(store, good)
+    assert_done(store, good, finished)
     assert status(store, bad) == "failed"
     error = json.loads((directory(store, bad) / "run.json").read_bytes())["error"]
     assert str(labels) in error
     assert "\n" not in error
     assert re.search(rf"{run_name(bad)} .*failed", done.stderr)
     assert "Traceback" not in done.stderr
-
-    # What is finished stays so, wherever its data are.
-    before = {path: seen for path, seen in snapshot(store).items() if run_name(good) in path}
-    assert run_command(*arguments, f"data.dir={corrupt}", cwd=tmp_path).returncode == 1
     after = snapshot(store)
-    assert {path: after[path] for path in before} == before
-    assert_done(store, good)
+    assert {path: after[path] for path in before} == before  # what is finished stays so, wherever its data are
 
 
 @pytest.mark.parametrize("many", [[], ["-m"]], ids=["single", "sweep"])

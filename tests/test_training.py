@@ -194,8 +194,8 @@ def test_learning_happens() -> None:
         (77, [100, 50, 25], 2000),
         (100, [128, 64], 1030),
         (1000, [17, 9], 2500),
-        (1000, [1], 2500),
-        (256, [1, 1], 600),
+        (1000, [2], 2500),
+        (256, [2, 2], 600),
     ],
 )
 def test_company_changes_no_bit(batch_size: int, hidden: list[int], images: int) -> None:
