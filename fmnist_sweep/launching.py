@@ -98,7 +98,8 @@ def _data_folders(jobs: Sequence[Job]) -> dict[str | None, Path]:
     if not folders:
         raise next(iter(errors.values()))
     for job in jobs:
-        if job.config.data.dir in errors:
+        finished = RunDirectory(job.directory).status() in store.FINISHED
+        if job.config.data.dir in errors and not finished:
             _mark_failed(job, one_line(errors[job.config.data.dir]))
     return folders
 

@@ -7,6 +7,7 @@ import math
 from collections.abc import Iterator, Sequence
 from dataclasses import astuple, dataclass, replace
 from itertools import pairwise
+from typing import Any
 
 import pytest
 import torch
@@ -284,8 +285,8 @@ def test_progress_is_a_copy() -> None:
 
 
 def test_streams_are_told_apart_by_seed_purpose_and_epoch() -> None:
-    def draw(*key: object) -> list[int]:
-        return torch.randint(2**62, (4,), generator=random_stream(*key)).tolist()  # type: ignore[arg-type]
+    def draw(*key: Any) -> list[int]:
+        return torch.randint(2**62, (4,), generator=random_stream(*key)).tolist()
 
     keys = [(seed, purpose, epoch) for seed in (0, 1, 11) for purpose in ("order", "dropout") for epoch in (1, 2, 11)]
     assert len({tuple(draw(*key)) for key in keys}) == len(keys)

@@ -446,7 +446,15 @@ def again(folder: Path) -> list[Config]:
 
 
 @pytest.mark.usefixtures("often")
-@pytest.mark.parametrize("before", [from_nothing, from_checkpoints, cutting, again])
+@pytest.mark.parametrize(
+    "before",
+    [
+        from_nothing,
+        cutting,
+        pytest.param(from_checkpoints, marks=pytest.mark.slow),
+        pytest.param(again, marks=pytest.mark.slow),
+    ],
+)
 def test_a_crash_between_any_two_system_calls(
     before: Callable[[Path], list[Config]],
     tmp_path: Path,
