@@ -65,6 +65,7 @@ def run_alone(config: Config, directory: Path) -> float | None:
     from fmnist_sweep import worker
 
     worker.prepare_process()
+    signal.signal(signal.SIGINT, worker.stop_at_epoch_end_or_now)
     with RunBar(job) as bar:
         while worker.train_stack([[job]], folder, on_epoch=bar.update) and not worker.stopping():
             bar.wait()  # another process is training this very run

@@ -10,6 +10,7 @@ from __future__ import annotations
 import logging
 import os
 import signal
+import sys
 import time
 import traceback
 from collections.abc import Callable, Iterator, Sequence
@@ -40,6 +41,14 @@ def stop_at_epoch_end(*_: object) -> None:
     """Signal handler: finish the epoch, keep a checkpoint, stop."""
     global _stop
     _stop = True
+
+
+def stop_at_epoch_end_or_now(*_: object) -> None:
+    """Signal handler of a single run: the same, and where that was asked for already, stop at once."""
+    if _stop:
+        raise KeyboardInterrupt
+    print("\nstopping at the end of the epoch; once more to stop now", file=sys.stderr)
+    stop_at_epoch_end()
 
 
 def stopping() -> bool:

@@ -259,12 +259,12 @@ def test_a_single_run_in_a_folder_of_its_own_has_the_same_bytes(tmp_path: Path) 
 def test_a_sweep_interrupted_and_resumed(number: signal.Signals, times: int, tmp_path: Path) -> None:
     store = tmp_path / "store"
     epochs = 4 + 4 * times
-    grid = ["-m", "optimizer=adam,sgd_momentum", f"epochs={epochs}", *SMALL, "workers=2", f"hydra.sweep.dir={store}"]
+    grid = ["-m", "optimizer=adam,sgd_momentum", f"epochs={epochs}", *SMALL, f"hydra.sweep.dir={store}"]
     runs = [run(optimizer, epochs=epochs) for optimizer in OPTIMIZERS]
     chance = random.Random(20)
     trained = 0
     for _ in range(times):
-        with started(tmp_path, *grid) as command:
+        with started(tmp_path, *grid, "workers=2") as command:
             goal = trained + chance.randint(1, 2)
             command.until(functools.partial(lambda goal: min(rows(store, one) for one in runs) >= goal, goal))
             command.process.send_signal(number)
@@ -272,12 +272,12 @@ def test_a_sweep_interrupted_and_resumed(number: signal.Signals, times: int, tmp
             assert "the same command goes on" in command.output
             assert "Traceback" not in command.output
         counts = [rows(store, one) for one in runs]
-        assert {status(store, one) for one in runs} == {"interrupted"}
+        assert {status(store, one) for one in runs} - {"done"} == {"interrupted"}  # one may have got far ahead
         for one, count in zip(runs, counts, strict=True):
             assert (directory(store, one) / f"checkpoint-{count}.pt").exists()
-        trained = max(counts)
+        trained = min(counts)
         stopped = [timing(store, one) for one in runs]
-    done = run_command(*grid, cwd=tmp_path)
+    done = run_command(*grid, "workers=1", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     assert_done(store, *runs)
     for one, part in zip(runs, stopped, strict=True):
@@ -322,15 +322,15 @@ def test_interrupted_twice_at_once_it_stops_now(sweep: bool, tmp_path: Path) -> 
 
 def test_a_killed_worker_takes_nothing_but_its_own_runs_with_it(tmp_path: Path) -> None:
     store = tmp_path / "store"
-    grid = ["-m", "model.hidden=[16]", "batch_size=1000,500", "seed=0,1", "epochs=6", f"hydra.sweep.dir={store}"]
+    grid = ["-m", "model.hidden=[16]", "batch_size=1000,500", "seed=0,1", "epochs=5", f"hydra.sweep.dir={store}"]
     # One stack of each batch size at a time.
-    hit = [run(seed=seed, epochs=6, batch_size=1000) for seed in (0, 1)]
-    spared = [run(seed=seed, epochs=6, batch_size=500) for seed in (0, 1)]
+    hit = [run(seed=seed, epochs=5, batch_size=1000) for seed in (0, 1)]
+    spared = [run(seed=seed, epochs=5, batch_size=500) for seed in (0, 1)]
     with started(tmp_path, *grid, "workers=2") as command:
         victim: list[Config] = []
 
         def training() -> bool:
-            victim[:] = [one for one in [*hit, *spared] if rows(store, one) >= 2]
+            victim[:] = [one for one in [*hit, *spared] if rows(store, one) >= 1]
             return bool(victim)
 
         command.until(training)
@@ -349,7 +349,7 @@ def test_a_killed_worker_takes_nothing_but_its_own_runs_with_it(tmp_path: Path) 
         assert re.search(rf"{run_name(one)} .*failed", output)
         assert "worker died" in json.loads((directory(store, one) / "run.json").read_bytes())["error"]
     before = {path: seen for path, seen in snapshot(store).items() if any(run_name(one) in path for one in kept)}
-    again = run_command(*grid, cwd=tmp_path)
+    again = run_command(*grid, "workers=1", cwd=tmp_path)
     assert again.returncode == 0, again.stderr
     assert_done(store, *hit, *spared)
     after = snapshot(store)
@@ -358,9 +358,9 @@ def test_a_killed_worker_takes_nothing_but_its_own_runs_with_it(tmp_path: Path) 
 
 def test_workers_stop_by_themselves_when_their_parent_is_killed(tmp_path: Path) -> None:
     store = tmp_path / "store"
-    grid = ["-m", "optimizer=adam,sgd_momentum", "epochs=30", *SMALL, "workers=2", f"hydra.sweep.dir={store}"]
+    grid = ["-m", "optimizer=adam,sgd_momentum", "epochs=30", *SMALL, f"hydra.sweep.dir={store}"]
     runs = [run(optimizer, epochs=30) for optimizer in OPTIMIZERS]
-    with started(tmp_path, *grid) as command:
+    with started(tmp_path, *grid, "workers=2") as command:
         command.until(lambda: min(rows(store, one) for one in runs) >= 1)
         workers = command.workers()
         assert len(workers) == 2
@@ -379,7 +379,7 @@ def test_workers_stop_by_themselves_when_their_parent_is_killed(tmp_path: Path) 
             : count + 1
         ]
     # Shorter runs are cut from what there is or continue it.
-    done = run_command(*[a if a != "epochs=30" else "epochs=3" for a in grid], cwd=tmp_path)
+    done = run_command(*[a if a != "epochs=30" else "epochs=3" for a in grid], "workers=1", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     assert_done(store, *[run(**_key(one), epochs=3) for one in runs])
 
@@ -450,7 +450,15 @@ def test_two_sweeps_of_overlapping_grids_at_the_same_moment(tmp_path: Path) -> N
 
 def test_runs_that_fail_and_diverge_stop_no_other(tmp_path: Path) -> None:
     store = tmp_path / "store"
-    grid = ["-m", "optimizer=sgd_momentum", "optimizer.lr=0.01,1e30", *SMALL, "epochs=1", f"hydra.sweep.dir={store}"]
+    grid = [
+        "-m",
+        "optimizer=sgd_momentum",
+        "optimizer.lr=0.01,1e30",
+        *SMALL,
+        "epochs=1",
+        "workers=1",
+        f"hydra.sweep.dir={store}",
+    ]
     good, bad, new = (run("sgd_momentum", seed, 1) for seed in (0, 1, 2))
     wild = [config(MOMENTUM | {"lr": 1e30}, batch_size=1000, epochs=1, seed=seed) for seed in (0, 1)]
     obstacle = directory(store, bad) / "metrics.csv"
@@ -481,7 +489,15 @@ def test_runs_that_fail_and_diverge_stop_no_other(tmp_path: Path) -> None:
 @pytest.mark.slow
 def test_diverged_runs_are_trained_again_only_by_rerun(tmp_path: Path) -> None:
     store = tmp_path / "store"
-    grid = ["-m", "optimizer=sgd_momentum", "optimizer.lr=0.01,1e30", *SMALL, "epochs=1", f"hydra.sweep.dir={store}"]
+    grid = [
+        "-m",
+        "optimizer=sgd_momentum",
+        "optimizer.lr=0.01,1e30",
+        *SMALL,
+        "epochs=1",
+        "workers=1",
+        f"hydra.sweep.dir={store}",
+    ]
     good, wild = run("sgd_momentum", 0, 1), config(MOMENTUM | {"lr": 1e30}, batch_size=1000, epochs=1)
     assert run_command(*grid, cwd=tmp_path).returncode == 1
     before = snapshot(store)
@@ -509,7 +525,7 @@ def test_data_that_one_job_cannot_have_stop_no_other(tmp_path: Path) -> None:
         "# @package hydra\nmode: MULTIRUN\nsweeper:\n  grids:\n    good: {seed: '0'}\n"
         f"    bad: {{seed: '1,2', data.dir: '{corrupt}'}}\n"
     )
-    common = ["epochs=1", *SMALL, f"hydra.sweep.dir={store}"]
+    common = ["epochs=1", "workers=1", *SMALL, f"hydra.sweep.dir={store}"]
     arguments = ["--config-dir", str(tmp_path / "conf"), "figure=mixed", *common]
     good, bad, finished = (run(seed=seed, epochs=1) for seed in (0, 1, 2))
     assert run_command("-m", "seed=2", *common, cwd=tmp_path).returncode == 0
