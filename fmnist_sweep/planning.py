@@ -11,9 +11,11 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import pairwise
 from pathlib import Path
 
-from fmnist_sweep.config import Config
+from fmnist_sweep.config import TRAINING_IMAGES, Config
+from fmnist_sweep.data import CLASS_NAMES, PIXELS
 from fmnist_sweep.store import Found, trajectory_name
 
 # On a CPU a stack of 4 to 8 already spreads the overhead of a step thin, and more would leave the cache.
@@ -166,11 +168,6 @@ def stack_cost(stack: Sequence[Trajectory]) -> float:
 
 def epoch_cost(config: Config) -> float:
     """Floating-point operations of one model's epoch: its products in training and in both evaluations."""
-    from itertools import pairwise
-
-    from fmnist_sweep.config import TRAINING_IMAGES
-    from fmnist_sweep.data import CLASS_NAMES, PIXELS
-
     products = [2 * a * b for a, b in pairwise([PIXELS, *config.model.hidden, len(CLASS_NAMES)])]
     forward, backward = sum(products), 2 * sum(products) - products[0]
     training = TRAINING_IMAGES[config.data.validation]

@@ -158,11 +158,6 @@ class RunDirectory:
         record = {"format": FORMAT, "status": status, **values}
         self._write("run.json", json.dumps(record, indent=2).encode() + b"\n")
 
-    def change_status(self, status: str, error: str | None) -> None:
-        """Change status and error in run.json, keeping the rest."""
-        record = json.loads((self.path / "run.json").read_bytes())
-        self.write_status(**{**record, "status": status, "error": error})
-
     def write_predictions(self, predictions: np.ndarray[Any, np.dtype[np.uint8]]) -> None:
         """Keep the final predicted classes of the validation images, uint8 [n]."""
         stream = io.BytesIO()
