@@ -1,5 +1,6 @@
-# `make help` lists the targets. SEEDS=0,1,2 chooses the seeds, RUNS the folder of the runs.
+# `make help` lists the targets. PAPER chooses the paper, SEEDS=0,1,2 the seeds, RUNS the folder of the runs.
 PYTHON ?= python3
+PAPER ?= caprari2024
 SEEDS ?= 0,1,2
 GRID_SEEDS ?= 0,1,2,3,4
 RUNS ?= multirun
@@ -9,15 +10,16 @@ REPORT_LANG ?= en
 VENV := .venv
 READY := $(VENV)/.ready
 BIN := $(VENV)/bin/python
-SWEEP := $(BIN) -m fmnist_sweep -m hydra.sweep.dir=$(RUNS)
-WRITE_REPORT := $(BIN) -m fmnist_sweep.report $(RUNS) --output $(REPORT) --lang $(REPORT_LANG)
+SWEEP := $(BIN) -m fmnist_sweep -m hydra.sweep.dir=$(RUNS) paper=$(PAPER)
+WRITE_REPORT := $(BIN) -m fmnist_sweep.report $(RUNS) --paper $(PAPER) --output $(REPORT) --lang $(REPORT_LANG)
 FIGURES := fig1 fig2 fig3 fig4 fig5
 
-.PHONY: help setup data $(FIGURES) figures grid report test test-browser test-slow lint bench clean
+.PHONY: help setup data $(FIGURES) figures grid report test test-browser test-cluster test-slow lint bench clean
 .DEFAULT_GOAL := help
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z][a-z0-9 -]*:.*## /{printf "  %-12s %s\n", $$1, $$2} /^\$$\(FIGURES\):.*## /{printf "  %-12s %s\n", "fig1 … fig5", $$2}' $(MAKEFILE_LIST)
+	@echo "  PAPER=$(PAPER) is the paper, a file of conf/paper/."
 	@echo "  SEEDS=0,1,2 chooses the seeds of figures, GRID_SEEDS those of grid; RUNS=$(RUNS) is where the runs are."
 
 setup: $(READY)  ## make .venv with the tested versions of everything
@@ -35,21 +37,25 @@ $(FIGURES): $(READY)  ## train what one figure needs, and draw what the runs giv
 	$(SWEEP) figure=$@ seed=$(SEEDS)
 	$(WRITE_REPORT)
 
-figures: $(READY)  ## train what figures 1 to 5 need, and draw them
+figures: $(READY)  ## train what the paper's figures and claims need, draw and judge them
 	$(SWEEP) figure=paper seed=$(SEEDS)
 	$(WRITE_REPORT)
 
-grid: $(READY)  ## train every combination of what the paper varies: 24 configurations
+grid: $(READY)  ## train every combination of what the paper varies
 	$(SWEEP) figure=grid seed=$(GRID_SEEDS)
 
 report: $(READY)  ## figures, tables and claims from the runs there are
 	$(WRITE_REPORT)
 
 test: $(READY)  ## the tests
-	$(BIN) -m pytest -q -m "not slow and not browser"
+	$(BIN) -m pytest -q -m "not slow and not browser and not cluster"
 
 test-browser: $(READY)  ## the tests of the report's page, in Debian's chromium
 	$(BIN) -m pytest -q -m browser
+
+test-cluster: $(READY)  ## the tests on a real Slurm and a real Ray: Debian's slurm-wlm and munge, as root
+	$(BIN) -m pip install --quiet --constraint constraints.txt --editable '.[slurm,ray]'
+	$(BIN) -m pytest -q -m cluster
 
 test-slow: $(READY)  ## the tests that take minutes
 	$(BIN) -m pytest -q -m slow

@@ -38,7 +38,7 @@ STACKS = (1, 2, 4, 8, 16)
 def config(optimizer: str, batch_size: int, seed: int, epochs: int = 1) -> Config:
     """The engine's configuration for one run of the benchmark."""
     chosen = {"name": "Adam" if optimizer == "adam" else "SGD", "lr": 0.01}
-    return Config(chosen, TrainingConfig(batch_size, epochs), ModelConfig([128, 64], 0.2), DataConfig(), seed, "cpu")
+    return Config(chosen, TrainingConfig(batch_size, epochs), ModelConfig([128, 64], 0.2), DataConfig(), seed)
 
 
 def measure_plain(folder: Path, loader_workers: int) -> float:

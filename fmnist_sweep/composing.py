@@ -9,20 +9,30 @@ from __future__ import annotations
 import copy
 from collections.abc import Sequence
 
-from hydra._internal.config_loader_impl import ConfigLoaderImpl, get_overrides_dirname
 from hydra.core.config_loader import ConfigLoader
+from hydra.core.config_store import ConfigStore
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override, OverrideType
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
+
+from fmnist_sweep import hydra_internals
+from fmnist_sweep.config import Config, Execution, Schema, digest, parse, resolve_device
+from fmnist_sweep.records import run_name
+
+
+def register() -> None:
+    """Make the schema and the resolver `${run_name:}` known to Hydra."""
+    ConfigStore.instance().store(name="schema", node=Schema)
+    OmegaConf.register_new_resolver("run_name", lambda *, _root_: name_of(*parse(_root_)), replace=True)
+
+
+def name_of(config: Config, execution: Execution) -> str:
+    """The name of the run that these ask for."""
+    return run_name(config, digest(config, resolve_device(execution.device)))
 
 
 class Composer:
-    """Composes the jobs of one sweep.
-
-    Args:
-        loader: Hydra's.
-        master: the sweep's own configuration.
-    """
+    """Composes the jobs of one sweep; `master` is the sweep's own configuration."""
 
     def __init__(self, loader: ConfigLoader, master: DictConfig):
         self._loader = loader
@@ -34,22 +44,17 @@ class Composer:
     def compose(self, overrides: Sequence[str]) -> DictConfig:
         """The configuration that `load_sweep_config` gives for these overrides."""
         parsed = [self._parse(line) for line in overrides]
-        values = [override for override, sets_value in parsed if sets_value]
-        choices = tuple(line for line, (_, sets_value) in zip(overrides, parsed, strict=True) if not sets_value)
+        choices = tuple(line for line in overrides if not self._parse(line)[1])
         if choices not in self._choices:
             self._choices[choices] = self._loader.load_sweep_config(self._master, list(choices))
         composed = copy.deepcopy(self._choices[choices])
-        ConfigLoaderImpl._apply_overrides_to_config(values, composed)
+        hydra_internals.set_values(composed, [override for override, sets_value in parsed if sets_value])
         job = composed.hydra.job
+        dirname = job.config.override_dirname
         of_task = [override for override, _ in parsed if not override.is_hydra_override()]
         composed.hydra.overrides.task = [override.input_line for override in of_task]
-        dirname = job.config.override_dirname
-        job.override_dirname = get_overrides_dirname(
-            overrides=of_task,
-            kv_sep=dirname.kv_sep,
-            item_sep=dirname.item_sep,
-            exclude_keys=dirname.exclude_keys,
-        )
+        named = [str(o.input_line) for o in of_task if o.key_or_group not in dirname.exclude_keys]
+        job.override_dirname = dirname.item_sep.join(sorted(named)).replace("=", dirname.kv_sep)
         return composed
 
     def _parse(self, line: str) -> tuple[Override, bool]:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import difflib
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+
+from pydantic import ValidationError
 
 # What OmegaConf says of a value of the wrong type, and what the user must give instead.
 _WRONG_TYPES = {
@@ -28,18 +30,29 @@ def nearest(word: str, known: Iterable[str]) -> str:
     return f"; did you mean {spellings[matches[0]]}?" if matches else ""
 
 
-def one_of(name: str, value: object, allowed: Iterable[object]) -> None:
-    """Raise `ConfigError` unless the value is among those allowed."""
-    words = ["null" if option is None else str(option) for option in allowed]
-    if ("null" if value is None else value) not in words:
-        raise ConfigError(f"{name}={value}: must be one of {', '.join(words)}{nearest(str(value), words)}")
+def first_problem(error: ValidationError, allowed: Sequence[str] = ()) -> str:
+    """The first thing that a schema does not accept, in one line: place, value, what is allowed.
+
+    Of the `allowed` keys, the nearest is suggested.
+    """
+    problem = error.errors(include_url=False)[0]
+    place = ".".join(map(str, problem["loc"]))
+    if problem["type"] in ("extra_forbidden", "unexpected_keyword_argument"):
+        return f"{place}: there is no such key{nearest(place, allowed)}"
+    if problem["type"] in ("missing", "missing_argument"):
+        return f"{place}: is missing"
+    message = problem["msg"].removeprefix("Value error, ").replace("a valid ", "a ", 1)
+    message = re.sub(r"^\w+ should|( after validation, not \d+)$", lambda m: "" if m[1] else "must", message)
+    if problem["type"] == "value_error":
+        return f"{place}: {message}" if place else message
+    return f"{place}={problem['input']!s:.60}: {message}"
 
 
 class RunError(RuntimeError):
     """A run that did not end well; what it left is in its directory."""
 
 
-def one_line(error: BaseException) -> str:
+def reason(error: BaseException) -> str:
     """What an error and its causes say, in one line."""
     chain = []
     link: BaseException | None = error

@@ -1,39 +1,23 @@
-"""Sources of Fashion-MNIST on the network: torchvision's mirrors, then Debian's package.
-
-A source is a function that fills an empty folder and returns the folder (itself or one below it) in which the
-files then lie, or raises FetchError. `fmnist_sweep.data` checks what arrived.
-"""
+"""Sources of Fashion-MNIST on the network: torchvision's mirrors, then Debian's package."""
 
 from __future__ import annotations
 
-import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from functools import partial
-from http.client import HTTPException
 from pathlib import Path
 
 PACKAGE = "dataset-fashion-mnist"
 PACKAGE_FOLDER = Path("usr/share/datasets/fashion-mnist")
-TIMEOUT_SECONDS = 15  # without an answer or a further byte
-
-Source = Callable[[Path], Path]
+TIMEOUT = (3.05, 15)  # seconds: to connect to one address of a mirror (it may have eight), and for the next byte
+# Root stays root, because the user _apt may not enter our folder.
+_APT = ("apt-get", "-oAcquire::http::Timeout=15", "-oAcquire::Retries=1", "-oAPT::Sandbox::User=root")
 
 
 class FetchError(Exception):
     """A source cannot deliver; one line that says which and why."""
-
-
-def sources(names: Iterable[str]) -> Iterator[Source]:
-    """Yields the sources to try, in order, for the IDX files `names` (without .gz)."""
-    from torchvision.datasets import FashionMNIST  # 3 s, and seldom needed
-
-    archives = [f"{name}.gz" for name in names]
-    for mirror in FashionMNIST.mirrors:
-        yield partial(from_mirror, mirror, archives)
-    yield from_debian
 
 
 def say(message: str) -> None:
@@ -41,95 +25,64 @@ def say(message: str) -> None:
     print(message, file=sys.stderr, flush=True)
 
 
-def from_mirror(mirror: str, archives: Iterable[str], folder: Path) -> Path:
-    """Downloads `archives` from below the URL `mirror`, which ends in a slash.
+def sources() -> Iterator[Callable[[Path], Path]]:
+    """Yields what to try, in order; each fills an empty folder and returns where in it the files then lie."""
+    from torchvision.datasets import FashionMNIST  # 3 s, and seldom needed
+
+    for mirror in FashionMNIST.mirrors:
+        yield partial(from_mirror, mirror, FashionMNIST.resources)
+    yield from_debian
+
+
+def from_mirror(mirror: str, resources: list[tuple[str, str]], folder: Path) -> Path:
+    """Downloads `resources`, names and MD5 sums, from below the URL `mirror`, which ends in a slash.
 
     Raises FetchError at the first one that does not come, so that a dead mirror costs one timeout.
     """
-    from urllib.request import urlopen
+    import pooch
+    import requests
 
-    from rich.console import Console
-    from rich.progress import wrap_file
-
-    console = Console(stderr=True)
-
-    for archive in archives:
-        url = mirror + archive
-        terminal = sys.stderr.isatty()
-        if not terminal:
-            say(f"fetching {url}")
+    pooch.get_logger().setLevel("ERROR")
+    download = pooch.HTTPDownloader(progressbar=sys.stderr.isatty(), chunk_size=1 << 16, timeout=TIMEOUT)
+    for name, md5 in resources:
+        say(f"fetching {mirror}{name}")
         try:
-            with (
-                urlopen(url, timeout=TIMEOUT_SECONDS) as response,
-                open(folder / archive, "wb") as file,
-            ):
-                size = int(response.headers.get("Content-Length", 0))
-                with wrap_file(response, size, description=archive, console=console, disable=not terminal) as source:
-                    shutil.copyfileobj(source, file)
-        except (OSError, HTTPException, ValueError) as error:
-            raise FetchError(f"{url}: {error}") from error
+            pooch.retrieve(mirror + name, f"md5:{md5}", name, folder, downloader=download)
+        except requests.RequestException as error:  # its text may be a stack of addresses and retries
+            status = "" if error.response is None else f" {error.response.status_code}"
+            raise FetchError(f"{mirror}{name}: {type(error).__name__}{status}") from error
+        except ValueError as error:
+            raise FetchError(f"{mirror}{name}: what came does not have the MD5 sum {md5}") from error
     return folder
 
 
 def from_debian(folder: Path) -> Path:
     """Downloads and unpacks Debian's package, as any user and without installing it.
 
-    Where the system's package lists are empty or old, fresh ones are fetched into `folder`; the system's stay
-    as they are.
+    Where the system's package lists are empty or old, fresh ones go below `folder`; the system's stay as they are.
     """
     if not (shutil.which("apt-get") and shutil.which("dpkg-deb")):
         raise FetchError(f"Debian's package {PACKAGE}: there is no apt-get and dpkg-deb here")
-    say(f"fetching Debian's package {PACKAGE} with apt-get")
+    say(f"fetching Debian's package {PACKAGE}")
     try:
-        _run("apt-get", *_options(), "download", PACKAGE, cwd=folder)
+        _run(folder, *_APT, "download", PACKAGE)
     except FetchError:
-        say("apt-get cannot fetch it with the package lists of this system: fetching fresh lists")
-        options = [*_options(), *_private_lists(folder)]
-        warning = _run("apt-get", *options, "update", cwd=folder)
+        say("not with the package lists of this system: fetching fresh ones")
+        apt = (*_APT, f"-oDir::State={folder}", f"-oDir::State::Lists={folder}/lists", f"-oDir::Cache={folder}")
         try:
-            _run("apt-get", *options, "download", PACKAGE, cwd=folder)
+            _run(folder, *apt, "-oAPT::Update::Error-Mode=any", "update")
         except FetchError as error:
-            raise FetchError(f"{error}{warning and f', for apt-get update said: {warning}'}") from error
-    archive = next(folder.glob(f"{PACKAGE}_*.deb"))
-    _run("dpkg-deb", "-x", str(archive), str(folder), cwd=folder)
+            say(str(error))  # the repository that failed need not be the one that has the package
+        _run(folder, *apt, "download", PACKAGE)
+    _run(folder, "dpkg-deb", "-x", *map(str, folder.glob("*.deb")), ".")
     return folder / PACKAGE_FOLDER
 
 
-def _options() -> list[str]:
-    """Options of apt-get: bounded waits, and root stays root, for the user _apt may not enter our folder."""
-    options = [f"-oAcquire::{scheme}::Timeout={TIMEOUT_SECONDS}" for scheme in ("http", "https")]
-    options.append("-oAcquire::Retries=1")
-    if os.geteuid() == 0:
-        options.append("-oAPT::Sandbox::User=root")
-    return options
-
-
-def _private_lists(folder: Path) -> list[str]:
-    """Options that make apt-get keep its package lists and its cache below `folder`."""
-    lists, cache = folder / "lists", folder / "cache"
-    for state in (lists, cache / "archives"):
-        (state / "partial").mkdir(parents=True)
-    return [f"-oDir::State::Lists={lists}", f"-oDir::Cache={cache}"]
-
-
-def _run(*command: str, cwd: Path) -> str:
-    """Runs a command, which shows progress if there is a terminal.
-
-    Returns its first complaint, which may be none (""). Raises FetchError with it if the command failed.
-    """
-    done = subprocess.run(
-        command,
-        cwd=cwd,
-        env={**os.environ, "LC_ALL": "C.UTF-8"},
-        stdin=subprocess.DEVNULL,
-        stdout=sys.stderr if sys.stderr.isatty() else subprocess.DEVNULL,
-        stderr=subprocess.PIPE,
-        text=True,
-        errors="replace",
-    )
-    complaints = sorted(done.stderr.splitlines(), key=lambda line: not line.startswith("E: "))
-    first = next(iter(complaints), "")
+def _run(folder: Path, *command: str) -> None:
+    """Runs a command in `folder`, its progress on the terminal if any; raises FetchError with its first complaint."""
+    stdout = 2 if sys.stderr.isatty() else subprocess.DEVNULL
+    done = subprocess.run(command, cwd=folder, stdout=stdout, stderr=subprocess.PIPE, text=True, errors="replace")
     if done.returncode != 0:
-        words = " ".join(word for word in command if not word.startswith("-o"))
-        raise FetchError(f"{words}: {first or f'exit code {done.returncode}'}")
-    return first
+        lines = done.stderr.splitlines() or [f"exit code {done.returncode}"]
+        reason = next((line for line in lines if line.startswith("E: ")), lines[0])
+        raise FetchError(f"{' '.join(word for word in command if not word.startswith('-o'))}: {reason}")

@@ -10,7 +10,20 @@ from pathlib import Path
 
 import torch
 
+from fmnist_sweep import planning
 from fmnist_sweep.data import CHECKSUMS
+from fmnist_sweep.planning import Plan
+
+# Of a core's best matrix product, what training and evaluation reach: see docs/benchmark.md.
+EXPECTED_SHARE = 0.54
+
+
+def estimate(plan: Plan, device: str) -> float | None:
+    """Seconds that a plan should take on a CPU as fast as this one is now; None for other devices."""
+    if device != "cpu" or not plan.stacks:
+        return None
+    costs = [planning.stack_cost(stack) for stack in plan.stacks]
+    return max(sum(costs) / plan.workers, max(costs)) / (EXPECTED_SHARE * products_per_second())
 
 
 def products_per_second() -> float:

@@ -5,7 +5,9 @@ torch is imported inside the functions, since Hydra's help and tab completion lo
 
 from __future__ import annotations
 
+import functools
 import inspect
+import json
 import math
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
@@ -22,10 +24,8 @@ _IMPLEMENTATION = {"foreach", "fused", "capturable", "differentiable"}
 def build(optimizer: Mapping[str, Any], parameters: Iterable[torch.nn.Parameter]) -> torch.optim.Optimizer:
     """The optimizer over these parameters, in its fused implementation where there is one."""
     cls = _class(optimizer)
-    arguments: dict[str, Any] = {
-        key: tuple(value) if isinstance(value, list) else value for key, value in optimizer.items()
-    }
-    del arguments["name"]
+    given = {key: value for key, value in optimizer.items() if key != "name"}
+    arguments: dict[str, Any] = {key: tuple(v) if isinstance(v, list) else v for key, v in given.items()}
     if "fused" in inspect.signature(cls).parameters:
         arguments["fused"] = True
     return cls(parameters, **arguments)
@@ -47,8 +47,14 @@ def _canonical(value: object) -> object:
 
 def check(optimizer: Mapping[str, Any]) -> None:
     """Raise `ConfigError` unless the optimizer can be made and can take a step on a perceptron's parameters."""
+    _check(json.dumps(optimizer))
+
+
+@functools.cache  # a sweep has many jobs and few optimizers
+def _check(encoded: str) -> None:
     import torch
 
+    optimizer = json.loads(encoded)
     cls = _class(optimizer)
     arguments = _arguments(cls)
     for key, value in optimizer.items():

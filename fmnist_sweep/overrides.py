@@ -8,7 +8,6 @@ value that the group sets, so that any number works. Arguments that name nothing
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 from hydra.core.config_loader import ConfigLoader
 from hydra.core.object_type import ObjectType
@@ -16,23 +15,19 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override, OverrideType, QuotedString, ValueType
 from hydra.errors import HydraException
 
-from fmnist_sweep.config import known_keys
+from fmnist_sweep.config import KEYS
 from fmnist_sweep.errors import ConfigError, nearest
 
-GROUPS = ("optimizer", "batch_size", "dropout", "epochs", "figure")
+GROUPS = ("optimizer", "batch_size", "dropout", "epochs", "figure", "paper")
 NUMBERS = {"batch_size": "training.batch_size", "epochs": "training.epochs", "dropout": "model.dropout"}
 WHOLE_NUMBERS = ("batch_size", "epochs")
 
 
 def rewrite(arguments: Sequence[str], loader: ConfigLoader) -> list[str]:
-    """Rewrite command-line overrides so that Hydra understands them; `ConfigError` for those that name nothing.
+    """Overrides as typed, such as `batch_size=100,64`, in the form that Hydra takes, as `training.batch_size=100,64`.
 
-    Args:
-        arguments: overrides as typed, such as `batch_size=100,64`.
-        loader: knows the options of each group, those of `--config-dir` included.
-
-    Returns:
-        The overrides in the same order, such as `training.batch_size=100,64`.
+    Raises:
+        ConfigError: one names nothing that the loader knows, or a number is given twice.
     """
     try:
         overrides = OverridesParser.create(config_loader=loader).parse_overrides(list(arguments))
@@ -60,9 +55,20 @@ def is_sweep(arguments: Sequence[str]) -> str | None:
     return next((override.input_line for override in overrides if override.is_sweep_override()), None)
 
 
+def words(override: Override) -> list[str]:
+    """The values that an override gives, without quotes; figures may come in Hydra's own form `[a,b]`."""
+    values = list(override.sweep_iterator()) if override.is_sweep_override() else [override.value()]
+    if values and override.key_or_group in ("figure", "paper") and isinstance(values[0], list):
+        values = values[0]
+    texts = [value.text if isinstance(value, QuotedString) else value for value in values]
+    return ["null" if text is None else str(text) for text in texts]
+
+
 def _rewrite_one(override: Override, loader: ConfigLoader) -> str:
     key, line = override.key_or_group, override.input_line
     assert line is not None
+    if key == "paper":
+        raise ConfigError(f"{line}: a paper is chosen on the command line alone, as paper=NAME")
     if key in GROUPS and override.type in (OverrideType.ADD, OverrideType.FORCE_ADD):
         raise ConfigError(f"{line}: {key} is there already; write it without +")
     if override.type != OverrideType.CHANGE or override.package or override.is_hydra_override():
@@ -70,7 +76,7 @@ def _rewrite_one(override: Override, loader: ConfigLoader) -> str:
     if key.startswith("optimizer."):
         # Arguments beyond those that the option's file lists are welcome; the optimizer's signature decides.
         return f"++{line}"
-    known = [*GROUPS, *known_keys()]
+    known = [*GROUPS, *KEYS]
     if key not in known:
         meant = nearest(key, [*known, "optimizer.lr"])
         raise ConfigError(f"{line}: there is no {key}; see --help for what there is{meant}")
@@ -80,35 +86,29 @@ def _rewrite_one(override: Override, loader: ConfigLoader) -> str:
 
 
 def _rewrite_group(override: Override, options: list[str]) -> str:
-    key = override.key_or_group
-    values: list[Any] = list(override.sweep_iterator()) if override.is_sweep_override() else [override.value()]
-    if key == "figure" and values and isinstance(values[0], list):
-        values = values[0]  # Hydra's own form, figure=[fig1,fig2]
-    words = [value.text if isinstance(value, QuotedString) else _text(value) for value in values]
-    if not words:
-        raise ConfigError(f"{override.input_line}: matches none of the options {', '.join(options)}")
-    if override.input_line and "${" in override.input_line:
-        return override.input_line
-    if key == "figure" and words == ["null"]:
+    key, line, typed = override.key_or_group, str(override.input_line), words(override)
+    if not typed:
+        raise ConfigError(f"{line}: matches none of the options {', '.join(options)}")
+    if "${" in line:
+        return line
+    if key == "figure" and typed == ["null"]:
         return "figure=null"
-    chosen = {word: _option(word, options) for word in words}
+    chosen = {word: _option(word, options) for word in typed}
     for word, option in chosen.items():
         if option is None and not (key in NUMBERS and _is_number(word)):
             also = ", or any number" if key in NUMBERS else ""
             raise ConfigError(f"{key}={word}: must be one of {', '.join(options)}{also}{nearest(word, options)}")
     if key == "figure":
         # Several figures are one sweep over the union of their grids, not a sweep over figures.
-        return f"figure=[{','.join(words)}]" if len(words) > 1 else f"figure={words[0]}"
+        return f"figure=[{','.join(typed)}]" if len(typed) > 1 else f"figure={typed[0]}"
     if all(chosen.values()):
         # Names stay as they are; numbers are quoted, or Hydra would take them for numbers again.
-        names = [str(name) if _is_name(name) else f"'{name}'" for name in dict.fromkeys(chosen.values())]
+        names = [str(name) if str(name).isidentifier() else f"'{name}'" for name in dict.fromkeys(chosen.values())]
         return f"{key}={','.join(names)}"
-    for word in words:
+    for word in typed:
         if not _is_number(word):
-            raise ConfigError(
-                f"{override.input_line}: the option {word} cannot be mixed with numbers that are no option"
-            )
-    numbers = map(_whole, words) if key in WHOLE_NUMBERS else words
+            raise ConfigError(f"{line}: the option {word} cannot be mixed with numbers that are no option")
+    numbers = map(_whole, typed) if key in WHOLE_NUMBERS else typed
     return f"{NUMBERS[key]}={','.join(numbers)}"
 
 
@@ -119,17 +119,9 @@ def _option(word: str, options: list[str]) -> str | None:
     return next((o for o in options if _is_number(o) and _is_number(word) and float(o) == float(word)), None)
 
 
-def _text(value: object) -> str:
-    return "null" if value is None else str(value)
-
-
 def _whole(word: str) -> str:
     """64 for 64.0 and 6.4e1; what is no whole number stays as it is."""
     return f"{float(word):.0f}" if not word.isdecimal() and float(word).is_integer() else word
-
-
-def _is_name(word: str | None) -> bool:
-    return word is not None and word.isidentifier()
 
 
 def _is_number(word: str) -> bool:

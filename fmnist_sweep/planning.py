@@ -1,4 +1,4 @@
-"""What to train, and together with what: jobs -> trajectories -> stacks. Pure functions of configurations and store.
+"""What to train, and together with what: jobs -> trajectories -> stacks.
 
 The learning rate is constant, so 30 epochs are the first 30 of 100. Runs that differ only in epochs share a
 *trajectory*: it is trained once, as far as its longest run needs, from the furthest checkpoint that serves.
@@ -9,14 +9,16 @@ order of the jobs.
 from __future__ import annotations
 
 import math
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
 from pathlib import Path
 
-from fmnist_sweep.config import TRAINING_IMAGES, Config
+from fmnist_sweep.config import TRAINING_IMAGES, Config, Execution, resolve_device
 from fmnist_sweep.data import CLASS_NAMES, PIXELS
-from fmnist_sweep.store import Found, trajectory_name
+from fmnist_sweep.records import trajectory_name
+from fmnist_sweep.store import Found, RunDirectory, runs_by_trajectory
 
 # On a CPU a stack of 4 to 8 already spreads the overhead of a step thin, and more would leave the cache.
 CPU_STACK = 8
@@ -25,9 +27,10 @@ ACCELERATOR_STACK = 256
 
 @dataclass(frozen=True)
 class Job:
-    """One run to be had: its configuration, its name and its directory."""
+    """One run to be had: what to train and how, its name and its directory."""
 
     config: Config = field(compare=False)  # the name says it
+    execution: Execution = field(compare=False)
     name: str
     directory: Path
 
@@ -84,6 +87,38 @@ class Plan:
         return sum(trajectory.epochs_left for stack in self.stacks for trajectory in stack)
 
 
+def plan_jobs(jobs: Sequence[Job]) -> Plan:
+    """Plan the jobs of a sweep from what their stores hold."""
+    execution = jobs[0].execution
+    there = {store: runs_by_trajectory(store) for store in {job.directory.parent for job in jobs}}
+    trajectories = [trajectory(runs, look(runs, there[runs[0].directory.parent])) for runs in group(jobs)]
+    device = resolve_device(execution.device)
+    largest_stack = CPU_STACK if device == "cpu" else ACCELERATOR_STACK
+    return plan(trajectories, workers(execution.workers, device), largest_stack)
+
+
+def look(jobs: Sequence[Job], there: Mapping[str, Sequence[Path]]) -> dict[Path, Found]:
+    """What a trajectory's directories hold, runs not asked for included; nothing counts for a rerun.
+
+    Args:
+        jobs: runs that differ in epochs alone.
+        there: what their store holds, as `runs_by_trajectory` says.
+    """
+    if jobs[0].execution.rerun:
+        return {}
+    paths = {*there.get(jobs[0].trajectory[1], []), *(job.directory for job in jobs)}
+    return {path: RunDirectory(path).look() for path in sorted(paths)}
+
+
+def workers(wanted: int | None, device: str) -> int:
+    """How many stacks train at a time: one a core, or one on an accelerator, which a wide stack fills."""
+    if wanted is not None:
+        return wanted
+    if device != "cpu":
+        return 1
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
 def group(jobs: Sequence[Job]) -> list[list[Job]]:
     """Jobs by trajectory, each run once; trajectories by name, the runs of each by epochs."""
     trajectories: dict[tuple[str, str], dict[Path, Job]] = {}
@@ -99,7 +134,7 @@ def trajectory(jobs: Sequence[Job], found: Mapping[Path, Found]) -> Trajectory:
         jobs: runs that differ in epochs alone, shortest first.
         found: what the store holds of this trajectory, runs not asked for included.
     """
-    retry = jobs[0].config.retry
+    retry = jobs[0].execution.retry
     done, cut, train = [], [], []
     longest = max(sorted(found), key=lambda path: found[path].rows, default=None)
     for job in jobs:
@@ -133,7 +168,7 @@ def plan(trajectories: Sequence[Trajectory], workers: int, largest_stack: int) -
     groups: dict[tuple[object, ...], list[Trajectory]] = {}
     for member in trajectories:
         if member.train:
-            groups.setdefault(stack_key(member.train[0].config), []).append(member)
+            groups.setdefault(stack_key(member.train[0]), []).append(member)
     stacks = []
     for members in groups.values():
         members.sort(key=lambda member: (-member.epochs_left, member.train[0].trajectory))
@@ -146,19 +181,12 @@ def plan(trajectories: Sequence[Trajectory], workers: int, largest_stack: int) -
     return Plan(tuple(stacks), tuple(idle), workers)
 
 
-def stack_key(config: Config) -> tuple[object, ...]:
+def stack_key(job: Job) -> tuple[object, ...]:
     """What models must agree in to train as one stack."""
+    config, execution = job.config, job.execution
     data = config.data
-    widths = tuple(config.model.hidden)
-    return (
-        config.training.batch_size,
-        widths,
-        data.validation,
-        data.mean,
-        data.std,
-        data.dir or "",
-        config.device,
-    )
+    scaled = (data.validation, data.mean, data.std, execution.data_dir or "")
+    return config.training.batch_size, tuple(config.model.hidden), *scaled, execution.device
 
 
 def stack_cost(stack: Sequence[Trajectory]) -> float:

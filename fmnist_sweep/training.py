@@ -5,46 +5,19 @@ from __future__ import annotations
 import hashlib
 import math
 from collections.abc import Sequence
-from dataclasses import astuple, dataclass, fields
+from dataclasses import dataclass
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from fmnist_sweep import optimizers
 from fmnist_sweep.config import Config
 from fmnist_sweep.data import CLASS_NAMES, PIXELS, Data
 from fmnist_sweep.model import PerceptronStack, Workspace, initial_parameters
+from fmnist_sweep.records import Metrics
 
 # Enough rows for products to run at full speed, few enough for their results to stay in the cache.
 EVALUATION_BATCH = 1000
-
-
-@dataclass(frozen=True)
-class Metrics:
-    """A run's numbers after an epoch; losses in nats, accuracies as fractions.
-
-    `train_*` and `val_*` are measured after the epoch with dropout off, as means over all samples. `running_*` are
-    taken from the batches as they go by, dropout on: `running_loss` is equation 1 of the paper (the mean over batches
-    of each batch's mean loss), `running_accuracy` its equation 2.
-    """
-
-    epoch: int
-    train_loss: float
-    train_accuracy: float
-    running_loss: float
-    running_accuracy: float
-    val_loss: float
-    val_accuracy: float
-
-    @classmethod
-    def columns(cls) -> list[str]:
-        """The names of the columns, in order."""
-        return [field.name for field in fields(cls)]
-
-    @property
-    def finite(self) -> bool:
-        """False once training has diverged."""
-        return all(map(math.isfinite, astuple(self)))
 
 
 @dataclass
@@ -87,6 +60,28 @@ def start(config: Config) -> Progress:
     return Progress(0, initial_parameters(widths, random_stream(config.seed, "initialisation", 0)), None)
 
 
+@dataclass(eq=False)
+class Model:
+    """One model of a stack.
+
+    Attributes:
+        epoch: epochs trained so far.
+        parameters: views of the stack, weight [out, in] and bias [out] of each layer in turn.
+        error: what its optimizer raised, if anything; the model then stays as it is.
+    """
+
+    config: Config
+    epoch: int
+    parameters: list[nn.Parameter]
+    optimizer: torch.optim.Optimizer
+    error: Exception | None = None
+
+    def progress(self) -> Progress:
+        """Where it is now; tensors are copies on the CPU."""
+        parameters = [parameter.detach().cpu().clone() for parameter in self.parameters]
+        return Progress(self.epoch, parameters, self.optimizer.state_dict())
+
+
 class Trainer:
     """Trains K models that agree in batch size and widths, each by its own optimizer, dropout and random streams.
 
@@ -97,32 +92,30 @@ class Trainer:
     """
 
     def __init__(self, configs: Sequence[Config], progress: Sequence[Progress], data: Data):
-        self.configs = list(configs)
         self.data = data
         self.device = data.train_images.device
         self.batch_size = configs[0].training.batch_size
-        self.epochs = [model.epoch for model in progress]
-        self._stack([model.parameters for model in progress])
-        self.errors: list[Exception | None] = [None] * len(self.epochs)  # a model's own failure, if any
-        self.optimizers = []
-        for config, model, parameters in zip(configs, progress, self.parameters, strict=True):
+        self._stack([begun.parameters for begun in progress], [config.model.dropout for config in configs])
+        self.models = []
+        for k, (config, begun) in enumerate(zip(configs, progress, strict=True)):
+            parameters = self.stack.parameters(k)
             optimizer = optimizers.build(config.optimizer, parameters)
-            if model.optimizer is not None:
-                optimizer.load_state_dict(model.optimizer)
-            self.optimizers.append(optimizer)
+            if begun.optimizer is not None:
+                optimizer.load_state_dict(begun.optimizer)
+            self.models.append(Model(config, begun.epoch, parameters, optimizer))
 
-    def _stack(self, models: Sequence[Sequence[Tensor]]) -> None:
+    def _stack(self, parameters: Sequence[Sequence[Tensor]], dropout: Sequence[float]) -> None:
         """Lay the models side by side; what depends on their number is allocated anew."""
-        self.stack = PerceptronStack(models, [config.model.dropout for config in self.configs], self.device)
-        self.parameters = [self.stack.parameters(k) for k in range(self.stack.size)]
+        self.stack = PerceptronStack(parameters, dropout, self.device)
         self._batches: dict[int, _Batch] = {}
 
     @torch.no_grad()
     def train_epoch(self) -> list[Metrics]:
         """Train every model for one epoch, then evaluate it on the training and on the validation images."""
         data, size, samples = self.data, self.stack.size, len(self.data.train_images)
-        self.epochs = [epoch + 1 for epoch in self.epochs]
-        streams = [(config.seed, epoch) for config, epoch in zip(self.configs, self.epochs, strict=True)]
+        for model in self.models:
+            model.epoch += 1
+        streams = [(model.config.seed, model.epoch) for model in self.models]
         orders = [torch.randperm(samples, generator=random_stream(seed, "order", epoch)) for seed, epoch in streams]
         order = torch.stack(orders).to(self.device)  # [K, n]
         noise = [random_stream(seed, "dropout", epoch, self.device.type) for seed, epoch in streams]
@@ -149,19 +142,19 @@ class Trainer:
             validation.accuracy,
         ]
         values = torch.stack(columns, dim=1).tolist()
-        return [Metrics(epoch, *row) for epoch, row in zip(self.epochs, values, strict=True)]
+        return [Metrics(model.epoch, *row) for model, row in zip(self.models, values, strict=True)]
 
     def _step(self, batch: _Batch, noise: Sequence[torch.Generator]) -> tuple[Tensor, Tensor]:
         """One step of every model. Returns each batch's mean loss and hits, [K], without waiting for the device."""
         logits = self.stack.forward(batch.images, batch.space, noise)
         losses, hits = batch.cross_entropy(logits)
         self.stack.backward(batch.images, batch.space, batch.logits_gradient())
-        for k, optimizer in enumerate(self.optimizers):
-            if self.errors[k] is None:
+        for model in self.models:
+            if model.error is None:
                 try:
-                    optimizer.step()
+                    model.optimizer.step()
                 except Exception as error:  # one model's failure is its own: the others go on
-                    self.errors[k] = error
+                    model.error = error
         return losses, hits
 
     @torch.no_grad()
@@ -181,24 +174,15 @@ class Trainer:
             predictions[:, rows] = batch.predictions
         return Evaluation(loss.cpu().double() / samples, correct.cpu().double() / samples, predictions.cpu())
 
-    def progress(self, k: int) -> Progress:
-        """Where model k is now; tensors are copies on the CPU."""
-        parameters = [parameter.detach().cpu().clone() for parameter in self.parameters[k]]
-        return Progress(self.epochs[k], parameters, self.optimizers[k].state_dict())
-
-    def keep(self, models: Sequence[int]) -> None:
-        """Go on with these models only."""
-        kept = [self.parameters[k] for k in models]
-        self.configs = [self.configs[k] for k in models]
-        self.epochs = [self.epochs[k] for k in models]
-        self.errors = [self.errors[k] for k in models]
-        self.optimizers = [self.optimizers[k] for k in models]
-        self._stack([[parameter.detach() for parameter in parameters] for parameters in kept])
+    def keep(self, models: Sequence[Model]) -> None:
+        """Go on with these of the models only."""
+        self.models = list(models)
+        parameters = [[parameter.detach() for parameter in model.parameters] for model in models]
+        self._stack(parameters, [model.config.model.dropout for model in models])
         # An optimizer's state hangs on its parameter objects: those stay, and look into the new stack.
-        for old, new in zip(kept, self.parameters, strict=True):
-            for parameter, view in zip(old, new, strict=True):
+        for k, model in enumerate(models):
+            for parameter, view in zip(model.parameters, self.stack.parameters(k), strict=True):
                 parameter.data, parameter.grad = view.data, view.grad
-        self.parameters = kept
 
     def _batch(self, size: int, *, training: bool) -> _Batch:
         key = size if training else -size

@@ -2,12 +2,17 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from itertools import product
 from typing import Any, Optional
 
-from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
 from hydra.core.config_store import ConfigStore
 from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.types import Override
+from hydra.core.plugins import Plugins
 from hydra.core.utils import JobReturn, JobStatus
+from hydra.plugins.sweeper import Sweeper
+from hydra.types import HydraContext, TaskFunction
+from omegaconf import DictConfig
 
 
 @dataclass
@@ -23,10 +28,11 @@ class GridSweeperConf:
 ConfigStore.instance().store(group="hydra/sweeper", name="grids", node=GridSweeperConf, provider="fmnist_sweep")
 
 
-class GridSweeper(BasicSweeper):
-    """The basic sweeper, for the union of several grids instead of one; without grids it is the basic sweeper.
+class GridSweeper(Sweeper):
+    """The union of several grids; without grids a product, as Hydra's basic sweeper makes it.
 
-    Overrides on the command line apply to every grid: a key that a grid has too takes the command line's values.
+    Overrides on the command line apply to every grid: a key that a grid has too takes the command line's values, and
+    an optimizer that is given brings its own arguments.
     """
 
     def __init__(
@@ -35,16 +41,26 @@ class GridSweeper(BasicSweeper):
         params: dict[str, str] | None = None,
         grids: dict[str, dict[str, str]] | None = None,
     ):
-        super().__init__(max_batch_size, params)
+        self.max_batch_size = max_batch_size
+        self.params = params or {}
         self.grids = grids or {}
+
+    def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:
+        """Keep what a sweep needs."""
+        self.hydra_context = hydra_context
+        self.config = config
+        self.launcher = Plugins.instance().instantiate_launcher(
+            hydra_context=hydra_context, task_function=task_function, config=config
+        )
 
     @staticmethod
     def union(grids: Sequence[Sequence[str]], parser: OverridesParser) -> list[list[str]]:
         """The jobs of several grids, each given by its overrides, in order and without duplicates."""
         jobs = {}
         for grid in grids:
-            for job in BasicSweeper.split_arguments(parser.parse_overrides(list(grid)), None)[0]:
-                jobs.setdefault(frozenset(job), job)
+            values = {one.get_key_element(): _values(one) for one in parser.parse_overrides(list(grid))}
+            for job in product(*values.values()):
+                jobs.setdefault(frozenset(job), list(job))
         return list(jobs.values())
 
     def sweep(self, arguments: list[str]) -> Any:
@@ -52,17 +68,22 @@ class GridSweeper(BasicSweeper):
         from fmnist_sweep.errors import RunError
         from fmnist_sweep.overrides import rewrite, target
 
-        assert self.config is not None and self.hydra_context is not None and self.launcher is not None
         loader = self.hydra_context.config_loader
         parser = OverridesParser.create(loader)
         given = {target(override) for override in parser.parse_overrides(arguments)}
         grids = []
         for grid in self.grids.values() or [{}]:
             lines = rewrite([f"{key}={values}" for key, values in {**self.params, **grid}.items()], loader)
-            kept = [override for override in parser.parse_overrides(lines) if target(override) not in given]
-            grids.append([*(str(override.input_line) for override in kept), *arguments])
+            kept = [
+                override.input_line
+                for override in parser.parse_overrides(lines)
+                if target(override) not in given
+                and not ("optimizer" in given and target(override).startswith("optimizer."))
+            ]
+            grids.append([*map(str, kept), *arguments])
         jobs = self.union(grids, parser)
-        batches = list(self.split_overrides_to_chunks(jobs, self.max_batch_size))
+        size = self.max_batch_size or len(jobs)
+        batches = [jobs[start : start + size] for start in range(0, len(jobs), size)]
         if len(batches) > 1 or not getattr(self.launcher, "checks_all_jobs", False):
             self.validate_batch_is_legal(jobs)
         returns: list[Sequence[JobReturn]] = []
@@ -76,9 +97,19 @@ class GridSweeper(BasicSweeper):
     def validate_batch_is_legal(self, batch: Sequence[Sequence[str]]) -> None:
         """Check the configuration of every job before the first starts."""
         from fmnist_sweep.composing import Composer
-        from fmnist_sweep.config import parse
+        from fmnist_sweep.config import agree, parse
 
-        assert self.config is not None and self.hydra_context is not None
         composer = Composer(self.hydra_context.config_loader, self.config)
-        for job in batch:
-            parse(composer.compose(job))
+        agree([parse(composer.compose(job))[1] for job in batch])
+
+
+def _values(override: Override) -> list[str]:
+    """The jobs' overrides for each value that this one gives."""
+    from fmnist_sweep.errors import ConfigError
+
+    key = override.get_key_element()
+    if not override.is_sweep_override():
+        return [f"{key}={override.get_value_element_as_str()}"]
+    if not override.is_discrete_sweep():
+        raise ConfigError(f"{override.input_line}: an interval has no single values; list them, or take range(a,b)")
+    return [f"{key}={value}" for value in override.sweep_string_iterator()]

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
+from hydra.core.config_store import ConfigStore
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
 
@@ -78,3 +79,4 @@ def _process_as_before() -> Iterator[None]:
         torch.set_num_threads(threads)
         GlobalHydra.instance().clear()
         HydraConfig.instance().cfg = None
+        ConfigStore.instance().repo.pop("figure", None)  # a paper's

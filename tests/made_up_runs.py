@@ -1,15 +1,16 @@
 """Run directories with made-up numbers, for tests of what reads them."""
 
-import hashlib
-import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from itertools import product
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-HEADER = "epoch,train_loss,train_accuracy,running_loss,running_accuracy,val_loss,val_accuracy"
+from fmnist_sweep import records
+from fmnist_sweep.config import Config, DataConfig, ModelConfig, TrainingConfig, digest
+
 Curve = Callable[[NDArray[np.float64]], NDArray[np.float64]]
 
 
@@ -30,15 +31,8 @@ def learning_curves(optimizer: str, batch_size: int, dropout: float, seed: int) 
         val_loss = train_loss + 0.08 * (1 - left) + noise[:, 1]
         train_accuracy = 1 - 0.37 * train_loss
         val_accuracy = 1 - 0.36 * val_loss
-        columns = [
-            train_loss,
-            train_accuracy,
-            train_loss + 0.1,
-            train_accuracy - 0.03,
-            val_loss,
-            val_accuracy,
-        ]
-        return np.stack(columns, axis=1)
+        running = [train_loss + 0.1, train_accuracy - 0.03]
+        return np.stack([train_loss, train_accuracy, *running, val_loss, val_accuracy], axis=1)
 
     return curve
 
@@ -47,92 +41,70 @@ def write_run(
     store: Path,
     *,
     optimizer: str = "adam",
-    optimizer_class: str | None = None,
-    optimizer_args: dict[str, Any] | None = None,
+    optimizer_args: Mapping[str, Any] | None = None,
     batch_size: int = 100,
     dropout: float = 0.2,
     epochs: int = 30,
     seed: int = 0,
     hidden: Sequence[int] = (128, 64),
     validation: str = "test",
-    status: str = "done",
+    mean: float = 0.5,
+    std: float = 0.5,
+    status: records.Status = "done",
     error: str | None = None,
     epochs_done: int | None = None,
     seconds_per_epoch: float = 0.7,
     curve: Curve | NDArray[np.float64] | None = None,
     predictions: NDArray[np.uint8] | None = None,
 ) -> Path:
-    """Write one run directory as a sweep does.
+    """Write one run directory as a sweep does and return it.
 
     Args:
         store: folder of run directories, made if needed.
-        optimizer: name of the option, as in the run's name.
-        optimizer_class: in `torch.optim`; by default Adam for adam, otherwise SGD.
+        optimizer: adam, or else a kind of SGD; its class in `torch.optim` is Adam for adam, otherwise SGD.
         optimizer_args: `{"lr": 0.01}` by default.
-        batch_size, dropout, epochs, seed, hidden, validation: the configuration.
-        status, error: as in `run.json`.
         epochs_done: rows of metrics; all epochs by default.
-        seconds_per_epoch: of training.
         curve: the six measures: a function of the epochs, or an array of shape `(epochs_done, 6)`.
         predictions: uint8 classes, left out by default.
-
-    Returns:
-        The run's directory.
     """
-    arguments = {"lr": 0.01} if optimizer_args is None else optimizer_args
-    optimizer_class = optimizer_class or ("Adam" if optimizer == "adam" else "SGD")
-    config = {
-        "optimizer": {"name": optimizer_class, **arguments},
-        "training": {"batch_size": batch_size, "epochs": epochs},
-        "model": {"hidden": list(hidden), "dropout": dropout},
-        "data": {"validation": validation, "mean": 0.5, "std": 0.5},
-        "seed": seed,
-    }
-    same = {**config, "training": batch_size}
-    digest = hashlib.sha256(json.dumps(same, sort_keys=True).encode()).hexdigest()[:8]
-    name = f"{optimizer}-bs{batch_size}-do{dropout:g}-ep{epochs}-seed{seed}-{digest}"
+    name = "Adam" if optimizer == "adam" else "SGD"
+    config = Config(
+        optimizer={"name": name, **({"lr": 0.01} if optimizer_args is None else optimizer_args)},
+        training=TrainingConfig(batch_size, epochs),
+        model=ModelConfig(list(hidden), dropout),
+        data=DataConfig(validation, mean, std),
+        seed=seed,
+    )
     count = epochs if epochs_done is None else epochs_done
+    at = np.arange(1, count + 1)
     if curve is None:
         curve = learning_curves(optimizer, batch_size, dropout, seed)
-    at = np.arange(1.0, count + 1)
-    values = curve(at) if callable(curve) and count else np.empty((0, 6)) if callable(curve) else curve
-    info = {
-        "format": 1,
-        "name": name,
-        "status": status,
-        "error": error,
-        "epochs_done": count,
-        "seconds": count * seconds_per_epoch,
-        "cut_from": None,
-        "test": {"loss": 0.4, "accuracy": 0.86} if validation == "holdout" and status == "done" else None,
-        "config": config,
-        "environment": {"python": "3.11.7", "torch": "2.14.1", "device": "cpu", "git_commit": None},
-    }
-    run = store / name
+    values = curve if not callable(curve) else curve(at.astype(float)) if count else np.empty((0, 6))
+    record = records.Record(
+        status=status,
+        name=records.run_name(config, digest(config, "cpu")),
+        error=error,
+        epochs_done=count,
+        seconds=count * seconds_per_epoch,
+        test=records.Test(loss=0.4, accuracy=0.86) if validation == "holdout" and status == "done" else None,
+        config=config,
+        environment={"python": "3.11.7", "torch": "2.14.1", "device": "cpu", "git_commit": None},
+    )
+    run = store / record.name
     run.mkdir(parents=True)
-    (run / "run.json").write_text(json.dumps(info))
-    lines = [f"{i},{','.join(map(repr, row))}\n" for i, row in enumerate(values.tolist(), start=1)]
-    (run / "metrics.csv").write_text(HEADER + "\n" + "".join(lines))
-    times = [f"{i},{i * seconds_per_epoch!r}\n" for i in range(1, count + 1)]
-    (run / "timing.csv").write_text("epoch,seconds\n" + "".join(times))
+    (run / records.RECORD).write_bytes(record.encode())
+    for file, columns in ((records.METRICS, values), (records.TIMING, seconds_per_epoch * at[:, None])):
+        rows = ((int(epoch), *row) for epoch, row in zip(at, columns.tolist(), strict=True))
+        (run / file).write_bytes(records.csv_header(file) + records.csv_lines(rows))
     if predictions is not None:
-        np.save(run / "predictions.npy", predictions)
+        (run / records.PREDICTIONS).write_bytes(records.encode_predictions(predictions))
     return run
 
 
 def write_grid(store: Path, seeds: Sequence[int] = (0, 1, 2), **fixed: Any) -> None:
     """Write the grid of 24 configurations, each with `seeds`; `fixed` goes to every run."""
-    for optimizer in ("adam", "sgd"):
-        for batch_size in (100, 500, 1000):
-            for dropout in (0.05, 0.2):
-                for epochs in (30, 100):
-                    for seed in seeds:
-                        write_run(
-                            store,
-                            optimizer=optimizer,
-                            batch_size=batch_size,
-                            dropout=dropout,
-                            epochs=epochs,
-                            seed=seed,
-                            **fixed,
-                        )
+    for optimizer, batch_size, dropout, epochs, seed in product(
+        ("adam", "sgd"), (100, 500, 1000), (0.05, 0.2), (30, 100), seeds
+    ):
+        chosen = {"optimizer": optimizer, "batch_size": batch_size, "dropout": dropout, "epochs": epochs}
+        write_run(store, **chosen, seed=seed, **fixed)

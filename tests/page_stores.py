@@ -7,15 +7,18 @@ import numpy as np
 from made_up_runs import write_run
 from numpy.typing import NDArray
 
-from fmnist_sweep import data
-from fmnist_sweep.report.claims import evaluate, load_claims
-from fmnist_sweep.report.collect import collect
-from fmnist_sweep.report.comparisons import comparison_figures
-from fmnist_sweep.report.examples import examples
-from fmnist_sweep.report.figures import paper_figure, save
-from fmnist_sweep.report.labels import Language
-from fmnist_sweep.report.page import render
-from fmnist_sweep.report.paper import FIGURES
+from fmnist_sweep import data, papers
+from fmnist_sweep.report.drawing.comparisons import comparison_figures
+from fmnist_sweep.report.drawing.paper_figures import paper_figure
+from fmnist_sweep.report.drawing.style import encode
+from fmnist_sweep.report.judging.verdicts import judge
+from fmnist_sweep.report.page.examples import examples
+from fmnist_sweep.report.page.render import render
+from fmnist_sweep.report.runs.collection import collect
+from fmnist_sweep.report.runs.curves import Curves
+from fmnist_sweep.report.texts import Texts
+
+PAPER = papers.read(papers.DEFAULT)
 
 # What would set `window.pwned` if anything of it were taken for HTML or a template.
 SCRIPT = "</script><script>window.pwned=1</script>"
@@ -47,7 +50,7 @@ def guesses(labels: NDArray[np.uint8], seed: int) -> NDArray[np.uint8]:
 
 
 def write_store(store: Path, labels: NDArray[np.uint8]) -> None:
-    """The paper's configurations but for figure 3's, with two seeds; runs that went wrong; hostile runs."""
+    """Configurations of `PAPER`, but not figure 3's, with two seeds; runs that went wrong; hostile runs."""
     for seed in (0, 1):
         predictions = guesses(labels, seed)
         write_run(store, seed=seed, predictions=predictions)
@@ -60,8 +63,8 @@ def write_store(store: Path, labels: NDArray[np.uint8]) -> None:
     write_run(store, seed=3, epochs_done=4, status="failed", error=f"ValueError: {SCRIPT}")
     write_run(store, seed=4, epochs_done=3, status="diverged", curve=np.array([[0.5, 0.8] * 3] * 2 + [[np.nan] * 6]))
     for number, text in enumerate(HOSTILE):
-        arguments = {"lr": 0.02 + number, "note": text, "link": '<a href="javascript:window.pwned=1">here</a>'}
-        run = write_run(store, optimizer=f"sgd{number}", optimizer_args=arguments)
+        link = '<a href="javascript:window.pwned=1">here</a>'
+        run = write_run(store, optimizer="sgd", optimizer_args={"lr": 0.01, "a": link, "b": text})
         info = json.loads((run / "run.json").read_text())
         info["environment"] |= {"cpu": text, "platform": f"</td>{text}"}
         (run / "run.json").write_text(json.dumps(info))
@@ -69,16 +72,14 @@ def write_store(store: Path, labels: NDArray[np.uint8]) -> None:
     (store / "<img src=x onerror=window.pwned=1>").mkdir()
 
 
-def write_page(store: Path, fashion: Path, output: Path, language: Language) -> Path:
+def write_page(store: Path, fashion: Path, output: Path, language: str, paper: papers.Paper = PAPER) -> Path:
     """The page for a store, as the command writes it, but with two figures only."""
-    collection = collect(store)
+    collection, texts = collect(store, paper.covers), Texts(language)
+    curves = Curves(collection)
+    drawn = {name: paper_figure(paper, name, curves, texts) for name in list(paper.figures)[1:3]}
+    gap = {"generalisation-gap": comparison_figures(paper, collection, curves, texts).get("generalisation-gap")}
+    pictures = [{name: encode(one)["png"] for name, one in some.items() if one is not None} for some in (drawn, gap)]
+    page = render(paper, collection, curves, judge(paper, curves), *pictures, examples(collection, fashion), texts)
     output.mkdir()
-    figures = {name: paper_figure(collection, name, language) for name in list(FIGURES)[1:3]}
-    figures |= {"gap": comparison_figures(collection, language).get("gap")}
-    pictures = {
-        name: save(figure, output, name)[0].read_bytes() for name, figure in figures.items() if figure is not None
-    }
-    verdicts = evaluate(load_claims(), collection.metrics)
-    page = output / "index.html"
-    page.write_text(render(collection, verdicts, pictures, examples(collection, fashion), language), encoding="utf-8")
-    return page
+    (output / "index.html").write_text(page, encoding="utf-8")
+    return output / "index.html"

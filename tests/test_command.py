@@ -199,6 +199,7 @@ def test_help_explains_groups_options_and_examples(tmp_path: Path) -> None:
         "dropout: 0.05, 0.2",
         "epochs: 100, 30",
         "figure: fig1, fig2, fig3, fig4, fig5, grid, paper",
+        "paper: bordone2025, caprari2024",
         "  python -m fmnist_sweep -m optimizer=adam,sgd batch_size=100,500,1000",
         "  python -m fmnist_sweep batch_size=64 dropout=0.5 epochs=5    any number will do",
         "  batch_size: 100",
@@ -224,6 +225,8 @@ def test_every_example_in_the_help_works(tmp_path: Path) -> None:
         ("fmnist-sweep -m optimizer=r", "optimizer=rmsprop"),
         ("fmnist-sweep batch_size=1", "batch_size=100 batch_size=1000"),
         ("fmnist-sweep figure=p", "figure=paper"),
+        ("fmnist-sweep paper=c", "paper=caprari2024"),
+        ("fmnist-sweep paper=bordone2025 figure=exp", "figure=exp1 figure=exp2"),
         ("fmnist-sweep data.val", "data.validation="),
         ("fmnist-sweep optimizer=sgd_momentum optimizer.", "optimizer.lr= optimizer.momentum= optimizer.name="),
         ("fmnist-sweep hydra/launcher=st", "hydra/launcher=stacked"),
@@ -268,16 +271,16 @@ BAD = [
     ("model.depth=3", "model.depth=3: there is no model.depth; see --help"),
     ("+model.depth=3", "model.depth: there is no such key; did you mean model.dropout?"),
     ("+widths=[3]", "widths: there is no such key"),
-    ("dropout=1.5", "dropout=1.5: must be at least 0 and below 1"),
-    ("dropout=1", "dropout=1.0: must be at least 0 and below 1"),
-    ("dropout=-0.1", "dropout=-0.1: must be at least 0 and below 1"),
-    ("dropout=nan", "dropout=nan: must be at least 0 and below 1"),
+    ("dropout=1.5", "dropout=1.5: must be less than 1"),
+    ("dropout=1", "dropout=1.0: must be less than 1"),
+    ("dropout=-0.1", "dropout=-0.1: must be greater than or equal to 0"),
+    ("dropout=nan", "dropout=nan: must be a finite number"),
     ("dropout=much", "dropout=much: must be one of 0.05, 0.2, or any number"),
-    ("epochs=0", "epochs=0: must be 1 or more"),
+    ("epochs=0", "epochs=0: must be greater than or equal to 1"),
     ("epochs=1.5", "training.epochs=1.5: must be a whole number"),
     ("epochs=inf", "training.epochs=inf: must be a whole number"),
-    ("batch_size=0", "batch_size=0: must be from 1 to 60000, the number of training images"),
-    ("batch_size=-100", "batch_size=-100: must be from 1 to 60000"),
+    ("batch_size=0", "batch_size=0: must be greater than or equal to 1"),
+    ("batch_size=-100", "batch_size=-100: must be greater than or equal to 1"),
     ("batch_size=70000", "batch_size=70000: must be from 1 to 60000"),
     ("batch_size=abc", "batch_size=abc: must be one of 100, 1000, 500, or any number"),
     ("optimizer=adm", "optimizer=adm: must be one of adam, adamw, rmsprop, sgd, sgd_momentum; did you mean adam?"),
@@ -290,21 +293,24 @@ BAD = [
     ("optimizer.name=SparseAdam", "optimizer SparseAdam(lr=0.01): torch refuses it: SparseAdam does not support dense"),
     ("optimizer.name=Muon", "optimizer Muon(lr=0.01): torch refuses it: Muon only supports 2D parameters"),
     ("optimizer.name=Adm", "optimizer.name=Adm: no such class in torch.optim, which has ASGD, "),
-    ("model.hidden=[]", "model.hidden=[]: must be a list of one or more widths of 2 or more, such as [128,64]"),
-    ("model.hidden=[1]", "model.hidden=[1]: must be a list of one or more widths of 2 or more, such as [128,64]"),
-    ("model.hidden=[0]", "model.hidden=[0]: must be a list of one or more widths of 2 or more"),
+    ("model.hidden=[]", "model.hidden=[]: must have at least 1 item"),
+    ("model.hidden=[1]", "model.hidden.0=1: must be greater than or equal to 2"),
+    ("model.hidden=[0]", "model.hidden.0=0: must be greater than or equal to 2"),
     ("model.hidden=128", "model.hidden=128: must be a list, such as [128,64]"),
     ("model.hidden=[1.5]", "model.hidden=[1.5]: must be a whole number"),
-    ("seed=-1", "seed=-1: must be 0 or more"),
+    ("seed=-1", "seed=-1: must be greater than or equal to 0"),
     ("seed=x", "seed=x: must be a whole number"),
     ("device=gpu", "device=gpu: must be one of auto, cpu, cuda, mps; did you mean cpu?"),
     ("data.validation=hold", "data.validation=hold: must be one of test, holdout; did you mean holdout?"),
-    ("data.std=0", "data.std=0.0: must be a finite number above 0"),
+    ("data.std=0", "data.std=0.0: must be greater than 0"),
     ("data.mean=grey", "data.mean=grey: must be a number"),
-    ("workers=0", "workers=0: must be 1 or more, or null"),
+    ("workers=0", "workers=0: must be greater than or equal to 1"),
     ("rerun=maybe", "rerun=maybe: must be true or false"),
     ("retry=all", "retry=all: must be one of null, failed"),
     ("figure=fig9", "figure=fig9: must be one of fig1, fig2, fig3, fig4, fig5, grid, paper; did you mean fig"),
+    ("paper=capari2024", "paper=capari2024: must be one of bordone2025, caprari2024; did you mean caprari2024?"),
+    ("paper=caprari2024,bordone2025", "paper=caprari2024,bordone2025: one paper at a time; choose one of bordone2025,"),
+    ("+paper=caprari2024", "+paper=caprari2024: a paper is chosen on the command line alone"),
     ("hydra/launcher=slurm", "In 'hydra/config': Could not find 'hydra/launcher/slurm'"),
     ("hydra.sweep.dri=x", "Could not override 'hydra.sweep.dri'"),
     ("batch_size=64,128", "training.batch_size=64,128: several values make a sweep: add -m"),
@@ -334,13 +340,13 @@ def test_a_device_that_is_not_there_is_refused(kind: str, tmp_path: Path, monkey
     ("argument", "message"),
     [
         ("batch_size=100,70000", "batch_size=70000: must be from 1 to 60000"),
-        ("dropout=0.2,1", "dropout=1.0: must be at least 0 and below 1"),
-        ("seed=0,-1", "seed=-1: must be 0 or more"),
+        ("dropout=0.2,1", "dropout=1.0: must be less than 1"),
+        ("seed=0,-1", "seed=-1: must be greater than or equal to 0"),
         ("optimizer.momentum=0.9,0.5", "optimizer.momentum=0.9: Adam does not take it"),
-        ("model.hidden=[128],[]", "model.hidden=[]: must be a list"),
+        ("model.hidden=[128],[]", "model.hidden=[]: must have at least 1 item"),
         ("device=gpu", "device=gpu: must be one of auto, cpu, cuda, mps"),
-        ("workers=0", "workers=0: must be 1 or more"),
-        ("dropout=interval(0,1)", "BasicSweeper does not support sweep type : INTERVAL_SWEEP"),
+        ("workers=0", "workers=0: must be greater than or equal to 1"),
+        ("dropout=interval(0,1)", "model.dropout=interval(0,1): an interval has no single values"),
     ],
 )
 def test_a_sweep_with_one_bad_value_is_refused_before_anything_trains(
@@ -348,6 +354,20 @@ def test_a_sweep_with_one_bad_value_is_refused_before_anything_trains(
 ) -> None:
     refused(call("-m", "epochs=1", argument, cwd=tmp_path), message)
     assert left_behind(tmp_path) == []
+
+
+@pytest.mark.parametrize("launcher", ["stacked", "basic"])
+@pytest.mark.parametrize("values", ["workers=1,2", "rerun=true,false", "retry=null,failed", "dry_run=true,false"])
+@pytest.mark.parametrize("place", ["typed", "grids: {a: {%s}}", "params: {%s}"])
+def test_what_holds_for_a_whole_sweep_cannot_be_swept(launcher: str, values: str, place: str, tmp_path: Path) -> None:
+    key, _, several = values.partition("=")
+    (tmp_path / "own" / "figure").mkdir(parents=True)
+    sweeper = place % f"{key}: '{several}'" if place != "typed" else ""
+    (tmp_path / "own" / "figure" / "mine.yaml").write_text(f"# @package hydra\nsweeper: {{{sweeper}}}\n")
+    typed = [values] if place == "typed" else ["figure=mine"]
+    called = call("-m", f"hydra/launcher={launcher}", *typed, f"--config-dir={tmp_path / 'own'}", cwd=tmp_path)
+    refused(called, f"{values}: holds for all runs of a sweep; give it one value")
+    assert not (tmp_path / "multirun").exists()
 
 
 def test_a_sweep_with_another_launcher_is_checked_as_well(tmp_path: Path) -> None:

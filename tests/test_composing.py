@@ -11,6 +11,7 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.core.utils import setup_globals
 from omegaconf import DictConfig, OmegaConf, open_dict
 
+from fmnist_sweep import hydra_internals
 from fmnist_sweep.composing import Composer
 
 SETS = [
@@ -32,6 +33,10 @@ SETS = [
 ]
 
 
+def master() -> DictConfig:
+    return hydra_internals.master(composed.loader())
+
+
 def contents(config: DictConfig) -> Any:
     """Everything in a composed configuration, with references to other keys followed."""
     setup_globals()
@@ -48,14 +53,14 @@ def contents(config: DictConfig) -> Any:
 
 @pytest.mark.parametrize("overrides", SETS, ids=" ".join)
 def test_a_job_is_composed_as_hydra_does(overrides: list[str]) -> None:
-    expected = composed.loader().load_sweep_config(composed.master(), overrides)
+    expected = composed.loader().load_sweep_config(master(), overrides)
     found = composed.composer().compose(overrides)
     assert contents(found) == contents(expected)
     assert OmegaConf.to_yaml(found) == OmegaConf.to_yaml(expected)
 
 
 def test_jobs_do_not_share_anything() -> None:
-    composer = Composer(composed.loader(), composed.master())
+    composer = Composer(composed.loader(), master())
     first = composer.compose(["seed=1"])
     first.model.hidden.append(5)
     first.optimizer.lr = 7
@@ -68,7 +73,7 @@ def test_a_wrong_value_is_refused_as_hydra_does() -> None:
     with pytest.raises(Exception, match="seed=many") as found:
         composed.composer().compose(["seed=many"])
     with pytest.raises(type(found.value), match="seed=many"):
-        composed.loader().load_sweep_config(composed.master(), ["seed=many"])
+        composed.loader().load_sweep_config(master(), ["seed=many"])
 
 
 def test_files_are_read_once_for_jobs_that_choose_the_same_options(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -80,7 +85,7 @@ def test_files_are_read_once_for_jobs_that_choose_the_same_options(monkeypatch: 
         return type(loader).load_sweep_config(loader, *arguments)
 
     monkeypatch.setattr(loader, "load_sweep_config", count)
-    composer = Composer(loader, composed.master())
+    composer = Composer(loader, master())
     for seed in range(5):
         for optimizer in ("adam", "sgd"):
             composer.compose([f"optimizer={optimizer}", f"seed={seed}"])

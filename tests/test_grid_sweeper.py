@@ -14,11 +14,11 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.plugins import Plugins
 from hydra.core.utils import JobReturn, JobStatus
 
-from fmnist_sweep.composing import Composer
-from fmnist_sweep.config import parse, run_name
+from fmnist_sweep.composing import Composer, name_of
+from fmnist_sweep.config import parse
 from hydra_plugins.grid_sweeper import GridSweeper
 
-PAPER = [
+FIGURES = [
     "adam-bs100-do0.2-ep30",
     "sgd-bs100-do0.2-ep30",
     "adam-bs500-do0.2-ep30",
@@ -26,6 +26,8 @@ PAPER = [
     "adam-bs1000-do0.2-ep30",
     "adam-bs100-do0.2-ep100",
 ]
+CLAIMED = ["sgd-bs1000-do0.2-ep30", "adam-bs100-do0.05-ep30", "sgd-bs100-do0.05-ep30"]  # and in no figure
+PAPER = [*FIGURES, *CLAIMED]
 
 
 @dataclass
@@ -54,7 +56,7 @@ def launches(monkeypatch: pytest.MonkeyPatch) -> Launches:
 
     def launch(self: Any, jobs: Sequence[Sequence[str]], initial_job_idx: int) -> list[JobReturn]:
         compose = Composer(self.hydra_context.config_loader, self.config).compose
-        recorded.batches.append([run_name(parse(compose(list(job)))) for job in jobs])
+        recorded.batches.append([name_of(*parse(compose(list(job)))) for job in jobs])
         recorded.first_numbers.append(initial_job_idx)
         return [JobReturn(overrides=list(job), status=recorded.status) for job in jobs]
 
@@ -83,14 +85,14 @@ def own_figure(folder: Path, text: str) -> str:
 @pytest.mark.parametrize(
     ("figure", "runs"),
     [
-        ("fig1", ["adam-bs100-do0.2-ep30", "sgd-bs100-do0.2-ep30"]),
-        ("fig2", ["adam-bs500-do0.2-ep30"]),
-        ("fig3", ["sgd-bs500-do0.2-ep30"]),
-        ("fig4", ["adam-bs1000-do0.2-ep30"]),
-        ("fig5", ["adam-bs100-do0.2-ep100"]),
-        ("fig1,fig5", ["adam-bs100-do0.2-ep30", "sgd-bs100-do0.2-ep30", "adam-bs100-do0.2-ep100"]),
+        ("fig1", FIGURES[:2]),
+        ("fig2", FIGURES[2:3]),
+        ("fig3", FIGURES[3:4]),
+        ("fig4", FIGURES[4:5]),
+        ("fig5", FIGURES[5:]),
+        ("fig1,fig5", [*FIGURES[:2], *FIGURES[5:]]),
         ("fig1,paper,fig1", PAPER),
-        ("glob(fig*)", PAPER),
+        ("glob(fig*)", FIGURES),
         ("paper", PAPER),
     ],
 )
@@ -118,6 +120,50 @@ def test_the_grid_is_every_combination_of_what_the_paper_varies(launches: Launch
     assert set(PAPER) < set(launches.configurations)
 
 
+# Papers
+
+
+OWN_PAPER = """title: Momentum
+authors: [A. Nobody]
+year: 2025
+language: en
+protocol: {optimizer: sgd, batch_size: 500, epochs: 2}
+configurations:
+  half: {optimizer.momentum: 0.5, dropout: 0.2}
+  most: {optimizer.momentum: 0.9, dropout: 0}
+figures: {one: {title: {en: Momentum}, rows: [half]}}
+claims:
+- {id: a, section: s, quote: q, statement: {en: x}, kind: value, of: most, metric: val_loss, reduce: last,
+   expect: {above: 0}, why: {en: y}}
+"""
+HALF, MOST = "sgd-bs500-do0.2-ep2", "sgd-bs500-do0-ep2"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "runs"),
+    [
+        (["paper=own"], [HALF, MOST]),
+        (["-m", "paper='own'", "epochs=3"], [HALF.replace("ep2", "ep3"), MOST.replace("ep2", "ep3")]),
+        (["-m", "paper=own", "figure=one"], [HALF]),
+        (["figure=one,paper", "paper=own"], [HALF, MOST]),
+        (["paper=own", "figure=grid"], [HALF, HALF, MOST, MOST]),
+        (["paper=own", "optimizer=adam"], [run.replace("sgd", "adam") for run in (HALF, MOST)]),
+        (["paper=own", "figure=mine"], ["adam-bs100-do0.2-ep7"]),
+        (["paper=caprari2024"], PAPER),
+    ],
+    ids=lambda value: " ".join(value),
+)
+def test_a_paper_is_what_its_figures_and_claims_name(
+    arguments: list[str], runs: list[str], launches: Launches, tmp_path: Path
+) -> None:
+    folder = own_figure(tmp_path, "sweeper: {grids: {mine: {epochs: '7'}}}")
+    (tmp_path / "own" / "paper").mkdir()
+    (tmp_path / "own" / "paper" / "own.yaml").write_text(OWN_PAPER)
+    sweep(*arguments, f"--config-dir={folder}", cwd=tmp_path)
+    assert sorted(launches.configurations) == sorted(runs)
+    assert len(set(launches.batches[0])) == len(runs)
+
+
 # The command line beside a figure
 
 
@@ -126,11 +172,14 @@ def test_the_grid_is_every_combination_of_what_the_paper_varies(launches: Launch
     [
         (["epochs=1"], {run.replace("ep100", "ep1").replace("ep30", "ep1") for run in PAPER}),
         (["epochs='30'"], {run.replace("ep100", "ep30") for run in PAPER}),
-        (["dropout=0.5"], {run.replace("do0.2", "do0.5") for run in PAPER}),
+        (["dropout=0.2"], {run.replace("do0.05", "do0.2") for run in PAPER}),
         (["optimizer=sgd"], {run.replace("adam", "sgd") for run in PAPER}),
-        (["batch_size=500"], {"adam-bs500-do0.2-ep30", "sgd-bs500-do0.2-ep30", "adam-bs500-do0.2-ep100"}),
         (
-            ["batch_size=100,64", "optimizer=rmsprop"],
+            ["batch_size=500", "dropout=0.2"],
+            {"adam-bs500-do0.2-ep30", "sgd-bs500-do0.2-ep30", "adam-bs500-do0.2-ep100"},
+        ),
+        (
+            ["batch_size=100,64", "optimizer=rmsprop", "dropout=0.2"],
             {f"rmsprop-bs{size}-do0.2-ep{epochs}" for size in (100, 64) for epochs in (30, 100)},
         ),
         (["model.hidden=[8]", "data.mean=0.286"], set(PAPER)),
@@ -192,7 +241,7 @@ def test_without_a_figure_the_sweep_is_a_product_in_hydras_order(launches: Launc
 
 def test_values_given_twice_are_one_run(launches: Launches, tmp_path: Path) -> None:
     sweep("-m", "seed=0,1,0", "dropout=0.2,0.20", cwd=tmp_path)
-    assert launches.names == [f"adam-bs100-do0.2-ep30-seed{seed}" for seed in (0, 1)]
+    assert launches.names == [f"{FIGURES[0]}-seed{seed}" for seed in (0, 1)]
 
 
 def test_the_sweepers_parameters_are_values_as_on_the_command_line(launches: Launches, tmp_path: Path) -> None:

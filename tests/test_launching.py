@@ -26,9 +26,10 @@ from command import call, run_command
 from small_runs import ADAM, MOMENTUM, config
 
 from fmnist_sweep import data, worker
-from fmnist_sweep.config import Config, run_name
+from fmnist_sweep.composing import name_of
+from fmnist_sweep.config import Config, Execution
 from fmnist_sweep.planning import Job
-from fmnist_sweep.store import trajectory_name
+from fmnist_sweep.records import trajectory_name
 
 OPTIMIZERS = {"adam": ADAM, "sgd_momentum": MOMENTUM}
 SMALL = ["model.hidden=[16]", "batch_size=1000"]
@@ -40,6 +41,10 @@ def run(optimizer: str = "adam", seed: int = 0, epochs: int = 2, batch_size: int
     return config(OPTIMIZERS[optimizer], batch_size=batch_size, epochs=epochs, hidden=[16], seed=seed)
 
 
+def run_name(one: Config) -> str:
+    return name_of(one, Execution())
+
+
 @functools.cache
 def _trained_alone(name: str) -> list[bytes]:
     """The lines of metrics.csv of a run that is trained in this process and never interrupted."""
@@ -48,7 +53,7 @@ def _trained_alone(name: str) -> list[bytes]:
     torch.set_num_threads(1)
     with tempfile.TemporaryDirectory() as folder:
         directory = Path(folder) / name
-        assert worker.train_stack([[Job(one, name, directory)]], data.prepare(None)) == []
+        assert worker.train_stack([[Job(one, Execution(), name, directory)]], data.prepare(None)) == []
         lines = (directory / "metrics.csv").read_bytes().splitlines(keepends=True)
     torch.set_num_threads(threads)
     return lines

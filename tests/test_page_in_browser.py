@@ -7,15 +7,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from page_stores import HOSTILE, write_fashion, write_page, write_store
+from page_stores import HOSTILE, PAPER, write_fashion, write_page, write_store
 from selenium import webdriver
 from selenium.webdriver.common.action_chains import ActionChains
 from selenium.webdriver.common.by import By
 from selenium.webdriver.remote.webelement import WebElement
 from selenium.webdriver.support.ui import Select, WebDriverWait
 
-from fmnist_sweep.report.claims import load_claims
-from fmnist_sweep.report.labels import LANGUAGES
+from fmnist_sweep.report.texts import LANGUAGES
 
 pytestmark = pytest.mark.browser
 
@@ -124,7 +123,7 @@ def test_everything_is_there_and_nothing_is_fetched(page: Page, pages: dict[str,
     requests = page.requests()
     assert [url for url in requests if not url.startswith(("data:", "blob:"))] == [pages[language].as_uri()]
     assert set(page.js("return [...document.querySelectorAll('#claims-table tbody tr')].map(e => e.id)")) == {
-        claim.id for claim in load_claims()
+        f"claim-{claim.id}" for claim in PAPER.claims
     }
     sizes = page.js("return [...document.images].map(e => e.naturalWidth)")
     assert len(sizes) == 2 and all(size > 1000 for size in sizes)
@@ -141,7 +140,7 @@ def test_spanish_is_spanish(page: Page, pages: dict[str, Path]) -> None:
     assert page.texts("h2") == [
         "Las afirmaciones del artículo",
         "Si un número no se reproduce: qué se acerca más",
-        "Las cinco figuras del artículo, con estas corridas",
+        "Las figuras del artículo, con estas corridas",
         "Curvas para explorar",
         "Comparaciones",
         "Qué se confunde",
@@ -221,7 +220,7 @@ def test_runs_are_sorted_and_filtered(page: Page, pages: dict[str, Path]) -> Non
 
 def test_reasons_open_on_demand(page: Page, pages: dict[str, Path]) -> None:
     page.open(pages["en"], 360)
-    details = page.one("#adam-val-accuracy-final details")
+    details = page.one("#claim-adam-val-accuracy-final details")
     assert "Reason" not in details.text
     page.click(details.find_element(By.TAG_NAME, "summary"))
     assert "Reason" in details.text
@@ -309,7 +308,7 @@ def test_on_paper_reasons_are_open_and_controls_are_gone(page: Page, pages: dict
     page.open(pages["en"], 800)
     page.driver.execute_cdp_cmd("Emulation.setEmulatedMedia", {"media": "print"})
     try:
-        reason = page.one("#adam-val-accuracy-final details dd")
+        reason = page.one("#claim-adam-val-accuracy-final details dd")
         assert page.js("return arguments[0].checkVisibility()", reason) and reason.size["height"] > 5
         for selector in ("nav", ".filter", ".dt-search", "#curves", "#sheet"):
             assert not page.one(selector).is_displayed()

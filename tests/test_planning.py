@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from small_runs import ADAM, SGD, config
 
 from fmnist_sweep import planning
+from fmnist_sweep.config import Execution
 from fmnist_sweep.planning import Job, Plan, Trajectory
 from fmnist_sweep.store import Found
 
@@ -32,7 +33,7 @@ KEYS = st.tuples(
 Key = tuple[str, int, tuple[int, ...], str, int, Path]
 
 
-def job(key: Key, epochs: int, **how: object) -> Job:
+def job(key: Key, epochs: int, retry: str | None = None) -> Job:
     """The job of a trajectory's run with so many epochs; its digits stand for what the name does not say."""
     optimizer, batch_size, hidden, validation, seed, store = key
     one = config(
@@ -42,11 +43,10 @@ def job(key: Key, epochs: int, **how: object) -> Job:
         hidden=hidden,
         validation=validation,
         seed=seed,
-        **how,
     )
     digits = f"{len(hidden)}{len(validation)}".zfill(8)
     name = f"{optimizer}-bs{batch_size}-do0.2-ep{epochs}-seed{seed}-{digits}"
-    return Job(one, name, store / name)
+    return Job(one, Execution(retry=retry), name, store / name)
 
 
 @st.composite
@@ -81,7 +81,7 @@ def decide(jobs: list[Job], found: dict[Path, Found]) -> list[Trajectory]:
 
 
 def _trajectory_of(path: Path) -> tuple[str, str]:
-    return Job(config(), path.name, path).trajectory
+    return Job(config(), Execution(), path.name, path).trajectory
 
 
 # Trajectories
@@ -207,7 +207,7 @@ def must_agree(member: Trajectory) -> dict[str, object]:
         "validation": one.data.validation,
         "mean": one.data.mean,
         "std": one.data.std,
-        "device": one.device,
+        "device": member.train[0].execution.device,
     }
 
 

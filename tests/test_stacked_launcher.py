@@ -56,11 +56,8 @@ class Together:
         self.dry = dry
         self.done: list[str] = []
 
-    def __call__(self, loader: Any, master: DictConfig, jobs: int) -> Together:
+    def __call__(self, jobs: int) -> Together:
         self.done.append(f"begin {jobs}")
-        self.compose: Callable[[Sequence[str]], DictConfig] = lambda overrides: loader.load_sweep_config(
-            master, list(overrides)
-        )
         return self
 
     def __enter__(self) -> Together:
@@ -70,7 +67,6 @@ class Together:
         self.done.append("end")
 
     def make_job(self, config: DictConfig, directory: Path) -> tuple[int, str]:
-        assert "hydra" not in config
         self.done.append(f"make {config.a}")
         if config.a == 7:
             raise ValueError("7 is out of the question")

@@ -22,9 +22,10 @@ import pytest
 import torch
 from small_runs import ADAM, MOMENTUM, RMSPROP, SGD, config, piece
 
-from fmnist_sweep import store
+from fmnist_sweep import records, store
+from fmnist_sweep.records import Metrics, Record, Status
 from fmnist_sweep.store import Checkpoint, Found, RunDirectory
-from fmnist_sweep.training import Metrics, Trainer, start
+from fmnist_sweep.training import Trainer, start
 
 VERSION = "1/some torch/cpu"
 NAME = "adam-bs100-do0.2-ep30-seed0-1a2b3c4d"
@@ -32,6 +33,10 @@ NAME = "adam-bs100-do0.2-ep30-seed0-1a2b3c4d"
 
 def row(epoch: int) -> Metrics:
     return Metrics(epoch, 1 / (epoch + 2), 0.1, 2 / 3, 1e-17, 0.1 + 0.2, 0.8)
+
+
+def record(status: Status, epochs: int = 3) -> Record:
+    return Record(status=status, name=NAME, config=config(epochs=epochs))
 
 
 @pytest.fixture
@@ -49,7 +54,9 @@ def checkpoint(epochs: int = 2, optimizer: dict[str, object] = ADAM) -> Checkpoi
     one = config(optimizer, batch_size=20)
     trainer = Trainer([one], [start(one)], piece(50, 20))
     metrics = [trainer.train_epoch()[0] for _ in range(epochs)]
-    return Checkpoint(copy.deepcopy(trainer.progress(0)), metrics, [0.1 * (epoch + 1) for epoch in range(epochs)])
+    return Checkpoint(
+        copy.deepcopy(trainer.models[0].progress()), metrics, [0.1 * (epoch + 1) for epoch in range(epochs)]
+    )
 
 
 def files(directory: Path) -> set[str]:
@@ -62,9 +69,8 @@ def files(directory: Path) -> set[str]:
 def test_rows_are_read_back_as_written(run: RunDirectory) -> None:
     lines = (run.path / "metrics.csv").read_text().splitlines()
     assert lines[0] == "epoch,train_loss,train_accuracy,running_loss,running_accuracy,val_loss,val_accuracy"
-    rows = run.read_rows("metrics.csv")
-    assert [Metrics(int(values[0]), *map(float, values[1:])) for values in rows] == [row(1), row(2), row(3)]
-    assert (run.path / "timing.csv").read_text() == "epoch,seconds\n1,0.500\n2,1.250\n3,2.000\n"
+    assert [Metrics(epoch, *values) for epoch, values in enumerate(run.metrics(), 1)] == [row(1), row(2), row(3)]
+    assert (run.path / "timing.csv").read_text() == "epoch,seconds\n1,0.5\n2,1.25\n3,2.0\n"
 
 
 def test_a_torn_last_line_does_not_count(run: RunDirectory) -> None:
@@ -98,13 +104,8 @@ def test_a_shorter_run_takes_over_the_first_rows(run: RunDirectory, tmp_path: Pa
 
 
 def test_status_is_kept_with_what_is_said(run: RunDirectory) -> None:
-    run.write_status(
-        "running",
-        name=NAME,
-        error=None,
-        config=config().__dict__ | {"training": {"epochs": 3}, "optimizer": {}, "model": {}, "data": {}},
-    )
-    assert (run.status(), run.name()) == ("running", NAME)
+    run.write_record(record("running"))
+    assert run.record() == record("running")
     assert run.look() == Found("running", None, 3, ())
     assert json.loads((run.path / "run.json").read_bytes())["format"] == 1
     assert not list(run.path.glob("*.tmp"))
@@ -118,18 +119,18 @@ def test_a_status_that_cannot_be_read_is_none(run: RunDirectory, content: bytes)
 
 
 def test_a_done_run_with_too_few_rows_is_not_done(run: RunDirectory, caplog: pytest.LogCaptureFixture) -> None:
-    run.write_status("done", name=NAME, error=None, config={"training": {"epochs": 4}})
+    run.write_record(record("done", epochs=4))
     assert run.look() == Found(None, None, 3, ())
     assert "only 3 rows" in caplog.text
 
 
 @pytest.mark.parametrize("status", ["running", "interrupted", "done", "failed", "diverged", None])
-def test_which_runs_are_finished(status: str | None) -> None:
+def test_which_runs_are_finished(status: Status | None) -> None:
     assert Found(status).finished == (status in ("done", "diverged"))
 
 
 def test_a_failed_write_leaves_the_file_that_was_there(run: RunDirectory, monkeypatch: pytest.MonkeyPatch) -> None:
-    run.write_status("running", name=NAME)
+    run.write_record(record("running"))
     before = (run.path / "run.json").read_bytes()
 
     def full(_: int) -> None:
@@ -137,12 +138,12 @@ def test_a_failed_write_leaves_the_file_that_was_there(run: RunDirectory, monkey
 
     monkeypatch.setattr(os, "fsync", full)
     with pytest.raises(OSError, match="No space"):
-        run.write_status("done", name=NAME)
+        run.write_record(record("done"))
     assert (run.path / "run.json").read_bytes() == before
 
 
 def test_reset_removes_results_and_leaves_what_is_not_ours(run: RunDirectory) -> None:
-    run.write_status("done", name=NAME)
+    run.write_record(record("done"))
     run.write_predictions(np.zeros(4, np.uint8))
     run.write_traceback("oh no")
     run.save_checkpoint(checkpoint(), VERSION)
@@ -156,7 +157,7 @@ def test_reset_removes_results_and_leaves_what_is_not_ours(run: RunDirectory) ->
 
 
 def test_reset_takes_status_and_rows_first(run: RunDirectory, monkeypatch: pytest.MonkeyPatch) -> None:
-    run.write_status("done", name=NAME)
+    run.write_record(record("done"))
     removed: list[str] = []
     monkeypatch.setattr(Path, "unlink", lambda path, missing_ok=False: removed.append(path.name))
     run.reset()
@@ -300,9 +301,9 @@ def test_loading_a_checkpoint_executes_nothing(
 
 
 def test_runs_that_differ_in_epochs_share_a_trajectory() -> None:
-    assert store.trajectory_name(NAME) == store.trajectory_name(NAME.replace("ep30", "ep100"))
-    assert store.trajectory_name(NAME) != store.trajectory_name(NAME.replace("seed0", "seed1"))
-    assert store.trajectory_name("my-epic-run") == "my-epic-run"
+    assert records.trajectory_name(NAME) == records.trajectory_name(NAME.replace("ep30", "ep100"))
+    assert records.trajectory_name(NAME) != records.trajectory_name(NAME.replace("seed0", "seed1"))
+    assert records.trajectory_name("my-epic-run") == "my-epic-run"
 
 
 def test_only_run_directories_are_runs(tmp_path: Path) -> None:

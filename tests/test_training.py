@@ -17,7 +17,8 @@ from torch import Tensor, nn
 from fmnist_sweep import training
 from fmnist_sweep.config import Config
 from fmnist_sweep.data import Data
-from fmnist_sweep.training import Metrics, Progress, Trainer, random_stream, start
+from fmnist_sweep.records import Metrics
+from fmnist_sweep.training import Progress, Trainer, random_stream, start
 
 OPTIMIZERS = [ADAM, SGD, MOMENTUM, RMSPROP]
 MIXED = [
@@ -106,7 +107,7 @@ def test_a_stack_equals_separate_networks_in_a_plain_loop(optimizer: dict[str, o
             expected = loop.epoch(epoch)
             assert row.epoch == epoch
             assert astuple(row)[1:] == pytest.approx(expected, rel=1e-5)
-            for parameter, plain in zip(stack.parameters[k], loop.model.parameters(), strict=True):
+            for parameter, plain in zip(stack.models[k].parameters, loop.model.parameters(), strict=True):
                 torch.testing.assert_close(parameter.detach(), plain.detach(), rtol=1e-4, atol=1e-4)
     assert loops[0].steps == 2 * 101
 
@@ -135,7 +136,7 @@ def test_running_loss_is_the_mean_over_batches_and_running_accuracy_that_over_sa
 def test_the_gradient_in_training_is_that_of_the_mean_cross_entropy_under_dropout() -> None:
     data, configs = piece(37), [config(SGD, dropout=dropout, hidden=[20, 9]) for dropout in (0.0, 0.2, 0.5)]
     stack = trainer(configs, data)
-    before = [[parameter.detach().clone().requires_grad_() for parameter in model] for model in stack.parameters]
+    before = [[parameter.detach().clone().requires_grad_() for parameter in model.parameters] for model in stack.models]
     stack.train_epoch()
     batch = stack._batches[37]
     order = torch.randperm(37, generator=random_stream(0, "order", 1))
@@ -147,7 +148,7 @@ def test_the_gradient_in_training_is_that_of_the_mean_cross_entropy_under_dropou
             if layer < 2:
                 signal = signal.relu() * batch.space.keep[layer][k]
         gradients = torch.autograd.grad(nn.functional.cross_entropy(signal, labels), model)
-        for parameter, gradient in zip(stack.parameters[k], gradients, strict=True):
+        for parameter, gradient in zip(stack.models[k].parameters, gradients, strict=True):
             torch.testing.assert_close(parameter.grad, gradient, rtol=1e-4, atol=1e-6)
 
 
@@ -160,7 +161,7 @@ def test_evaluation_is_the_mean_over_all_samples_with_dropout_off() -> None:
     assert result.predictions.dtype == torch.uint8
     for k in range(2):
         loop = PlainLoop(configs[k], data)
-        loop.model.load_state_dict(dict(zip(loop.model.state_dict(), stack.parameters[k], strict=True)))
+        loop.model.load_state_dict(dict(zip(loop.model.state_dict(), stack.models[k].parameters, strict=True)))
         loss, accuracy = loop.evaluate(data.val_images, data.val_labels)
         assert result.loss[k].item() == pytest.approx(loss, rel=1e-6)
         assert result.accuracy[k].item() == accuracy
@@ -207,7 +208,7 @@ def test_company_changes_no_bit(batch_size: int, hidden: list[int], images: int)
     for k, one in enumerate(configs):
         alone = trainer([one], data)
         assert [alone.train_epoch()[0] for _ in range(2)] == [row[k] for row in rows]
-        assert_same(alone.progress(0), stack.progress(k))
+        assert_same(alone.models[0].progress(), stack.models[k].progress())
         assert torch.equal(
             alone.evaluate(data.val_images, data.val_labels).predictions[0],
             stack.evaluate(data.val_images, data.val_labels).predictions[k],
@@ -224,7 +225,7 @@ def test_neither_size_nor_place_in_the_stack_changes_a_bit(size: int) -> None:
         configs[place] = one
         stack = trainer(configs, data)
         stack.train_epoch()
-        assert_same(alone.progress(0), stack.progress(place))
+        assert_same(alone.models[0].progress(), stack.models[place].progress())
 
 
 def test_models_that_leave_change_nothing_for_those_that_stay() -> None:
@@ -232,12 +233,12 @@ def test_models_that_leave_change_nothing_for_those_that_stay() -> None:
     stack = trainer(configs, data)
     rows = [stack.train_epoch()]
     for kept in ([1, 2, 4, 5, 6], [0, 1, 4], [1]):
-        stack.keep(kept)
+        stack.keep([stack.models[k] for k in kept])
         rows.append(stack.train_epoch())
     # The last one left is the model at 2 of [1, 2, 4, 5, 6].
     alone = trainer([configs[2]], data)
     assert [alone.train_epoch()[0] for _ in range(4)] == [rows[0][2], rows[1][1], rows[2][1], rows[3][0]]
-    assert_same(alone.progress(0), stack.progress(0))
+    assert_same(alone.models[0].progress(), stack.models[0].progress())
 
 
 def assert_same(one: Progress, other: Progress) -> None:
@@ -265,23 +266,23 @@ def test_going_on_from_where_a_model_was_changes_no_bit(optimizer: dict[str, obj
     rows = [straight.train_epoch()[0] for _ in range(3)]
     first = trainer([one], data)
     first.train_epoch()
-    middle = copy.deepcopy(first.progress(0))
+    middle = copy.deepcopy(first.models[0].progress())
     # In company that starts elsewhere.
     others = [start(config(seed=8, batch_size=100)), middle]
     resumed = Trainer([config(seed=8, batch_size=100), one], others, data)
     again = [resumed.train_epoch() for _ in range(2)]
     assert [row[1] for row in again] == rows[1:]
     assert [row[0].epoch for row in again] == [1, 2]
-    assert_same(straight.progress(0), resumed.progress(1))
+    assert_same(straight.models[0].progress(), resumed.models[1].progress())
 
 
 def test_progress_is_a_copy() -> None:
     stack = trainer([config()], piece(100))
-    before = stack.progress(0)
+    before = stack.models[0].progress()
     kept = [parameter.clone() for parameter in before.parameters]
     stack.train_epoch()
     assert all(torch.equal(a, b) for a, b in zip(before.parameters, kept, strict=True))
-    assert not torch.equal(before.parameters[0], stack.progress(0).parameters[0])
+    assert not torch.equal(before.parameters[0], stack.models[0].progress().parameters[0])
 
 
 def test_streams_are_told_apart_by_seed_purpose_and_epoch() -> None:
@@ -331,12 +332,12 @@ def test_an_optimizer_that_raises_stops_its_own_model(monkeypatch: pytest.Monkey
     def fail() -> None:
         raise failure
 
-    monkeypatch.setattr(stack.optimizers[0], "step", fail)
+    monkeypatch.setattr(stack.models[0].optimizer, "step", fail)
     rows = stack.train_epoch()
-    assert stack.errors == [failure, None]
+    assert [model.error for model in stack.models] == [failure, None]
     assert rows[1] == trainer([sane], data).train_epoch()[0]
-    stack.keep([1])
-    assert stack.errors == [None]
+    stack.keep(stack.models[1:])
+    assert [model.error for model in stack.models] == [None]
 
 
 @pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])

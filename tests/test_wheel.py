@@ -47,13 +47,13 @@ def installed(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return home / "bin"
 
 
-def test_the_wheel_ships_the_configuration_and_the_claims(wheel: Path) -> None:
+def test_the_wheel_ships_the_configuration_and_the_papers(wheel: Path) -> None:
     names = set(zipfile.ZipFile(wheel).namelist())
     options = {f"fmnist_sweep/{path.relative_to(ROOT)}" for path in (ROOT / "conf").rglob("*.yaml")}
     assert len(options) > 15
     assert options <= names
     files = {str(path.relative_to(ROOT)) for path in (ROOT / "fmnist_sweep").rglob("*.*") if path.suffix != ".pyc"}
-    assert {"fmnist_sweep/report/claims.yaml", "fmnist_sweep/__main__.py"} <= files <= names
+    assert {"fmnist_sweep/report/texts/en.yaml", "fmnist_sweep/report/page/page.html"} <= files <= names
     assert {"hydra_plugins/grid_sweeper.py", "hydra_plugins/stacked_launcher.py"} <= names
     # An __init__.py would hide the plugins of every other distribution.
     assert "hydra_plugins/__init__.py" not in names
@@ -73,6 +73,6 @@ def test_a_run_trains_and_is_reported(installed: Path, tmp_path: Path) -> None:
     (metrics,) = (tmp_path / "multirun").glob("*/metrics.csv")
     assert metrics.parent.name.startswith("sgd-bs1000-do0.2-ep1-seed0-")
     assert len(metrics.read_text().splitlines()) == 2
-    said = run(installed / "python", "-m", "fmnist_sweep.report", cwd=tmp_path).stdout
+    said = run(installed / "python", "-m", "fmnist_sweep.report", "--paper", "bordone2025", cwd=tmp_path).stdout
     assert said.startswith("1 runs in multirun, 1 of them done")
     assert (tmp_path / "report" / "index.html").stat().st_size > 10_000

@@ -15,10 +15,12 @@ import torch
 from small_runs import ADAM, MOMENTUM, RMSPROP, SGD, config, piece
 
 from fmnist_sweep import planning, store, training, worker
-from fmnist_sweep.config import Config, run_name
+from fmnist_sweep.composing import name_of
+from fmnist_sweep.config import Config, Execution
 from fmnist_sweep.planning import Job
+from fmnist_sweep.records import Metrics
 from fmnist_sweep.store import RunDirectory
-from fmnist_sweep.training import Metrics, Trainer
+from fmnist_sweep.training import Trainer
 
 FOLDER = Path("not looked at")  # the images come from `small_runs.piece`
 MIXED = [
@@ -31,14 +33,13 @@ MIXED = [
 
 @pytest.fixture(autouse=True)
 def _few_images(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """Train with one thread on a few of the real images, and forget a stop that a test has asked for."""
+    """Train with one thread on a few of the real images."""
 
     def load(_: Path, validation: str, *__: object) -> training.Data:
         return piece(430, 250, validation)
 
     monkeypatch.setattr(os, "fsync", lambda _: None)  # a process that dies takes nothing written with it
     monkeypatch.setattr(worker, "load", load)
-    monkeypatch.setattr(worker, "_stop", False)
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     yield
@@ -51,15 +52,20 @@ def often(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(worker, "CHECKPOINT_SECONDS", -1.0)
 
 
-def job(folder: Path, one: Config) -> Job:
-    return Job(one, run_name(one), folder / run_name(one))
+def run_name(one: Config) -> str:
+    return name_of(one, Execution())
 
 
-def train(folder: Path, *configs: Config, **how: Any) -> list[Metrics]:
-    """Train runs as one stack, as a worker does; the rows of all epochs trained."""
+def job(folder: Path, one: Config, **how: Any) -> Job:
+    return Job(one, Execution(**how), run_name(one), folder / run_name(one))
+
+
+def train(folder: Path, *configs: Config, until: int | None = None, **how: Any) -> list[Metrics]:
+    """Train runs as one stack, as a worker does, or stop after so many rows; the rows of all epochs trained."""
     rows: list[Metrics] = []
-    groups = planning.group([job(folder, one) for one in configs])
-    assert worker.train_stack(groups, FOLDER, on_epoch=how.pop("on_epoch", rows.append), **how) == []
+    groups = planning.group([job(folder, one, **how) for one in configs])
+    busy = worker.train_stack(groups, FOLDER, lambda: until is not None and len(rows) >= until, rows.append)
+    assert busy == []
     return rows
 
 
@@ -87,24 +93,6 @@ def alone(tmp_path: Path) -> Callable[[Config], bytes]:
         return metrics(folder, one)
 
     return of
-
-
-def stop_after(epochs: int) -> Callable[[Metrics], None]:
-    """Asks for a stop in the middle of what follows so many rows, as SIGINT does."""
-    seen: list[Metrics] = []
-
-    def on_epoch(row: Metrics) -> None:
-        seen.append(row)
-        if len(seen) == epochs:
-            worker.stop_at_epoch_end()
-
-    return on_epoch
-
-
-def interrupt(folder: Path, *configs: Config, after: int) -> None:
-    """Train until so many rows are written, then stop with checkpoints."""
-    train(folder, *configs, on_epoch=stop_after(after))
-    worker._stop = False
 
 
 # Company
@@ -150,9 +138,8 @@ def test_a_run_directory_says_everything(tmp_path: Path) -> None:
     assert record["config"]["training"] == {"batch_size": 100, "epochs": 2}
     assert (record["error"], record["test"], record["epochs_done"]) == (None, None, 2)
     assert record["environment"]["torch"] == torch.__version__
-    timing = RunDirectory(job(tmp_path, one).directory).read_rows("timing.csv")
-    assert [line[0] for line in timing] == ["1", "2"]
-    assert 0 < float(timing[0][1]) <= float(timing[1][1]) == record["seconds"]
+    seconds = RunDirectory(job(tmp_path, one).directory).seconds()
+    assert 0 < seconds[0] <= seconds[1] == record["seconds"]
     predictions = np.load(job(tmp_path, one).directory / "predictions.npy", allow_pickle=False)
     labels = piece(430, 250).val_labels.numpy()
     assert (predictions == labels).mean() == row.val_accuracy
@@ -204,7 +191,7 @@ def test_fewer_epochs_are_cut_from_more(tmp_path: Path, alone: Callable[[Config]
 
 def test_a_run_is_cut_from_a_longer_one_that_is_not_done_yet(tmp_path: Path, alone: Callable[[Config], bytes]) -> None:
     short, long = config(epochs=2), config(epochs=6)
-    interrupt(tmp_path, long, after=4)
+    train(tmp_path, long, until=4)
     assert [row.epoch for row in train(tmp_path, short, long)] == [5, 6]
     assert metrics(tmp_path, short) == alone(short)
     assert metrics(tmp_path, long) == alone(long)
@@ -213,7 +200,7 @@ def test_a_run_is_cut_from_a_longer_one_that_is_not_done_yet(tmp_path: Path, alo
 def test_rerun_trains_again_from_the_start(tmp_path: Path, alone: Callable[[Config], bytes]) -> None:
     one = config(epochs=2)
     train(tmp_path, one, config(epochs=3))
-    assert [row.epoch for row in train(tmp_path, config(epochs=2, rerun=True))] == [1, 2]
+    assert [row.epoch for row in train(tmp_path, config(epochs=2), rerun=True)] == [1, 2]
     assert metrics(tmp_path, one) == alone(one)
     assert statuses(tmp_path, one, config(epochs=3)) == ["done", "done"]
 
@@ -237,7 +224,7 @@ def test_interrupted_and_resumed(
     one = config(epochs=4, **own)
     done = 0
     for epochs in stops:
-        interrupt(tmp_path, one, after=epochs)
+        train(tmp_path, one, until=epochs)
         done += epochs
         record = run_json(tmp_path, one)
         assert (record["status"], record["epochs_done"]) == ("interrupted", done)
@@ -249,7 +236,7 @@ def test_interrupted_and_resumed(
 
 def test_a_stack_that_is_interrupted_goes_on_in_other_company(tmp_path: Path, alone: Callable[[Config], bytes]) -> None:
     configs = [config(epochs=3, **own) for own in MIXED]
-    interrupt(tmp_path, *configs, after=2)  # the models at the end of the first epoch all the same
+    train(tmp_path, *configs, until=2)  # the models at the end of the first epoch all the same
     assert statuses(tmp_path, *configs) == ["interrupted"] * 4
     late = [config(epochs=2, seed=30), config(SGD, epochs=4, seed=30)]
     train(tmp_path, late[0], configs[3], configs[1])
@@ -259,18 +246,8 @@ def test_a_stack_that_is_interrupted_goes_on_in_other_company(tmp_path: Path, al
 
 
 def test_what_has_not_begun_when_a_stop_is_asked_for_stays_untouched(tmp_path: Path) -> None:
-    worker.stop_at_epoch_end()
-    assert train(tmp_path, config()) == []
+    assert train(tmp_path, config(), until=0) == []
     assert not job(tmp_path, config()).directory.exists()
-
-
-def test_a_worker_stops_when_its_parent_is_gone(tmp_path: Path, alone: Callable[[Config], bytes]) -> None:
-    one = config(epochs=3)
-    gone = os.getppid() + 1
-    assert train(tmp_path, one, parent=gone) == []
-    assert statuses(tmp_path, one) == ["interrupted"]
-    assert len(train(tmp_path, one, parent=os.getppid())) == 3
-    assert metrics(tmp_path, one) == alone(one)
 
 
 # Damage
@@ -310,7 +287,7 @@ def test_training_goes_on_from_the_checkpoint_before_or_from_zero(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     one = config(MOMENTUM, epochs=5)
-    interrupt(tmp_path, one, after=3)
+    train(tmp_path, one, until=3)
     directory = job(tmp_path, one).directory
     assert RunDirectory(directory).look().checkpoints == (3, 2)
     for epoch in damaged:
@@ -329,7 +306,7 @@ def test_any_torn_file_is_made_whole(
     file: str, keep: int | None, tmp_path: Path, alone: Callable[[Config], bytes]
 ) -> None:
     one, longer = config(epochs=4), config(epochs=6)
-    interrupt(tmp_path, one, after=3)
+    train(tmp_path, one, until=3)
     path = job(tmp_path, one).directory / file
     if keep is None:
         path.unlink(missing_ok=True)
@@ -340,8 +317,7 @@ def test_any_torn_file_is_made_whole(
     for run in (one, longer):
         assert metrics(tmp_path, run) == alone(run)
         assert statuses(tmp_path, run) == ["done"]
-        timing = RunDirectory(job(tmp_path, run).directory).read_rows("timing.csv")
-        assert [line[0] for line in timing] == [str(epoch + 1) for epoch in range(run.training.epochs)]
+        assert len(RunDirectory(job(tmp_path, run).directory).seconds()) == run.training.epochs
         assert len(np.load(job(tmp_path, run).directory / "predictions.npy", allow_pickle=False)) == 250
 
 
@@ -431,7 +407,7 @@ def from_nothing(_: Path) -> list[Config]:
 
 
 def from_checkpoints(folder: Path) -> list[Config]:
-    interrupt(folder, LONG, OTHER, after=2)
+    train(folder, LONG, OTHER, until=2)
     return [LONG, OTHER]
 
 
@@ -442,7 +418,7 @@ def cutting(folder: Path) -> list[Config]:
 
 def again(folder: Path) -> list[Config]:
     train(folder, SHORT, LONG)
-    return [config(epochs=1, rerun=True), config(epochs=2, rerun=True)]
+    return [SHORT, LONG]
 
 
 @pytest.mark.usefixtures("often")
@@ -467,17 +443,13 @@ def test_a_crash_between_any_two_system_calls(
     for one in [SHORT, LONG, OTHER]:
         alone(one)
 
-    reruns = [one.rerun for one in configs]
-
     def attempt(cut_at: int | None) -> int:
-        for one, rerun in zip(configs, reruns, strict=True):
-            one.rerun = rerun
         shutil.rmtree(work, ignore_errors=True)
         shutil.copytree(begin, work)
         with monkeypatch.context() as patch:
             power = Power(patch, cut_at)
             try:
-                train(work, *configs)
+                train(work, *configs, rerun=before is again)
             except Killed:
                 assert cut_at is not None
             return power.calls
@@ -486,9 +458,7 @@ def test_a_crash_between_any_two_system_calls(
     assert calls > 10
     for cut_at in range(1, calls + 1):
         attempt(cut_at)
-        for one in configs:
-            one.rerun = False  # what was to be trained again is not done until it is
-        train(work, *configs)
+        train(work, *configs)  # what was to be trained again is not done until it is
         for one in configs:
             assert metrics(work, one) == alone(one), f"cut at call {cut_at}"
             record = run_json(work, one)
@@ -506,9 +476,9 @@ def failing(monkeypatch: pytest.MonkeyPatch, seed: int, epoch: int) -> None:
     step = Trainer._step
 
     def raising(trainer: Trainer, batch: Any, noise: Any) -> Any:
-        for k, one in enumerate(trainer.configs):
-            if one.seed == seed and trainer.epochs[k] == epoch:
-                trainer.optimizers[k].step = _raise
+        for model in trainer.models:
+            if (model.config.seed, model.epoch) == (seed, epoch):
+                model.optimizer.step = _raise  # type: ignore[assignment, method-assign]
         return step(trainer, batch, noise)
 
     monkeypatch.setattr(Trainer, "_step", raising)
@@ -542,9 +512,7 @@ def test_only_failed_runs_are_trained_with_retry(tmp_path: Path, alone: Callable
         failing(patch, seed=13, epoch=1)
         train(tmp_path, bad, good)
     assert statuses(tmp_path, bad, good) == ["failed", "done"]
-    for run in (bad, good, new):
-        run.retry = "failed"
-    assert [row.epoch for row in train(tmp_path, bad, good, new)] == [1, 2]
+    assert [row.epoch for row in train(tmp_path, bad, good, new, retry="failed")] == [1, 2]
     assert statuses(tmp_path, bad, good) == ["done", "done"]
     assert not job(tmp_path, new).directory.exists()
     assert metrics(tmp_path, bad) == alone(config(seed=13))
@@ -584,7 +552,7 @@ def test_a_folder_that_gets_in_the_way_at_the_end_stops_no_other(
 
 def test_a_failure_to_cut_or_to_start_leaves_finished_runs_of_the_trajectory_done(tmp_path: Path) -> None:
     short, long = config(epochs=1), config(epochs=3)
-    interrupt(tmp_path, long, after=2)
+    train(tmp_path, long, until=2)
     (job(tmp_path, config(epochs=4)).directory / "metrics.csv").mkdir(parents=True)
     train(tmp_path, short, long, config(epochs=4))
     assert statuses(tmp_path, short, long, config(epochs=4)) == ["done", "done", "failed"]
@@ -598,16 +566,15 @@ def test_a_run_that_diverges_keeps_its_rows_and_stays_diverged(
     record = run_json(tmp_path, wild)
     assert (record["status"], record["epochs_done"]) == ("diverged", 1)
     assert "not finite" in record["error"]
-    rows = RunDirectory(job(tmp_path, wild).directory).read_rows("metrics.csv")
-    assert [line[0] for line in rows] == ["1"]
-    assert not {"nan", "inf"}.isdisjoint(rows[0])
+    rows = RunDirectory(job(tmp_path, wild).directory).metrics()
+    assert len(rows) == 1
+    assert not np.isfinite(rows).all()
     assert not (job(tmp_path, wild).directory / "predictions.npy").exists()
     assert metrics(tmp_path, sane) == alone(sane)
     before = snapshot(tmp_path)
     assert train(tmp_path, wild, sane) == []
     assert snapshot(tmp_path) == before
-    wild.rerun = True
-    assert [row.epoch for row in train(tmp_path, wild)] == [1]
+    assert [row.epoch for row in train(tmp_path, wild, rerun=True)] == [1]
     assert statuses(tmp_path, wild) == ["diverged"]
 
 
@@ -645,13 +612,13 @@ def test_the_test_set_is_evaluated_once_at_the_end(
     def listen(trainer: Trainer, images: torch.Tensor, labels: torch.Tensor) -> training.Evaluation:
         result = evaluate(trainer, images, labels)
         if torch.equal(images, data.test_images):
-            tested.append((trainer.epochs[0], result))
+            tested.append((trainer.models[0].epoch, result))
         return result
 
     monkeypatch.setattr(Trainer, "evaluate", listen)
     one = config(epochs=3, validation="holdout")
     for epochs in stops:
-        interrupt(tmp_path, one, after=epochs)
+        train(tmp_path, one, until=epochs)
         assert run_json(tmp_path, one)["test"] is None
     train(tmp_path, one)
     assert [epoch for epoch, _ in tested] == [3]

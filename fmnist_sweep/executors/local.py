@@ -1,0 +1,77 @@
+"""Worker processes on this machine."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import signal
+from collections.abc import Sequence
+from concurrent.futures import Future
+from contextlib import suppress
+from typing import Any
+
+from pebble import ProcessExpired, ProcessPool
+
+from fmnist_sweep.executors import Executor, T, Task
+
+_stop = False  # set in a worker that is asked to stop
+
+
+class LocalExecutor(Executor):
+    """A pool of processes; they start at once, so that they load torch while jobs are composed and checked."""
+
+    def __init__(self, slots: int):
+        # Before torch loads in the workers: their products take one thread each, see worker.train_stack.
+        os.environ["OMP_NUM_THREADS"] = "1"
+        self.slots = slots
+        context = multiprocessing.get_context("spawn")
+        self._pool = ProcessPool(slots, context=context, initializer=_prepare)
+        self._pool.schedule(_prepare)
+        self._futures: list[Future[Any]] = []
+
+    def __exit__(self, *_: object) -> None:
+        self._pool.stop()
+        self.kill()
+        self._pool.join()
+
+    def submit(self, tasks: Sequence[Task[T]]) -> list[Future[T]]:
+        futures: list[Future[T]] = [self._pool.schedule(_carry_out, args=(task, os.getpid())) for task in tasks]
+        self._futures += futures
+        return futures
+
+    def death(self, error: BaseException) -> str | None:
+        return f"exit code {error.exitcode}" if isinstance(error, ProcessExpired) else None
+
+    def stop(self) -> None:
+        for future in self._futures:
+            if not future.running():
+                future.cancel()
+        _signal_workers(signal.SIGINT)
+
+    def kill(self) -> None:
+        _signal_workers(signal.SIGKILL)
+
+
+def _signal_workers(number: int) -> None:
+    for child in multiprocessing.active_children():
+        if child.pid is not None:
+            with suppress(ProcessLookupError):
+                os.kill(child.pid, number)
+
+
+def _carry_out(task: Task[T], parent: int) -> T:
+    """Carry out a task, to be stopped by a signal or by the end of the process that asked for it."""
+    return task(lambda: _stop or os.getppid() != parent)
+
+
+def _prepare() -> None:
+    import fmnist_sweep.worker  # noqa: F401 - with torch, which takes seconds
+
+    # Init systems and Slurm send the latter two to every process of a job.
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGUSR2):
+        signal.signal(number, _ask_to_stop)
+
+
+def _ask_to_stop(*_: object) -> None:
+    global _stop
+    _stop = True

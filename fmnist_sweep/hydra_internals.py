@@ -1,0 +1,135 @@
+"""What this project takes from Hydra's private parts, all of it, each with the reason.
+
+`tests/test_hydra_internals.py` names every part, so that a Hydra that drops or renames one fails there by name.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from argparse import Namespace
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import hydra
+
+# A run's callbacks are notified around it, and `run_job` asks for them: Hydra makes them in Hydra.run, which would
+# compose a single run a second time.
+from hydra._internal.callbacks import Callbacks
+
+# Which options there are has to be known before Hydra parses an argument; `_apply_overrides_to_config` sets values as
+# Hydra sets them on what is composed once for many jobs.
+from hydra._internal.config_loader_impl import ConfigLoaderImpl
+
+# The application itself: hydra.main composes a run before anything can be checked, and makes its directory.
+from hydra._internal.hydra import Hydra
+
+# Arguments and search path are read as hydra.main reads them; it offers no function that only reads them.
+from hydra._internal.utils import create_automatic_config_search_path, get_args_parser
+from hydra.core.config_loader import ConfigLoader
+from hydra.core.config_search_path import SearchPathQuery
+from hydra.core.global_hydra import GlobalHydra
+from hydra.core.hydra_config import HydraConfig
+from hydra.core.override_parser.types import Override
+from hydra.core.utils import run_job, setup_globals
+from hydra.types import HydraContext, RunMode, TaskFunction
+from omegaconf import DictConfig, OmegaConf
+
+from fmnist_sweep.config import CONFIG_FOLDER
+
+
+def arguments() -> Namespace:
+    """What was typed, with Hydra's own options."""
+    parsed: Namespace = get_args_parser().parse_args()
+    return parsed
+
+
+def config_loader(*folders: Path | str | None, config_path: str | None = None) -> ConfigLoader:
+    """A loader of the project's configuration and of further folders, the first of which comes first.
+
+    Args:
+        folders: paths, or addresses such as `pkg://package`; None counts for nothing.
+        config_path: instead of the project's own configuration, as `--config-path` gives it.
+    """
+    path = create_automatic_config_search_path(__file__, None, config_path or str(CONFIG_FOLDER))
+    for folder in [str(folder) for folder in folders if folder]:
+        address = folder if "://" in folder else f"file://{os.path.abspath(folder)}"
+        path.prepend("command-line", address, SearchPathQuery(provider="schema"))
+    return ConfigLoaderImpl(path)
+
+
+def master(loader: ConfigLoader) -> DictConfig:
+    """The configuration of a sweep itself, before any override."""
+    composed: DictConfig = loader.load_configuration("config", [], RunMode.MULTIRUN)
+    return composed
+
+
+def set_values(composed: DictConfig, values: Sequence[Override]) -> None:
+    """Set values in a composed configuration, checked against its schema."""
+    ConfigLoaderImpl._apply_overrides_to_config(list(values), composed)
+
+
+def resolve(composed: DictConfig, *keys: str) -> Path:
+    """The path that these keys give together, each resolved in the job's own context, as `run_job` does."""
+    setup_globals()
+    before = HydraConfig.instance().cfg
+    HydraConfig.instance().set_config(composed)
+    try:
+        return Path(*(str(OmegaConf.select(composed, key)) for key in keys))
+    finally:
+        HydraConfig.instance().cfg = before
+
+
+class HydraApplication:
+    """Hydra's application object, for a run or a sweep; a context manager, since Hydra keeps it in a global."""
+
+    def __init__(self, loader: ConfigLoader, config_name: str | None):
+        self._name = config_name or "config"
+        self._hydra = Hydra(task_name="fmnist_sweep", config_loader=loader)
+
+    def __enter__(self) -> HydraApplication:
+        GlobalHydra.instance().initialize(self._hydra)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        GlobalHydra.instance().clear()
+
+    def compose(self, overrides: Sequence[str]) -> DictConfig:
+        """The configuration of a single run; its `hydra.mode` says whether it is one."""
+        composed = self._hydra.compose_config(self._name, list(overrides), RunMode.RUN, with_log_configuration=True)
+        composed.hydra.mode = composed.hydra.mode or RunMode.RUN
+        return composed
+
+    def run(self, composed: DictConfig, task: TaskFunction) -> None:
+        """Run a task in a configuration's directory, as `Hydra.run` does; raises what the task raises."""
+        callbacks = Callbacks(composed)
+        callbacks.on_run_start(config=composed, config_name=self._name)
+        result = run_job(
+            hydra_context=HydraContext(config_loader=self._hydra.config_loader, callbacks=callbacks),
+            task_function=task,
+            config=composed,
+            job_dir_key="hydra.run.dir",
+            job_subdir_key=None,
+        )
+        callbacks.on_run_end(config=composed, config_name=self._name, job_return=result)
+        _ = result.return_value
+
+    def sweep(self, overrides: Sequence[str], task: TaskFunction) -> None:
+        """Hand a sweep to Hydra's sweeper and launcher."""
+        self._hydra.multirun(self._name, task, [*overrides, "hydra.mode=MULTIRUN"])
+
+
+def show(typed: Namespace, overrides: Sequence[str], task: TaskFunction) -> None:
+    """Help, --cfg, --info and the like, which are all hydra.main's; it takes arguments from `sys.argv` alone."""
+    flags = sys.argv[1:]
+    for argument in typed.overrides:
+        flags.remove(argument)
+    sys.argv[1:] = [*overrides, *flags]
+    hydra.main(version_base="1.3", config_path=str(CONFIG_FOLDER), config_name="config")(task)()
+
+
+def complete(typed: Namespace, rewrite: Callable[[list[str]], list[str]], task: TaskFunction) -> None:
+    """Tab completion; Hydra takes the line from `COMP_LINE` alone, and composes its whole words to see what is left."""
+    command, *words = os.environ.get("COMP_LINE", "").split(" ")
+    os.environ["COMP_LINE"] = " ".join([command, *rewrite(words[:-1]), *words[-1:]])
+    show(typed, typed.overrides, task)

@@ -1,0 +1,74 @@
+"""Jobs: made of composed configurations, planned for a dry run, given their data, and their outcome."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from omegaconf import DictConfig
+
+from fmnist_sweep import data, planning
+from fmnist_sweep.composing import name_of
+from fmnist_sweep.config import parse, resolve_device
+from fmnist_sweep.data import DataError
+from fmnist_sweep.display import print_plan
+from fmnist_sweep.errors import ConfigError, RunError, reason
+from fmnist_sweep.planning import Job
+from fmnist_sweep.records import FINISHED, MEASURES
+from fmnist_sweep.store import RunDirectory
+
+
+def make_job(composed: DictConfig, directory: Path) -> Job:
+    """The job for a configuration; `ConfigError` where it cannot work or its directory holds another run."""
+    config, execution = parse(composed)
+    job = Job(config, execution, name_of(config, execution), directory.absolute())
+    held = RunDirectory(job.directory).record()
+    if held is not None and held.name != job.name and not execution.rerun:
+        raise ConfigError(f"hydra.run.dir={directory}: holds the run {held.name}; choose another folder, or rerun=true")
+    return job
+
+
+def show_plan(jobs: Sequence[Job]) -> None:
+    """Print what would be trained, and how long that should take."""
+    from fmnist_sweep import machine
+
+    plan = planning.plan_jobs(jobs)
+    print_plan(plan, machine.estimate(plan, resolve_device(jobs[0].execution.device)))
+
+
+def find_data(jobs: Sequence[Job]) -> dict[str | None, Path]:
+    """The verified folder behind each `data.dir`; runs whose data cannot be had are marked as failed.
+
+    Raises:
+        DataError: no run's data can be had.
+    """
+    folders, errors = {}, {}
+    for name in dict.fromkeys(job.execution.data_dir for job in jobs):
+        try:
+            folders[name] = data.prepare(Path(name) if name else None)
+        except DataError as error:
+            errors[name] = error
+    if not folders:
+        raise next(iter(errors.values()))
+    for job in jobs:
+        if job.execution.data_dir in errors:
+            mark_failed(job, reason(errors[job.execution.data_dir]))
+    return folders
+
+
+def mark_failed(job: Job, why: str) -> None:
+    """Say in a run's directory that it failed, unless it has ended."""
+    from fmnist_sweep import worker
+
+    if RunDirectory(job.directory).status() not in (*FINISHED, "failed"):
+        job.directory.mkdir(parents=True, exist_ok=True)
+        worker.write_failure(job, why)
+
+
+def outcome(job: Job) -> float:
+    """The final validation loss of a run that is done; `RunError` says why another is not."""
+    directory = RunDirectory(job.directory)
+    found = directory.look()
+    if found.status != "done":
+        raise RunError(f"{job.name} {found.status or 'was not trained'}: {found.error or 'see its directory'}")
+    return float(directory.metrics()[job.epochs - 1, MEASURES.index("val_loss")])

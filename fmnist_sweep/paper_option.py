@@ -1,0 +1,50 @@
+"""The option `paper=NAME`: the sweeps of a paper become options of the group `figure`.
+
+The paper's file itself never enters a job's configuration.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from hydra.core.config_loader import ConfigLoader
+from hydra.core.config_store import ConfigStore
+from hydra.core.override_parser.overrides_parser import OverridesParser
+
+from fmnist_sweep import papers
+from fmnist_sweep.errors import ConfigError
+from fmnist_sweep.overrides import words
+from fmnist_sweep.papers import Paper
+from fmnist_sweep.plain_yaml import load
+
+
+def take(arguments: Sequence[str], loader: ConfigLoader, *, trains: bool) -> list[str]:
+    """Make the paper's sweeps known, and take `paper=` out of the arguments; alone it stands for `figure=paper`.
+
+    Args:
+        arguments: overrides as typed.
+        loader: knows the papers there are.
+        trains: whether the paper's configurations are needed; help and tab completion want names alone, at once.
+
+    Raises:
+        ConfigError: there is no such paper, it has a mistake, or several are asked for.
+    """
+    asked = [line for line in arguments if line.startswith("paper=")]
+    rest = [line for line in arguments if line not in asked]
+    drawn = any(line.startswith("figure=") for line in rest)
+    if asked or drawn or not trains:
+        name = _one(asked, loader) if asked else papers.DEFAULT
+        paper = papers.read(name, loader) if trains else load(papers.find(name, loader), Paper)
+        for option, grids in paper.sweeps().items():
+            node = {"mode": "MULTIRUN", "sweeper": {"grids": grids}}
+            ConfigStore.instance().store(name=option, node=node, group="figure", package="hydra")
+    return [*rest, f"figure={papers.ALL}"] if asked and not drawn else rest
+
+
+def _one(asked: Sequence[str], loader: ConfigLoader) -> str:
+    parsed = OverridesParser.create(loader).parse_overrides(list(asked))
+    names = [word for override in parsed for word in words(override)]
+    if len(names) != 1:
+        options = ", ".join(loader.get_group_options("paper"))
+        raise ConfigError(f"{' '.join(asked)}: one paper at a time; choose one of {options}")
+    return names[0]

@@ -1,0 +1,297 @@
+"""A paper as one YAML file: its protocol, configurations, figures and claims, read and checked.
+
+`conf/paper/caprari2024.yaml` explains the format. A mistake is said in one line: place, what is wrong, what is allowed.
+Configurations are written as on the command line and composed by Hydra, so they mean what they mean there.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Mapping
+from functools import cached_property
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from hydra.core.config_loader import ConfigLoader
+from pydantic import BeforeValidator, Discriminator, Field, PrivateAttr, Tag, model_validator
+
+from fmnist_sweep import hydra_internals, overrides, typed_values
+from fmnist_sweep.composing import register
+from fmnist_sweep.config import CONFIG_FOLDER, Config, identity
+from fmnist_sweep.errors import ConfigError, nearest
+from fmnist_sweep.plain_yaml import Plain, load
+from fmnist_sweep.records import MEASURES, one_line
+from fmnist_sweep.reductions import Reduction
+from fmnist_sweep.typed_values import Values, typed
+
+# Generalisation gaps, positive where the model does better on what it was trained on.
+GAPS = {
+    "loss_gap": ("val_loss", "train_loss"),
+    "accuracy_gap": ("train_accuracy", "val_accuracy"),
+    "running_gap": ("running_accuracy", "val_accuracy"),
+}
+DEFAULT = "caprari2024"
+ALL, GRID = "paper", "grid"  # sweeps that every paper has, beside its figures
+_MOST = 1000  # configurations, figures or claims of one paper
+_LANGUAGE = r"^[a-z]{2}$"
+Words = Annotated[str, Field(pattern=r"\S")]
+Text = Annotated[dict[Annotated[str, Field(pattern=_LANGUAGE)], Words], Field(min_length=1)]  # by language
+_Measure = Literal["loss", "accuracy"]
+Name = Annotated[str, Field(pattern=r"^[\w.+-]+$", max_length=80)]
+
+
+class PaperError(ConfigError):
+    """A paper's file that cannot be used; one line that names the place."""
+
+    def __init__(self, message: str):
+        super().__init__(one_line(message, 500))
+
+
+class Expectation(Plain):
+    """What a claim expects of its quantity: `about` ± `tolerance`, both ends included, or `above`, or `below`."""
+
+    about: float | None = None
+    tolerance: Annotated[float, Field(gt=0)] | None = None
+    above: float | None = None
+    below: float | None = None
+
+    @model_validator(mode="after")
+    def _one_form(self) -> Expectation:
+        if {key for key, value in self if value is not None} not in ({"about", "tolerance"}, {"above"}, {"below"}):
+            raise ValueError("must hold either about and tolerance, or above, or below")
+        return self
+
+    @property
+    def value(self) -> float:
+        """The number itself."""
+        return next(x for x in (self.about, self.above, self.below) if x is not None)
+
+    @property
+    def low(self) -> float:
+        """Where the expected region begins."""
+        # Rounded so that 0.36 lies within 0.35 ± 0.01, which binary fractions would deny.
+        return round(self.value - (self.tolerance or 0), 12) if self.below is None else -math.inf
+
+    @property
+    def high(self) -> float:
+        """Where the expected region ends."""
+        return round(self.value + (self.tolerance or 0), 12) if self.above is None else math.inf
+
+    def __str__(self) -> str:
+        """Such as "0.35 ± 0.05", "> 0.4" or "< 0"."""
+        value, tolerance = (f"{x:.12f}".rstrip("0").rstrip(".") for x in (self.value, self.tolerance or 0))
+        return f"{value} ± {tolerance}" if self.tolerance else f"{'<' if self.above is None else '>'} {value}"
+
+
+class Claim(Plain):
+    """One statement of a paper, and the expression over the results that decides it.
+
+    The quantity is `reduce` of `metric` of the configuration `of`; a comparison subtracts the same of `than`.
+
+    Attributes:
+        kind: value (a number, judged by the interval of the mean), run (a number that one run gave, judged by the
+            spread of single runs), shape (a property of a configuration's curves) or comparison (of less than).
+        figure, panel: where in the paper: one of its figures, and a letter in it.
+        unnamed: the text does not say whether its number is of training or of validation.
+        why: of the tolerance or threshold: by language, or the name of a text under `reasons`.
+    """
+
+    id: Name
+    section: Words
+    figure: str | None = None
+    panel: Annotated[str, Field(pattern="^[a-z]?$")] = ""
+    quote: Words
+    statement: Text
+    kind: Literal["value", "run", "shape", "comparison"]
+    of: str
+    than: str | None = None
+    metric: Literal[(*MEASURES, *GAPS)]  # type: ignore[valid-type]
+    unnamed: bool = False
+    reduce: Annotated[Reduction, BeforeValidator(Reduction.parse)]
+    expect: Expectation
+    why: Annotated[
+        Annotated[str, Tag("name")] | Annotated[Text, Tag("text")],
+        Discriminator(lambda why: "text" if isinstance(why, dict) else "name"),
+    ]
+
+    @model_validator(mode="after")
+    def _sides(self) -> Claim:
+        if (self.kind == "comparison") != (self.than is not None):
+            raise ValueError(f"than: a comparison needs it and no other kind takes it, and this is a {self.kind}")
+        return self
+
+    @property
+    def sides(self) -> list[str]:
+        """The configurations that it speaks of."""
+        return [self.of] if self.than is None else [self.of, self.than]
+
+    @property
+    def expression(self) -> str:
+        """The quantity, in the file's own words."""
+        return f"{self.reduce} of {self.metric}: {' minus '.join(self.sides)}"
+
+
+class Figure(Plain):
+    """One figure.
+
+    Attributes:
+        kind: curves (a row of panels a configuration) or final (final values side by side, an option each).
+        rows: names of configurations.
+        training: which metric its training curve is: `evaluation`, measured after each epoch with dropout off, or
+            `running`, taken from the batches as they go by.
+        measures: what is shown, from left to right.
+    """
+
+    title: Text
+    kind: Literal["curves", "final"] = "curves"
+    rows: Annotated[list[str], Field(min_length=1, max_length=26)]
+    training: Literal["evaluation", "running"] = "evaluation"
+    measures: Annotated[list[_Measure], Field(min_length=1, max_length=2)] = ["loss", "accuracy"]  # noqa: RUF012
+
+    @property
+    def curve(self) -> str:
+        """The training curve as metrics name it: `train` or `running`."""
+        return "running" if self.training == "running" else "train"
+
+
+class Paper(Plain):
+    """A paper. `protocol` is what all its runs share; `configurations` are what it trains, by name."""
+
+    title: Words
+    authors: Annotated[list[Words], Field(min_length=1)]
+    year: Annotated[int, Field(ge=1000, le=9999)]
+    link: Annotated[str, Field(pattern=r"^https?://\S+$")] | None = None
+    language: Annotated[str, Field(pattern=_LANGUAGE)]
+    protocol: Values = Field(default_factory=dict)
+    configurations: Annotated[dict[Name, Values], Field(min_length=1, max_length=_MOST)]
+    figures: dict[Annotated[str, Field(pattern=r"^[a-z]\w*$")], Figure] = Field(default_factory=dict, max_length=_MOST)
+    reasons: dict[str, Text] = Field(default_factory=dict)
+    claims: list[Claim] = Field(default_factory=list, max_length=_MOST)
+    _name: str = PrivateAttr("")
+    _configs: dict[str, Config] = PrivateAttr(default_factory=dict)
+
+    @model_validator(mode="after")
+    def _names(self) -> Paper:
+        typed_values.check("protocol", self.protocol, {})
+        for name, values in self.configurations.items():
+            typed_values.check(f"configuration {name}", values, self.protocol)
+        for name in {ALL, GRID} & self.figures.keys():
+            raise ValueError(f"figures.{name}: must have another name: figure={name} is a sweep of every paper")
+        for identifier, times in Counter(claim.id for claim in self.claims).items():
+            if times > 1:
+                raise ValueError(f"claim {identifier}: id: used {times} times; each claim needs its own")
+        for name, figure in self.figures.items():
+            _known(f"figures.{name}.rows", figure.rows, self.configurations)
+        for claim in self.claims:
+            _known(f"claim {claim.id}: configuration", claim.sides, self.configurations)
+            _known(f"claim {claim.id}: figure", [claim.figure] if claim.figure is not None else [], self.figures)
+            _known(f"claim {claim.id}: why", [claim.why] if isinstance(claim.why, str) else [], self.reasons)
+        return self
+
+    @property
+    def name(self) -> str:
+        """Its file's, without the ending."""
+        return self._name
+
+    @property
+    def configs(self) -> Mapping[str, Config]:
+        """Its configurations as Hydra composes them, by name; the seed is the default's."""
+        return self._configs
+
+    @property
+    def byline(self) -> str:
+        """Authors and year."""
+        return f"{', '.join(self.authors)}, {self.year}"
+
+    @cached_property
+    def _pinned(self) -> dict[str, Any]:
+        """What the protocol fixes, by the keys of `identity`."""
+        values = identity(next(iter(self._configs.values())))
+        keys = [{"optimizer": "optimizer.name", **overrides.NUMBERS}.get(key, key) for key in self.protocol]
+        return {key: values[key] for key in keys}
+
+    def covers(self, config: Config) -> bool:
+        """Whether a run is of this paper's protocol."""
+        values = identity(config)
+        return all(key in values and values[key] == value for key, value in self._pinned.items())
+
+    def number(self, figure: str) -> int:
+        """A figure's number, from 1."""
+        return list(self.figures).index(figure) + 1
+
+    def why(self, claim: Claim) -> Mapping[str, str]:
+        """Why a claim's tolerance or threshold is what it is, by language."""
+        return self.reasons[claim.why] if isinstance(claim.why, str) else claim.why
+
+    def quotes(self, figure: str, row: str) -> list[tuple[Claim, int]]:
+        """The numbers that the paper quotes of one row of a figure, each with its epoch."""
+        epochs = self._configs[row].training.epochs
+        claims = [c for c in self.claims if (c.figure, c.of) == (figure, row) and c.kind in ("value", "run")]
+        marked = [claim for claim in claims if claim.metric in MEASURES]
+        return [(claim, epoch) for claim in marked if (epoch := claim.reduce.epoch(epochs)) is not None]
+
+    def require(self, language: str) -> None:
+        """Raise `PaperError` where a text is missing in a language."""
+        texts = {f"figures.{name}.title": figure.title for name, figure in self.figures.items()}
+        texts |= {f"claim {claim.id}: statement": claim.statement for claim in self.claims}
+        texts |= {f"claim {claim.id}: why": dict(self.why(claim)) for claim in self.claims}
+        for place, text in texts.items():
+            if language not in text:
+                raise PaperError(f"{self.name}: {place}: has no text in {language}, only in {', '.join(text)}")
+
+    def sweeps(self) -> dict[str, dict[str, dict[str, str]]]:
+        """Grids for the sweeper: of each figure, of `paper` (all that is named), of `grid` (every combination)."""
+        named = {name: figure.rows for name, figure in self.figures.items()}
+        claimed = [side for claim in self.claims for side in claim.sides]
+        named[ALL] = list(dict.fromkeys([*(row for rows in named.values() for row in rows), *claimed]))
+        grids = {name: typed(values) for name, values in self._values().items()}
+        sweeps = {name: {row: grids[row] for row in rows} for name, rows in named.items()}
+        return {**sweeps, GRID: {GRID: typed_values.product(list(grids.values()))}}
+
+    def _values(self) -> dict[str, Values]:
+        return {name: {**self.protocol, **values} for name, values in self.configurations.items()}
+
+
+def find(name: str, loader: ConfigLoader) -> Path:
+    """The file of an option of the group `paper`; `PaperError` names those that there are."""
+    options = loader.get_group_options("paper")
+    for source in loader.get_search_path().get_path():
+        path = Path(str(source.path).removeprefix("file://")) / "paper" / f"{name}.yaml"
+        if name in options and path.is_file():
+            return path
+    raise PaperError(f"paper={name}: must be one of {', '.join(options)}{nearest(name, options)}")
+
+
+def read(name_or_file: str, loader: ConfigLoader | None = None) -> Paper:
+    """Read and check a paper; `PaperError` where there is none or it has a mistake.
+
+    Args:
+        name_or_file: an option of the group `paper`, or the path of a YAML file.
+        loader: knows the options of each group; by default those of the package, and of the folder that holds the
+            file's folder `paper`, so that a file given by its path finds the options beside it.
+    """
+    register()
+    given = Path(name_or_file).absolute() if name_or_file.endswith((".yaml", ".yml")) else None
+    if loader is None:
+        beside = given.parent.parent if given and given.parent.name == "paper" else None
+        loader = hydra_internals.config_loader(None if beside == CONFIG_FOLDER else beside)
+    path = given or find(name_or_file, loader)
+    try:
+        paper = load(path, Paper)
+        paper._configs.update(typed_values.compose(paper._values(), loader))
+    except ValueError as error:  # of Python itself where a number has too many digits to be printed
+        raise PaperError(f"{path.name}: {error}") from error
+    paper._name = path.stem
+    for claim in paper.claims:
+        for side in claim.sides:
+            if misfit := claim.reduce.misfit(paper.configs[side].training.epochs):
+                raise PaperError(f"{path.name}: claim {claim.id}: reduce: {claim.reduce.name}: {misfit} (of {side})")
+    return paper
+
+
+def _known(place: str, names: list[str], there: Mapping[str, Any]) -> None:
+    for name in names:
+        if name not in there:
+            allowed = ", ".join(there) or "none"
+            raise ValueError(f"{place}: there is no {name!r}{nearest(name, there)}; allowed: {allowed}")

@@ -1,0 +1,1 @@
+"""Tables and curves to matplotlib figures, all in one style."""

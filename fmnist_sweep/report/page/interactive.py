@@ -1,0 +1,148 @@
+"""Curves that respond to the reader: a Plotly figure of every trajectory of a store, one metric at a time."""
+
+from __future__ import annotations
+
+import html
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import plotly.graph_objects as go
+
+from fmnist_sweep.papers import Paper
+from fmnist_sweep.report.drawing.style import Style, styles, wrapped
+from fmnist_sweep.report.judging.summaries import varying
+from fmnist_sweep.report.runs.collection import Collection, recipe
+from fmnist_sweep.report.runs.curves import Curves, spread
+from fmnist_sweep.report.texts import Texts, sentence
+
+METRICS = ("val_accuracy", "val_loss", "train_accuracy", "train_loss", "running_accuracy", "running_loss")
+MOST_CURVES = 60
+
+_MOST_EPOCHS = 250  # of a curve: beyond, only so many of its epochs are drawn, evenly
+_FIRST_SHOWN = 6
+_DIGITS = 4
+_WIDEST = 40  # characters of a line of the legend
+_SYMBOLS = {"o": "circle", "s": "square", "^": "triangle-up", "v": "triangle-down", "P": "cross", "X": "x"}
+
+_View = dict[str, list[Any]]
+
+
+def curves_figure(paper: Paper, collection: Collection, curves: Curves, texts: Texts) -> tuple[dict[str, Any], int]:
+    """Mean and band over seeds of every trajectory, as Plotly's JSON; at first a few of the paper's are seen.
+
+    Names that come from run directories are escaped, because Plotly reads them as HTML.
+
+    Returns:
+        The figure as plain values (`data`, `layout`), and how many trajectories are left out of it (beyond
+        `MOST_CURVES`, the least accurate). Without a run that has an epoch, `data` is empty.
+    """
+    longest = {key: {s: c for s, c in seeds.items() if len(c.metrics)} for key, seeds in curves.longest().items()}
+    best = {key: max(c.values("val_accuracy").max() for c in seeds.values()) for key, seeds in longest.items() if seeds}
+    kept = sorted(best, key=lambda key: -best[key])[:MOST_CURVES]
+    rows = collection.runs[collection.runs["recipe"].isin(kept)].drop_duplicates("recipe").set_index("recipe")
+    rows = rows.sort_values(varying(rows), kind="stable")
+    factors = [factor for factor in varying(rows) if factor != "training.epochs"]
+    looks = dict(zip(rows.index, _looks(rows[factors]), strict=True))
+    papers_own = [key for key in dict.fromkeys(map(recipe, paper.configs.values())) if key in rows.index]
+    first_shown = (papers_own or list(rows.index))[:_FIRST_SHOWN]
+    tables = {key: {metric: _thinned(spread(longest[key], metric)) for metric in METRICS} for key in rows.index}
+    figure = go.Figure()
+    for key, row in rows.iterrows():
+        table = tables[key][METRICS[0]]
+        name = html.escape(wrapped(sentence(texts.configuration(row, factors)), _WIDEST)).replace("\n", "<br>")
+        seeds = texts("page.curve_seeds", n=len(longest[key]))
+        shared = {"legendgroup": key, "visible": True if key in first_shown else "legendonly", "y": []}
+        epochs = table["epoch"].tolist()
+        figure.add_scatter(
+            **shared,
+            x=epochs + epochs[::-1],
+            mode="lines",
+            line={"width": 0},
+            fill="toself",
+            fillcolor=_translucent(looks[key]["line"]["color"]),
+            hoverinfo="skip",
+            showlegend=False,
+        )
+        figure.add_scatter(
+            **shared,
+            **looks[key],
+            x=epochs,
+            name=name,
+            hovertemplate=f"{name}<br>{texts('page.epoch')} %{{x}}: <b>%{{y}}</b> "
+            f"(%{{customdata[0]}} {texts('page.to')} %{{customdata[1]}}; {seeds})<extra></extra>",
+        )
+    views = {metric: _view([table[metric] for table in tables.values()]) for metric in METRICS}
+    for trace, y, customdata in zip(figure.data, *views[METRICS[0]].values(), strict=True):
+        trace.update(y=y, customdata=customdata)
+    figure.update_layout(_layout(views, texts))
+    return figure.to_plotly_json(), len(best) - len(rows)
+
+
+def _thinned(table: pd.DataFrame) -> pd.DataFrame:
+    if len(table) <= _MOST_EPOCHS:
+        return table
+    return table.iloc[np.linspace(0, len(table) - 1, _MOST_EPOCHS).round().astype(int)]
+
+
+def _view(tables: list[pd.DataFrame]) -> _View:
+    """What a metric gives every trace, band and line in turn: `y` and `customdata` (least and greatest)."""
+    view: _View = {"y": [], "customdata": []}
+    for table in tables:
+        mean, low, high = ([float(f"{x:.{_DIGITS}g}") for x in table[kind]] for kind in ("mean", "min", "max"))
+        view["y"] += [high + low[::-1], mean]
+        view["customdata"] += [None, list(zip(low, high, strict=True))]
+    return view
+
+
+def _layout(views: dict[str, _View], texts: Texts) -> dict[str, Any]:
+    names = {metric: sentence(texts(f"page.{metric}")) for metric in METRICS}
+    titles = {metric: texts(f"page.unit_{metric.rpartition('_')[2]}", metric=names[metric]) for metric in METRICS}
+    buttons = [
+        {
+            "label": names[metric],
+            "method": "update",
+            "args": [view, {"yaxis.title.text": titles[metric], "yaxis.autorange": True}],
+        }
+        for metric, view in views.items()
+    ]
+    axis = {"gridcolor": "#dddddd", "linecolor": "#888888", "ticks": "outside", "automargin": True, "zeroline": False}
+    menu = {"buttons": buttons, "x": 0, "xanchor": "left", "y": 1.0, "yanchor": "bottom", "pad": {"b": 12}}
+    menu |= {"bgcolor": "white", "bordercolor": "#888888", "font": {"size": 11}}
+    return {
+        "template": "none",
+        "font": {"family": "system-ui, sans-serif", "size": 13, "color": "#1b1b1b"},
+        "height": 640,
+        "margin": {"l": 20, "r": 12, "t": 76, "b": 40},
+        "xaxis": {**axis, "title": {"text": texts("page.epoch")}, "rangemode": "tozero"},
+        "yaxis": {**axis, "title": {"text": titles[METRICS[0]]}},
+        "dragmode": False,  # or a finger that scrolls the page would zoom
+        "hovermode": "closest",
+        "hoverdistance": 40,
+        "hoverlabel": {"bgcolor": "white", "align": "left", "namelength": -1},
+        "legend": {"orientation": "h", "x": 0, "xanchor": "left", "yref": "container", "y": 0, "yanchor": "bottom"},
+        "updatemenus": [menu],
+    }
+
+
+def _looks(rows: pd.DataFrame) -> list[dict[str, Any]]:
+    """Colour, dash and marker of each row, for the three factors with most levels, in this order."""
+    ranked = sorted(rows.columns, key=lambda factor: -rows[factor].nunique())[:3]
+    by_factor = [[styles(factor, rows[factor])[level] for level in rows[factor]] for factor in ranked]
+    looks = []
+    for found in zip(*by_factor, strict=True):
+        colour, dash, marker = (*found, None, None)[:3]
+        line = {"color": colour.colour, "dash": _dash(dash) if dash else "solid", "width": 2}
+        symbol = _SYMBOLS.get(marker.marker, "diamond") if marker else "circle"
+        mode = "lines+markers" if marker else "lines"
+        looks.append({"mode": mode, "line": line, "marker": {"symbol": symbol, "size": 7, "maxdisplayed": 12}})
+    return looks
+
+
+def _dash(style: Style) -> str:
+    return "solid" if style.line == "-" else ",".join(f"{2 * length:g}px" for length in style.line[1])
+
+
+def _translucent(colour: str) -> str:
+    red, green, blue = (int(colour[place : place + 2], 16) for place in (1, 3, 5))
+    return f"rgba({red},{green},{blue},0.15)"

@@ -1,0 +1,248 @@
+"""The rows of the page's tables: texts as a reader sees them, and the numbers to sort them by."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Sequence
+from itertools import groupby
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pandas as pd
+
+from fmnist_sweep.papers import Claim, Paper
+from fmnist_sweep.records import RecordError, one_line, read_record
+from fmnist_sweep.reductions import Reduction
+from fmnist_sweep.report.judging.nearest import nearest_configuration, quoted_groups
+from fmnist_sweep.report.judging.summaries import missing, varying
+from fmnist_sweep.report.judging.verdicts import VERDICTS, Verdict, reason
+from fmnist_sweep.report.runs.collection import Collection
+from fmnist_sweep.report.runs.curves import Curves
+from fmnist_sweep.report.texts import Texts, sentence
+
+NOTHING = "\N{EN DASH}"
+
+_SYMBOLS = {"reproduced": "✓", "not reproduced": "✗", "inconclusive": "?", "not run": NOTHING}
+_NEAREST = 5
+_LISTED = 200  # problems of a kind
+_LAST = ["val_accuracy", "val_loss", "train_accuracy", "train_loss"]
+_ENVIRONMENT = ("python", "torch", "cpu", "device", "threads", "platform", "git_commit")
+
+_Named = dict[str, str]  # the paper's configurations in words, by name
+
+
+class Cell(NamedTuple):
+    """A cell: its text, what it sorts by (its text, if None), and its class in the style sheet."""
+
+    text: str
+    order: float | str | None = None
+    style: str = ""
+
+
+class Table(NamedTuple):
+    """Headings and rows, each of as many cells."""
+
+    headings: list[str]
+    rows: list[list[Cell]]
+
+
+def named(paper: Paper, texts: Texts) -> _Named:
+    """The paper's configurations in words, by name."""
+    return {name: ", ".join(phrases.values()) for name, phrases in texts.phrases(paper.configs).items()}
+
+
+def claim_row(paper: Paper, verdict: Verdict, names: _Named, texts: Texts) -> dict[str, Any]:
+    """A claim as a reader sees it; `details` are pairs of a term and what it is."""
+    claim = verdict.claim
+    details = [
+        ("reason", reason(verdict, texts)),
+        ("tolerance", paper.why(claim)[texts.language]),
+        ("expression", sentence(_quantity(claim, names, texts))),
+    ]
+    if verdict.p_value is not None:
+        details.append(("p_value", f"{verdict.p_value:.2g}"))
+    if verdict.effect_size is not None:
+        details.append(("effect_size", _signed(f"{verdict.effect_size:.2f}")))
+    interval = verdict.interval or (math.nan, math.nan)
+    mean, low, high = (_number(value, interval) for value in (verdict.measured, *interval))
+    return {
+        "id": claim.id,
+        "section": claim.section,
+        "figure": f"{paper.number(claim.figure)}{claim.panel}" if claim.figure else NOTHING,
+        "quote": claim.quote,
+        "statement": claim.statement[texts.language],
+        "expected": Cell(_signed(verdict.expected), claim.expect.value),
+        "measured": Cell(mean, "" if verdict.measured is None else verdict.measured),
+        "interval": f"[{low}, {high}]" if verdict.interval else "",
+        "seeds": Cell(_seeds(verdict.seeds), len(verdict.seeds)),
+        "verdict": texts(f"page.{verdict.verdict}"),
+        "symbol": _SYMBOLS[verdict.verdict],
+        "style": verdict.verdict.replace(" ", "-"),
+        "rank": VERDICTS.index(verdict.verdict),
+        "details": [(texts(f"page.{term}"), meaning) for term, meaning in details],
+    }
+
+
+def nearest_tables(
+    paper: Paper, verdicts: Sequence[Verdict], collection: Collection, curves: Curves, names: _Named, texts: Texts
+) -> list[tuple[str, str, Table]]:
+    """For each figure's quoted numbers of which at least one does not reproduce: title, sentence, table.
+
+    The first row is the quoted numbers, the others the nearest configurations; the paper's own is marked in its style.
+    """
+    failed = {verdict.id for verdict in verdicts if verdict.verdict == "not reproduced"}
+    wanted = [group for group in quoted_groups(paper).values() if any(claim.id in failed for claim in group)]
+    found = ((group, nearest_configuration(group, paper, collection, curves)) for group in wanted)
+    factors = varying(collection.runs)
+    return [_nearest(paper, group, table, factors, names, texts) for group, table in found if not table.empty]
+
+
+def run_table(collection: Collection, texts: Texts) -> Table:
+    """The table of runs."""
+    runs = collection.runs
+    optimizer, *factors = varying(runs)
+    ends = collection.metrics.drop_duplicates("run", keep="last").set_index("run")[[*_LAST, "seconds"]]
+    tested = ["test_accuracy"] if runs["test_accuracy"].notna().any() else []
+    rows = []
+    for run, last in zip(runs.to_dict("records"), ends.reindex(runs["name"]).to_dict("records"), strict=True):
+        status = texts(f"page.{run['status']}")
+        if run["epochs_done"] < run["training.epochs"]:
+            status += f" ({run['epochs_done']}/{run['training.epochs']})"
+        cells = [Cell(run["name"], style="name"), Cell(run[optimizer], style="free")]
+        cells += [Cell(f"{run[factor]}", run[factor]) for factor in factors]
+        cells += [Cell(f"{run['seed']}", run["seed"]), Cell(status)]
+        cells += [*(_measure(last[key]) for key in _LAST), *(_measure(run[key]) for key in tested)]
+        rows.append([*cells, _measure(last["seconds"], 0)])
+    headings = [texts(f"factors.{factor}") for factor in (optimizer, *factors)]
+    measures = [texts(f"page.column_{measure}") for measure in (*_LAST, *tested, "seconds")]
+    return Table([texts("page.run"), *headings, texts("page.seed"), texts("page.status"), *measures], rows)
+
+
+def missing_lines(paper: Paper, curves: Curves, names: _Named, texts: Texts) -> list[str]:
+    """What the paper's figures and claims lack: a line for each figure and configuration."""
+    lines = []
+    for (figure, name), rows in missing(paper, curves).groupby(["figure", "configuration"], sort=False):
+        numbered = {"number": paper.number(figure)} if figure else {}
+        parts = [texts("page.numbered" if figure else "page.missing_claims", title=names[name], **numbered)]
+        none = rows.loc[rows["epochs_done"] == 0, "seed"].tolist()
+        if none:
+            parts.append(texts("page.missing_seeds", seeds=_ranges(none)))
+        for seed, done in rows.loc[rows["epochs_done"] > 0, ["seed", "epochs_done"]].itertuples(index=False):
+            epochs = paper.configs[name].training.epochs
+            parts.append(texts("page.missing_partly", seed=seed, done=done, epochs=epochs))
+        lines.append("; ".join(parts))
+    return lines
+
+
+def problem_table(collection: Collection, texts: Texts) -> tuple[Table, list[str]]:
+    """Directories with problems, and what is said of those beyond `_LISTED` of a kind.
+
+    Messages are those that the command prints; how far a run got is said in the page's language.
+    """
+    runs = collection.runs.set_index("name")
+    rows, more = [], []
+    for kind, problems in collection.problems.groupby("kind"):
+        kind_name = texts(f"page.{kind}")
+        for name, message in problems[["name", "message"]].head(_LISTED).itertuples(index=False):
+            if name in runs.index:
+                done, epochs = runs.loc[name, ["epochs_done", "training.epochs"]]
+                english, own = (t("figures.unfinished", done=done, epochs=epochs) for t in (Texts("en"), texts))
+                message = message.replace(english, own, 1)
+            rows.append([Cell(kind_name), Cell(name, style="name"), Cell(message, style="free")])
+        if len(problems) > _LISTED:
+            more.append(texts("page.problems_more", n=len(problems) - _LISTED, kind=kind_name))
+    return Table([texts(f"page.{heading}") for heading in ("problems_kind", "run", "problems_message")], rows), more
+
+
+def environment_table(collection: Collection, texts: Texts) -> Table:
+    """On what the runs were trained: a row for each distinct environment, with how many runs."""
+    counts = Counter(filter(any, map(_environment, collection.runs["path"])))
+    headings = [texts(f"page.environment_{key}") for key in (*_ENVIRONMENT, "runs")]
+    shown = counts.most_common(_LISTED)
+    return Table(
+        headings, [[*(Cell(said or NOTHING, style="free") for said in key), Cell(f"{count}")] for key, count in shown]
+    )
+
+
+def _environment(path: str) -> tuple[str, ...]:
+    try:
+        said = read_record(Path(path)).environment
+    except RecordError:  # it may be changed while it is read
+        said = {}
+    return tuple("" if said.get(key) is None else one_line(str(said[key])) for key in _ENVIRONMENT)
+
+
+def _nearest(
+    paper: Paper, group: list[Claim], table: pd.DataFrame, factors: list[str], names: _Named, texts: Texts
+) -> tuple[str, str, Table]:
+    own, figure = names[group[0].of], group[0].figure
+    found = [texts.configuration(row, factors) for row in table.to_dict("records")]
+    place = next(iter(table.index[table["own"]]), None)
+    numbers = [f"{claim.expect.value:g}" for claim in group]
+    rows = [_styled("quoted", [NOTHING, texts("page.paper"), NOTHING, NOTHING, *numbers])]
+    for one in sorted({*range(min(_NEAREST, len(table))), *([] if place is None else [place])}):
+        row = table.iloc[one]
+        name = found[one] + (f" ({texts('page.papers_own')})" if one == place else "")
+        measured = [f"{row[claim.id]:.3f}" for claim in group]
+        said = [f"{one + 1}", name, f"{row['seeds']}", f"{row['distance']:.2f}", *measured]
+        rows.append(_styled("own" if one == place else "", said))
+    key = "nearest_not_run" if place is None else "nearest_other" if place else "nearest_own"
+    values = {"distance": f"{table['distance'][0]:.2f}", "nearest": found[0]}
+    if place:
+        values |= {"rank": f"{place + 1}", "own": f"{table['distance'][place]:.2f}"}
+    title = texts("page.numbered", number=paper.number(figure), title=own) if figure else sentence(own)
+    quoted = [f"{texts(f'page.{c.metric}')}, {_reduction(c.reduce, texts)}" for c in group]
+    headings = [texts(f"page.{heading}") for heading in ("rank", "configuration", "seeds", "distance")]
+    return title, texts(f"page.{key}", **values), Table([*headings, *map(sentence, quoted)], rows)
+
+
+def _styled(row: str, cells: Sequence[str]) -> list[Cell]:
+    return [Cell(text, style=f"{row} {'free' if place == 1 else 'number'}") for place, text in enumerate(cells)]
+
+
+def _quantity(claim: Claim, names: _Named, texts: Texts) -> str:
+    """What is computed for a claim, in words."""
+    reduce, metric = _reduction(claim.reduce, texts), texts(f"page.{claim.metric}")
+    whole = texts("page.quantity", reduce=reduce, metric=metric, of=names[claim.of])
+    return whole + (texts("page.minus", than=names[claim.than]) if claim.than else "")
+
+
+def _reduction(reduce: Reduction, texts: Texts) -> str:
+    """A reduction in words, as `mean of the last 5 epochs`."""
+    values = dict(reduce.parameters)
+    window = {key: values.pop(key) for key in ("from", "to") if key in values}
+    said = {"first": window.get("from"), "last": window.get("to")}
+    values["window"] = texts(f"page.{'_'.join(['window', *window])}", **said) if window else ""
+    return texts(f"page.reduce_{reduce.name}", **values)
+
+
+def _ranges(numbers: Sequence[int]) -> str:
+    """As `0-4, 7`, with the dash of ranges."""
+    parts = [[n for _, n in run] for _, run in groupby(enumerate(sorted(numbers)), lambda pair: pair[1] - pair[0])]
+    return ", ".join(f"{part[0]}{NOTHING}{part[-1]}" if len(part) > 1 else f"{part[0]}" for part in parts)
+
+
+def _seeds(seeds: Sequence[int]) -> str:
+    return f"{len(seeds)} ({_ranges(seeds)})" if seeds else "0"
+
+
+def _number(value: float | None, interval: tuple[float, float]) -> str:
+    """A number with as many digits as its interval is worth: two of the half-width's."""
+    if value is None or math.isnan(value):
+        return NOTHING
+    half = (interval[1] - interval[0]) / 2
+    if not half > 0:
+        return _signed(f"{value:.4g}")
+    decimals = min(6, max(1, 1 - math.floor(math.log10(half))))
+    return _signed(f"{value:.{decimals}f}")
+
+
+def _signed(number: str) -> str:
+    return number.replace("-", "\N{MINUS SIGN}")
+
+
+def _measure(value: float, decimals: int = 4) -> Cell:
+    if math.isnan(value):
+        return Cell(NOTHING, "")
+    return Cell(f"{value:.{decimals}f}" if math.isfinite(value) else "∞", min(value, 1e300))

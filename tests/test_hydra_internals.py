@@ -1,0 +1,39 @@
+"""Every private part of Hydra that this project takes is there, and is looked for in one module alone."""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+import re
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+PARTS = [
+    ("callbacks", "Callbacks.on_run_start", ["config"]),
+    ("callbacks", "Callbacks.on_run_end", ["config"]),
+    ("config_loader_impl", "ConfigLoaderImpl", ["config_search_path"]),
+    ("config_loader_impl", "ConfigLoaderImpl._apply_overrides_to_config", ["overrides", "cfg"]),
+    ("hydra", "Hydra", ["task_name", "config_loader"]),
+    ("hydra", "Hydra.compose_config", ["config_name", "overrides", "run_mode", "with_log_configuration"]),
+    ("hydra", "Hydra.multirun", ["config_name", "task_function", "overrides"]),
+    ("utils", "create_automatic_config_search_path", ["calling_file", "calling_module", "config_path"]),
+    ("utils", "get_args_parser", []),
+]
+
+
+@pytest.mark.parametrize(("module", "name", "parameters"), PARTS, ids=[name for _, name, _ in PARTS])
+def test_hydra_has_what_is_taken_from_it(module: str, name: str, parameters: list[str]) -> None:
+    part = importlib.import_module(f"hydra._internal.{module}")
+    for word in name.split("."):
+        part = getattr(part, word)
+    assert set(parameters) <= set(inspect.signature(part).parameters)
+
+
+def test_no_other_module_takes_a_private_part() -> None:
+    found = {}
+    for path in [*(ROOT / "fmnist_sweep").rglob("*.py"), *(ROOT / "hydra_plugins").glob("*.py")]:
+        if private := re.findall(r"hydra\._internal\.(\w+) import (.+)|(sys\.argv|COMP_LINE)", path.read_text()):
+            found[path.name] = {(module, name) for module, names, _ in private for name in names.split(", ") if module}
+    assert found == {"hydra_internals.py": {(module, name.split(".")[0]) for module, name, _ in PARTS}}
