@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
@@ -14,11 +14,14 @@ from omegaconf import DictConfig
 class JobsTogether(Protocol):
     """The jobs of one sweep, carried out together."""
 
+    def place(self, composed: DictConfig) -> None:
+        """Set what depends on where jobs are carried out, before anything is named by it."""
+
     def make_job(self, composed: DictConfig, directory: Path) -> Any:
         """Check a composed configuration and return a job; it raises where one cannot be carried out."""
 
     def train(self, jobs: Sequence[Any]) -> bool:
-        """Carry out all jobs. Returns False for a dry run, which leaves nothing behind."""
+        """Carry out all jobs. Returns False where there are no outcomes yet: after a dry run, or left to a cluster."""
 
     def outcome(self, job: Any) -> Any:
         """The result of a job, or its error raised."""
@@ -28,8 +31,13 @@ class JobsTogether(Protocol):
 class TrainsTogether(Protocol):
     """A task function that the launcher `stacked` can hand all jobs of a sweep."""
 
-    def together(self, jobs: int) -> AbstractContextManager[JobsTogether]:
-        """Begin a sweep of so many jobs; it may hold processes until it ends."""
+    def together(self, jobs: int, executor: Mapping[str, Any]) -> AbstractContextManager[JobsTogether]:
+        """Begin a sweep of so many jobs, which may hold processes until it ends.
+
+        Args:
+            jobs: how many.
+            executor: where they are carried out: the launcher's settings, with its kind under `executor`.
+        """
 
 
 class Application(TrainsTogether):
@@ -42,8 +50,8 @@ class Application(TrainsTogether):
         train = single.prepare(composed, Path(HydraConfig.get().runtime.output_dir))
         return None if train is None else train()
 
-    def together(self, jobs: int) -> AbstractContextManager[JobsTogether]:
+    def together(self, jobs: int, executor: Mapping[str, Any]) -> AbstractContextManager[JobsTogether]:
         """Begin a sweep."""
         from fmnist_sweep.launching import Sweep
 
-        return Sweep(jobs)
+        return Sweep(jobs, executor)

@@ -4,8 +4,6 @@ Hydra reads and merges every file anew for every job. Jobs that choose the same 
 choices are composed once and each job's values are set on a copy, by the function with which Hydra sets them.
 """
 
-from __future__ import annotations
-
 import copy
 from collections.abc import Sequence
 
@@ -16,7 +14,7 @@ from hydra.core.override_parser.types import Override, OverrideType
 from omegaconf import DictConfig, OmegaConf
 
 from fmnist_sweep import hydra_internals
-from fmnist_sweep.config import Config, Execution, Schema, digest, parse, resolve_device
+from fmnist_sweep.config import Config, Execution, Schema, device_type, digest, parse
 from fmnist_sweep.records import run_name
 
 
@@ -28,7 +26,7 @@ def register() -> None:
 
 def name_of(config: Config, execution: Execution) -> str:
     """The name of the run that these ask for."""
-    return run_name(config, digest(config, resolve_device(execution.device)))
+    return run_name(config, digest(config, device_type(execution.device)))
 
 
 class Composer:

@@ -4,8 +4,6 @@
 composed configuration (`parse`), and `Config` alone is what a run directory records.
 """
 
-from __future__ import annotations
-
 import hashlib
 import json
 import re
@@ -27,7 +25,7 @@ from fmnist_sweep.errors import ConfigError, first_problem, nearest
 # Raised whenever a change makes the same configuration give other numbers: old runs then keep their names.
 TRAINING_VERSION = 1
 
-_IMAGES = FILES["train-images-idx3-ubyte"].shape[0]
+_IMAGES = FILES["train-images-idx3-ubyte"][0]
 TRAINING_IMAGES = {"test": _IMAGES, "holdout": _IMAGES - HOLDOUT_SIZE}
 
 # In a wheel the configuration lies inside the package, in a checkout beside it.
@@ -94,6 +92,7 @@ class _How:
     workers: Annotated[Optional[int], Field(ge=1)] = None  # noqa: UP045
     rerun: bool = False
     retry: Annotated[Optional[str], _one_of(None, "failed")] = None  # noqa: UP045
+    lock: Annotated[str, _one_of("flock", "lease")] = "flock"
     dry_run: bool = False
 
 
@@ -104,7 +103,7 @@ class Execution(_How):
     data_dir: Optional[str] = None  # noqa: UP045
 
 
-SWEEP_WIDE = ("workers", "rerun", "retry", "dry_run")
+SWEEP_WIDE = ("workers", "rerun", "retry", "lock", "dry_run")
 
 
 @dataclass(config=_CHECKED)
@@ -187,8 +186,13 @@ def agree(executions: Sequence[Execution]) -> None:
             raise ConfigError(f"{key}={words}: holds for all runs of a sweep; give it one value")
 
 
+def device_type(name: str) -> str:
+    """The device type that `device` stands for; auto is what this machine has: CUDA, then MPS, then the CPU."""
+    return resolve_device(name) if name == "auto" else name
+
+
 def resolve_device(name: str) -> str:
-    """The device type that `device` stands for: auto takes CUDA, then MPS, then the CPU.
+    """The same, where training is to happen.
 
     Raises:
         ConfigError: this machine has none.

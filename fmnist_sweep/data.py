@@ -28,29 +28,18 @@ if TYPE_CHECKING:
     import torch
 
 
-class IdxFile(NamedTuple):
-    """One file: SHA-256 of its decompressed content, shape of its array of uint8, name of that array."""
-
-    sha256: str
-    shape: tuple[int, ...]
-    array: str
-
-
-FILES = {
-    "train-images-idx3-ubyte": IdxFile(
-        "c59f468a2f672dc815687fe0f83887768d799fd8a3f3276145d20f83aa44d888", (60_000, 28, 28), "train_images"
-    ),
-    "train-labels-idx1-ubyte": IdxFile(
-        "bad3541b69d912435c50bb6ba87bec294ff4f6a2e1246121d8633921760443d9", (60_000,), "train_labels"
-    ),
-    "t10k-images-idx3-ubyte": IdxFile(
-        "5b4141f0afbad91edebe8549f8fcffe087ea10ca49f1dbef5c9a5cd8815ce37b", (10_000, 28, 28), "test_images"
-    ),
-    "t10k-labels-idx1-ubyte": IdxFile(
-        "0402a96d92fd2663957122ceb108a494c5af83dab82d92729df917d7dec38c34", (10_000,), "test_labels"
-    ),
+FILES: dict[str, tuple[int, ...]] = {  # shapes of their arrays of uint8
+    "train-images-idx3-ubyte": (60_000, 28, 28),
+    "train-labels-idx1-ubyte": (60_000,),
+    "t10k-images-idx3-ubyte": (10_000, 28, 28),
+    "t10k-labels-idx1-ubyte": (10_000,),
 }
-CHECKSUMS = {name: file.sha256 for name, file in FILES.items()}
+CHECKSUMS = {  # SHA-256 of their content, decompressed
+    "train-images-idx3-ubyte": "c59f468a2f672dc815687fe0f83887768d799fd8a3f3276145d20f83aa44d888",
+    "train-labels-idx1-ubyte": "bad3541b69d912435c50bb6ba87bec294ff4f6a2e1246121d8633921760443d9",
+    "t10k-images-idx3-ubyte": "5b4141f0afbad91edebe8549f8fcffe087ea10ca49f1dbef5c9a5cd8815ce37b",
+    "t10k-labels-idx1-ubyte": "0402a96d92fd2663957122ceb108a494c5af83dab82d92729df917d7dec38c34",
+}
 CLASS_NAMES = ("T-shirt/top", "Trouser", "Pullover", "Dress", "Coat", "Sandal", "Shirt", "Sneaker", "Bag", "Ankle boot")
 PIXELS = 28 * 28
 SYSTEM_FOLDER = Path("/") / fetching.PACKAGE_FOLDER
@@ -70,7 +59,7 @@ def cache_folder() -> Path:
 
 
 def find(folder: Path | None = None) -> Path | None:
-    """The folder in which the four files lie decompressed, for `load_arrays`; nothing is fetched or verified.
+    """The folder in which the four files lie decompressed, for `load_parts`; nothing is fetched or verified.
 
     Looked for in `folder` if given, then in the user's cache, and in torchvision's layout below each; None if in none.
     """
@@ -156,20 +145,6 @@ def _copy(source: Path, target: Path) -> Path:
     return target
 
 
-def load_arrays(folder: Path) -> dict[str, NDArray[np.uint8]]:
-    """Maps the files of a folder that `prepare` returned: arrays of uint8, named and shaped as in `FILES`.
-
-    Processes share their memory; writing to an array changes neither files nor other processes.
-    """
-    try:
-        return {  # after a magic number and the dimensions
-            file.array: np.memmap(folder / name, np.uint8, "c", offset=4 + 4 * len(file.shape), shape=file.shape)
-            for name, file in FILES.items()
-        }
-    except (OSError, ValueError) as error:
-        raise DataError(f"cannot map {folder}: {error}; run python -m fmnist_sweep.data") from error
-
-
 class Part(NamedTuple):
     """Images uint8 [n, 28, 28] and their labels uint8 [n], in data set order."""
 
@@ -177,15 +152,28 @@ class Part(NamedTuple):
     labels: NDArray[np.uint8]
 
 
-def split(arrays: dict[str, NDArray[np.uint8]], validation: str) -> tuple[Part, Part, Part | None]:
-    """Splits what `load_arrays` returned into training, validation and test parts.
+def load_parts(folder: Path) -> tuple[Part, Part]:
+    """Maps the training and the test images, with their labels, from a folder that `prepare` returned.
+
+    Processes share their memory; writing to an array changes neither files nor other processes.
+    """
+    try:
+        arrays = [  # after a magic number and the dimensions
+            np.memmap(folder / name, np.uint8, "c", offset=4 + 4 * len(shape), shape=shape)
+            for name, shape in FILES.items()
+        ]
+    except (OSError, ValueError) as error:
+        raise DataError(f"cannot map {folder}: {error}; run python -m fmnist_sweep.data") from error
+    return Part(*arrays[:2]), Part(*arrays[2:])
+
+
+def split(train: Part, test: Part, validation: str) -> tuple[Part, Part, Part | None]:
+    """Splits what `load_parts` returned into training, validation and test parts.
 
     With `validation` "test", the paper's protocol, the test images validate and there is no test part. With "holdout"
     those training images validate that the first 10,000 entries of a permutation name, the other 50,000 train, and the
     test images are the test part; NEP 19 freezes the stream of NumPy's RandomState(HOLDOUT_SEED) that permutes.
     """
-    train = Part(arrays["train_images"], arrays["train_labels"])
-    test = Part(arrays["test_images"], arrays["test_labels"])
     if validation == "test":
         return train, test, None
     held_out = np.zeros(len(train.labels), dtype=bool)
@@ -226,7 +214,7 @@ def load(folder: Path, validation: str, device: torch.device, mean: float, std: 
         images = torch.from_numpy(part.images.reshape(-1, PIXELS)).to(device)
         return images, torch.from_numpy(part.labels.astype(np.int64)).to(device)
 
-    train, val, test = split(load_arrays(folder), validation)
+    train, val, test = split(*load_parts(folder), validation)
     test_images, test_labels = (None, None) if test is None else on_device(test)
     return Data(*on_device(train), *on_device(val), test_images, test_labels, mean, std)
 

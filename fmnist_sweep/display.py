@@ -132,20 +132,33 @@ class SweepDisplay:
         """Print the closing table: every run with its status and last numbers."""
         table = Table(Column("run", overflow="fold"), "status", "epochs", "val loss", "val accuracy", "seconds")
         statuses: Counter[str] = Counter()
+        cpus: Counter[str] = Counter()
         for job in self._jobs:
             directory = RunDirectory(job.directory)
             status, metrics, seconds = directory.look().status or "missing", directory.metrics(), directory.seconds()
             statuses[status] += 1
+            record = directory.record()
+            if record is not None and len(metrics):
+                cpus[str(record.environment.get("cpu"))] += 1
             last = [f"{metrics[-1][column]:.4f}" for column in (_LOSS, _ACCURACY)] if len(metrics) else ["", ""]
             elapsed = f"{seconds[-1]:.1f}" if len(seconds) else ""
             table.add_row(job.name, status, f"{len(metrics)}/{job.epochs}", *last, elapsed)
         console.print(table)
+        if len(cpus) > 1:
+            types = ", ".join(f"{cpu} ({count} runs)" for cpu, count in cpus.items())
+            console.print(f"trained on different CPUs: {types}; equal bytes are promised on one type alone")
         taken = _minutes(time.monotonic() - self._started)
         console.print(f"{', '.join(f'{n} {status}' for status, n in statuses.items())} in {taken}")
 
 
-def print_plan(plan: Plan, seconds: float | None) -> None:
-    """Print what is done, what is cut, what continues from where, which stacks train, and the time it should take."""
+def print_plan(plan: Plan, seconds: Sequence[float] | None, tasks_of_job: int | None = None) -> None:
+    """Print what is done, what is cut, what continues from where, which stacks train, and the time it should take.
+
+    Args:
+        plan: what to print.
+        seconds: that each stack should take on a core; None where that cannot be told.
+        tasks_of_job: how many stacks a job of a cluster trains side by side; None on this machine.
+    """
     for member in [*plan.idle, *(member for stack in plan.stacks for member in stack)]:
         for job in member.done:
             console.print(f"done: {job.name}")
@@ -157,8 +170,15 @@ def print_plan(plan: Plan, seconds: float | None) -> None:
             start = f"continue after epoch {member.start}" if member.start else "train"
             names = ", ".join(job.name for job in member.train)
             console.print(f"  {start}: {names}{' (one trajectory)' if len(member.train) > 1 else ''}")
-    time_needed = f", about {_minutes(seconds)}" if seconds is not None else ""
-    console.print(f"{plan.epochs_left} model-epochs to train with {plan.workers} workers{time_needed}")
+    needed = ""
+    if seconds:
+        needed = f", about {_minutes(max(sum(seconds) / plan.workers, *seconds))}"
+    console.print(f"{plan.epochs_left} model-epochs to train with {plan.workers} workers{needed}")
+    if tasks_of_job is not None:
+        size = range(0, len(plan.stacks), tasks_of_job)
+        hours = sum(max(seconds[first : first + tasks_of_job]) for first in size) / 3600 if seconds else None
+        cost = f", about {hours:.2g} node-hours" if hours is not None else ""
+        console.print(f"{len(plan.stacks)} stacks in {len(size)} jobs of {tasks_of_job} side by side{cost}")
 
 
 def _epochs_left(stack: Sequence[Trajectory]) -> int:

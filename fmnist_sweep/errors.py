@@ -1,7 +1,5 @@
 """Errors that a user can mend: one line that says what is wrong, what is allowed and what to do."""
 
-from __future__ import annotations
-
 import difflib
 import re
 from collections.abc import Iterable, Sequence

@@ -1,7 +1,5 @@
 """Sources of Fashion-MNIST on the network: torchvision's mirrors, then Debian's package."""
 
-from __future__ import annotations
-
 import shutil
 import subprocess
 import sys

@@ -9,18 +9,27 @@ from omegaconf import DictConfig
 
 from fmnist_sweep import data, planning
 from fmnist_sweep.composing import name_of
-from fmnist_sweep.config import parse, resolve_device
+from fmnist_sweep.config import device_type, parse, resolve_device
 from fmnist_sweep.data import DataError
 from fmnist_sweep.display import print_plan
 from fmnist_sweep.errors import ConfigError, RunError, reason
+from fmnist_sweep.executors import Executor
 from fmnist_sweep.planning import Job
 from fmnist_sweep.records import FINISHED, MEASURES
 from fmnist_sweep.store import RunDirectory
 
 
-def make_job(composed: DictConfig, directory: Path) -> Job:
-    """The job for a configuration; `ConfigError` where it cannot work or its directory holds another run."""
+def make_job(composed: DictConfig, directory: Path, *, here: bool = True) -> Job:
+    """The job for a configuration; `ConfigError` where it cannot work or its directory holds another run.
+
+    Args:
+        composed: the configuration.
+        directory: the run's.
+        here: whether it is for this machine to train.
+    """
     config, execution = parse(composed)
+    if here:
+        resolve_device(execution.device)
     job = Job(config, execution, name_of(config, execution), directory.absolute())
     held = RunDirectory(job.directory).record()
     if held is not None and held.name != job.name and not execution.rerun:
@@ -28,12 +37,14 @@ def make_job(composed: DictConfig, directory: Path) -> Job:
     return job
 
 
-def show_plan(jobs: Sequence[Job]) -> None:
-    """Print what would be trained, and how long that should take."""
+def show_plan(jobs: Sequence[Job], executor: Executor | None = None) -> None:
+    """Print what would be trained, by an executor or here, and how long that should take."""
     from fmnist_sweep import machine
 
-    plan = planning.plan_jobs(jobs)
-    print_plan(plan, machine.estimate(plan, resolve_device(jobs[0].execution.device)))
+    execution = jobs[0].execution
+    plan = planning.plan_jobs(jobs, executor.slots if executor else planning.workers(execution))
+    seconds = machine.estimate(plan) if device_type(execution.device) == "cpu" else None
+    print_plan(plan, seconds, executor.tasks_of_job if executor else None)
 
 
 def find_data(jobs: Sequence[Job]) -> dict[str | None, Path]:
@@ -58,11 +69,11 @@ def find_data(jobs: Sequence[Job]) -> dict[str | None, Path]:
 
 def mark_failed(job: Job, why: str) -> None:
     """Say in a run's directory that it failed, unless it has ended."""
-    from fmnist_sweep import worker
+    from fmnist_sweep.recording import write_failure
 
     if RunDirectory(job.directory).status() not in (*FINISHED, "failed"):
         job.directory.mkdir(parents=True, exist_ok=True)
-        worker.write_failure(job, why)
+        write_failure(job, why)
 
 
 def outcome(job: Job) -> float:

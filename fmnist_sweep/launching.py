@@ -9,18 +9,21 @@ from __future__ import annotations
 import functools
 import signal
 import sys
+import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import CancelledError, Future
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
+import filelock
 from omegaconf import DictConfig
 
 from fmnist_sweep import config, jobs, planning
 from fmnist_sweep.display import SweepDisplay
-from fmnist_sweep.errors import reason
+from fmnist_sweep.errors import ConfigError, reason
 from fmnist_sweep.executors import Executor
 from fmnist_sweep.executors.local import LocalExecutor
 from fmnist_sweep.planning import Job, Plan, Trajectory
@@ -39,13 +42,22 @@ class _Task:
 
 
 class Sweep:
-    """The parent's side of a sweep of `count` jobs. Workers start with the first job that is made."""
+    """The parent's side of a sweep of `count` jobs. Workers start with the first job that is made.
 
-    def __init__(self, count: int):
+    Args:
+        count: how many jobs there will be.
+        executor: the kind (local, slurm, ray) under `executor`, and the settings of that kind.
+    """
+
+    def __init__(self, count: int, executor: Mapping[str, Any]):
         self._count = count
+        self._settings = dict(executor)
+        self._kind = self._settings.pop("executor")
+        self._is_local = self._kind == "local"
         self._executor: Executor | None = None
-        self._workers = ExitStack()
-        self._folders: dict[str | None, Path] = {}
+        self._held = ExitStack()
+        self._folders: dict[str | None, Path] = {}  # of data; elsewhere they are found where a stack is trained
+        self._probe: Path | None = None  # tells whether locks hold between this machine and those that train
         self._tasks: list[_Task] = []
         self._interrupts = 0
 
@@ -53,16 +65,30 @@ class Sweep:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._workers.close()
+        self._held.close()
+
+    def place(self, composed: DictConfig) -> None:
+        """On a cluster `device=auto` is what a job asks for: what this machine has must not enter the name of a run."""
+        if composed.device == "auto" and not self._is_local:
+            composed.device = "cuda" if self._settings.get("gpus_per_node") or self._settings.get("num_gpus") else "cpu"
 
     def make_job(self, composed: DictConfig, directory: Path) -> Job:
         """Check a composed configuration and return its job."""
-        job = jobs.make_job(composed, directory)
-        if self._executor is None and not job.execution.dry_run:
-            device = config.resolve_device(job.execution.device)
-            slots = min(planning.workers(job.execution.workers, device), self._count)
-            self._executor = self._workers.enter_context(LocalExecutor(slots))
+        job = jobs.make_job(composed, directory, here=self._is_local)
+        if self._executor is None and not (self._is_local and job.execution.dry_run):
+            self._executor = self._held.enter_context(self._start(job))
         return job
+
+    def _start(self, job: Job) -> Executor:
+        if self._is_local:
+            return LocalExecutor(min(planning.workers(job.execution), self._count))
+        if self._kind == "slurm":
+            from fmnist_sweep.executors.slurm import SlurmExecutor
+
+            return SlurmExecutor(job.directory.parent / ".slurm", **self._settings)
+        from fmnist_sweep.executors.ray import RayExecutor
+
+        return RayExecutor(**self._settings)
 
     def outcome(self, job: Job) -> float:
         """The final validation loss of a run that is done; `RunError` says why another is not."""
@@ -74,54 +100,81 @@ class Sweep:
         Failures of runs are kept in their directories, where `outcome` finds them.
 
         Raises:
-            ConfigError: the jobs differ in a value that holds for all of them.
+            ConfigError: the jobs differ in a value that holds for all of them, or a cluster does not take them.
             DataError: no run's data can be had.
             KeyboardInterrupt: the user stopped it; what was in training has a checkpoint.
         """
         config.agree([job.execution for job in wanted])
         if wanted[0].execution.dry_run:
-            jobs.show_plan(wanted)
+            jobs.show_plan(wanted, self._executor)
             return False
         for store in {job.directory.parent for job in wanted}:
             store.mkdir(parents=True, exist_ok=True)
-        self._folders = jobs.find_data(wanted)
+        trainable = wanted
+        if self._is_local:
+            self._folders = jobs.find_data(wanted)
+            trainable = [job for job in wanted if job.execution.data_dir in self._folders]
+        elif wanted[0].execution.lock == "flock" and self._executor and not self._executor.detach:
+            self._probe = self._held.enter_context(_locked_file(wanted[0].directory.parent))
         with self._signals(), SweepDisplay(wanted) as display:
-            self._train_until_done([job for job in wanted if job.execution.data_dir in self._folders], display)
+            ended = self._train_until_done(trainable, display)
         if self._interrupts:
             raise KeyboardInterrupt
-        return True
+        return ended
 
-    def _train_until_done(self, wanted: Sequence[Job], display: SweepDisplay) -> None:
-        """Train; then again what other processes held, once they have let go of it."""
+    def _train_until_done(self, wanted: Sequence[Job], display: SweepDisplay) -> bool:
+        """Train; then again what other processes held, once they have let go of it. Returns False if it is to go on."""
+        assert self._executor is not None
         while wanted and not self._interrupts:
-            plan = planning.plan_jobs(wanted)
+            left = {group[0].trajectory for task in self._executor.queued() for group in task.args[0]}
+            plan = planning.plan_jobs([job for job in wanted if job.trajectory not in left], self._executor.slots)
             display.start(plan)
-            busy = self._settle(plan.idle) + self._train(plan, display)
+            busy = self._settle(plan.idle)
+            self._submit(plan)
+            if self._executor.detach:
+                models = len(left) + sum(map(len, plan.stacks))
+                if models:
+                    display.say(f"{models} models are queued or in training; the same command shows where they stand")
+                return not models
+            busy += [*self._wait(display), [job for job in wanted if job.trajectory in left]]
             wanted = [job for group in busy for job in group]
             if wanted:
                 display.say(f"another process is training {len(wanted)} of these runs: waiting for it")
                 time.sleep(2 * POLL_SECONDS)
+        return True
 
     def _settle(self, idle: Sequence[Trajectory]) -> list[list[Job]]:
         """Write the runs that are cut from longer ones. Returns those that another process holds."""
         from fmnist_sweep import worker
 
         cut = [[job for job, _ in trajectory.cut] for trajectory in idle if trajectory.cut]
-        return [group for group in cut if worker.train_stack([group], self._folders[group[0].execution.data_dir])]
+        return [group for group in cut if worker.train_stack([group], self._folder(group))]
 
-    def _train(self, plan: Plan, display: SweepDisplay) -> list[list[Job]]:
-        """Train the stacks of a plan. Returns the jobs that other processes hold."""
+    def _folder(self, group: Sequence[Job]) -> Path | None:
+        return self._folders.get(group[0].execution.data_dir)
+
+    def _submit(self, plan: Plan) -> None:
         from fmnist_sweep import worker
 
         assert self._executor is not None
         stacks = [[[*(job for job, _ in member.cut), *member.train] for member in stack] for stack in plan.stacks]
         futures = self._executor.submit(
-            [functools.partial(worker.train_stack, s, self._folders[s[0][0].execution.data_dir]) for s in stacks]
+            [
+                functools.partial(worker.train_stack, groups, self._folder(groups[0]))
+                if self._is_local
+                else functools.partial(worker.train_elsewhere, groups, self._probe)
+                for groups in stacks
+            ]
         )
         self._tasks = [_Task(*one) for one in zip(plan.stacks, stacks, futures, strict=True)]
+
+    def _wait(self, display: SweepDisplay) -> list[list[Job]]:
+        """Watch what was submitted until it has ended. Returns the jobs that other processes hold."""
         busy: list[list[Job]] = []
         while not all(task.ended for task in self._tasks) and self._interrupts < 2:
             time.sleep(POLL_SECONDS)
+            if self._probe is not None and self._probe.with_suffix(".free").exists():
+                raise ConfigError(f"{self._probe.parent}: file locks do not hold between the machines; add lock=lease")
             for task in self._tasks:
                 if task.future.done() and not task.ended:
                     task.ended = True
@@ -162,3 +215,14 @@ class Sweep:
             return self._executor.kill()
         self._executor.stop()
         print("\nstopping at the end of the epoch; once more to stop now", file=sys.stderr)
+
+
+@contextmanager
+def _locked_file(store: Path) -> Iterator[Path]:
+    """A file in a store that this process has locked."""
+    folder = store / ".locks"
+    folder.mkdir(exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix="probe-", dir=folder) as own:
+        path = Path(own) / "sweep.lock"
+        with filelock.FileLock(path):
+            yield path

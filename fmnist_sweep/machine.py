@@ -1,7 +1,5 @@
 """The machine that trains: what a run's record says of it, and how fast it is."""
 
-from __future__ import annotations
-
 import functools
 import platform
 import subprocess
@@ -18,12 +16,10 @@ from fmnist_sweep.planning import Plan
 EXPECTED_SHARE = 0.54
 
 
-def estimate(plan: Plan, device: str) -> float | None:
-    """Seconds that a plan should take on a CPU as fast as this one is now; None for other devices."""
-    if device != "cpu" or not plan.stacks:
-        return None
-    costs = [planning.stack_cost(stack) for stack in plan.stacks]
-    return max(sum(costs) / plan.workers, max(costs)) / (EXPECTED_SHARE * products_per_second())
+def estimate(plan: Plan) -> list[float]:
+    """Seconds that each stack of a plan should take on a core as fast as one of this machine is now."""
+    rate = EXPECTED_SHARE * products_per_second() if plan.stacks else 1
+    return [planning.stack_cost(stack) / rate for stack in plan.stacks]
 
 
 def products_per_second() -> float:
@@ -44,15 +40,17 @@ def environment(device: str) -> dict[str, object]:
         "python": platform.python_version(),
         "torch": torch.__version__,
         "platform": platform.platform(),
-        "cpu": _cpu(),
-        "device": torch.cuda.get_device_name() if device == "cuda" else device,
+        "cpu": cpu(),
+        "device": torch.cuda.get_device_name() if device == "cuda" and torch.cuda.is_available() else device,
         "threads": torch.get_num_threads(),
         "git_commit": _git_commit(),
         "data_sha256": CHECKSUMS,
     }
 
 
-def _cpu() -> str:
+@functools.cache
+def cpu() -> str:
+    """The type of this machine's CPU."""
     try:
         lines = Path("/proc/cpuinfo").read_text().splitlines()
         return next(line.split(":", 1)[1].strip() for line in lines if line.startswith("model name"))

@@ -12,7 +12,7 @@ import math
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
-from fmnist_sweep.errors import ConfigError, nearest
+from fmnist_sweep.errors import ConfigError, nearest, reason
 
 if TYPE_CHECKING:
     import torch
@@ -24,8 +24,7 @@ _IMPLEMENTATION = {"foreach", "fused", "capturable", "differentiable"}
 def build(optimizer: Mapping[str, Any], parameters: Iterable[torch.nn.Parameter]) -> torch.optim.Optimizer:
     """The optimizer over these parameters, in its fused implementation where there is one."""
     cls = _class(optimizer)
-    given = {key: value for key, value in optimizer.items() if key != "name"}
-    arguments: dict[str, Any] = {key: tuple(v) if isinstance(v, list) else v for key, v in given.items()}
+    arguments: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in optimizer.items() if k != "name"}
     if "fused" in inspect.signature(cls).parameters:
         arguments["fused"] = True
     return cls(parameters, **arguments)
@@ -79,8 +78,7 @@ def _check(encoded: str) -> None:
         build(optimizer, trial).step()
     except Exception as error:  # an argument of the wrong kind fails wherever torch first uses it
         given = ", ".join(f"{key}={value}" for key, value in optimizer.items() if key != "name")
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise ConfigError(f"optimizer {cls.__name__}({given}): torch refuses it: {reason}") from error
+        raise ConfigError(f"optimizer {cls.__name__}({given}): torch refuses it: {reason(error)}") from error
 
 
 def _class(optimizer: Mapping[str, Any]) -> type[torch.optim.Optimizer]:

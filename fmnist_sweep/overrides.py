@@ -5,8 +5,6 @@ parses them: where every number names an option of its group they become quoted 
 value that the group sets, so that any number works. Arguments that name nothing known are refused here, in one line.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 from hydra.core.config_loader import ConfigLoader

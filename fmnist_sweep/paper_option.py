@@ -3,8 +3,6 @@
 The paper's file itself never enters a job's configuration.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 from hydra.core.config_loader import ConfigLoader

@@ -122,6 +122,11 @@ class Claim(Plain):
         return self
 
     @property
+    def is_number(self) -> bool:
+        """Whether the paper quotes a number, judged by an interval; the other kinds are tested over seeds."""
+        return self.kind in ("value", "run")
+
+    @property
     def sides(self) -> list[str]:
         """The configurations that it speaks of."""
         return [self.of] if self.than is None else [self.of, self.than]
@@ -213,8 +218,7 @@ class Paper(Plain):
 
     def covers(self, config: Config) -> bool:
         """Whether a run is of this paper's protocol."""
-        values = identity(config)
-        return all(key in values and values[key] == value for key, value in self._pinned.items())
+        return self._pinned.items() <= identity(config).items()
 
     def number(self, figure: str) -> int:
         """A figure's number, from 1."""
@@ -227,9 +231,8 @@ class Paper(Plain):
     def quotes(self, figure: str, row: str) -> list[tuple[Claim, int]]:
         """The numbers that the paper quotes of one row of a figure, each with its epoch."""
         epochs = self._configs[row].training.epochs
-        claims = [c for c in self.claims if (c.figure, c.of) == (figure, row) and c.kind in ("value", "run")]
-        marked = [claim for claim in claims if claim.metric in MEASURES]
-        return [(claim, epoch) for claim in marked if (epoch := claim.reduce.epoch(epochs)) is not None]
+        claims = [c for c in self.claims if (c.figure, c.of) == (figure, row) and c.is_number and c.metric in MEASURES]
+        return [(claim, epoch) for claim in claims if (epoch := claim.reduce.epoch(epochs)) is not None]
 
     def require(self, language: str) -> None:
         """Raise `PaperError` where a text is missing in a language."""

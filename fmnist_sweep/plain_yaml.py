@@ -5,8 +5,6 @@ comes to once aliases and `each` are spelled out may be larger than a limit. Who
 out.
 """
 
-from __future__ import annotations
-
 import re
 from collections import Counter
 from collections.abc import Mapping

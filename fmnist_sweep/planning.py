@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from itertools import pairwise
 from pathlib import Path
 
-from fmnist_sweep.config import TRAINING_IMAGES, Config, Execution, resolve_device
+from fmnist_sweep.config import TRAINING_IMAGES, Config, Execution, device_type
 from fmnist_sweep.data import CLASS_NAMES, PIXELS
 from fmnist_sweep.records import trajectory_name
 from fmnist_sweep.store import Found, RunDirectory, runs_by_trajectory
@@ -87,14 +87,12 @@ class Plan:
         return sum(trajectory.epochs_left for stack in self.stacks for trajectory in stack)
 
 
-def plan_jobs(jobs: Sequence[Job]) -> Plan:
-    """Plan the jobs of a sweep from what their stores hold."""
-    execution = jobs[0].execution
+def plan_jobs(jobs: Sequence[Job], slots: int) -> Plan:
+    """Plan the jobs of a sweep from what their stores hold, for so many stacks at a time."""
     there = {store: runs_by_trajectory(store) for store in {job.directory.parent for job in jobs}}
     trajectories = [trajectory(runs, look(runs, there[runs[0].directory.parent])) for runs in group(jobs)]
-    device = resolve_device(execution.device)
-    largest_stack = CPU_STACK if device == "cpu" else ACCELERATOR_STACK
-    return plan(trajectories, workers(execution.workers, device), largest_stack)
+    on_cpu = all(device_type(job.execution.device) == "cpu" for job in jobs)
+    return plan(trajectories, slots, CPU_STACK if on_cpu else ACCELERATOR_STACK)
 
 
 def look(jobs: Sequence[Job], there: Mapping[str, Sequence[Path]]) -> dict[Path, Found]:
@@ -110,11 +108,11 @@ def look(jobs: Sequence[Job], there: Mapping[str, Sequence[Path]]) -> dict[Path,
     return {path: RunDirectory(path).look() for path in sorted(paths)}
 
 
-def workers(wanted: int | None, device: str) -> int:
-    """How many stacks train at a time: one a core, or one on an accelerator, which a wide stack fills."""
-    if wanted is not None:
-        return wanted
-    if device != "cpu":
+def workers(execution: Execution) -> int:
+    """How many stacks this machine trains at a time: one a core, or one on an accelerator, which a wide stack fills."""
+    if execution.workers is not None:
+        return execution.workers
+    if device_type(execution.device) != "cpu":
         return 1
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 

@@ -4,8 +4,6 @@ A run directory may be torn by a crash or come from someone else: nothing in it 
 stated size, and what cannot be used is said in one line. Who can change files while they are read is not kept out.
 """
 
-from __future__ import annotations
-
 import math
 import re
 import tokenize
@@ -13,7 +11,7 @@ from collections.abc import Iterable
 from dataclasses import astuple, dataclass, fields
 from io import BytesIO
 from pathlib import Path
-from typing import Annotated, Any, Literal, get_args
+from typing import Annotated, Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,9 +21,7 @@ from fmnist_sweep.config import Config
 from fmnist_sweep.data import CLASS_NAMES
 from fmnist_sweep.errors import first_problem
 
-FORMAT = 1
 Status = Literal["running", "interrupted", "done", "failed", "diverged"]
-STATUSES: tuple[Status, ...] = get_args(Status)
 FINISHED = ("done", "diverged")  # nothing is left to train
 
 RECORD = "run.json"
@@ -84,8 +80,6 @@ class _Model(BaseModel):
 
 class Test(_Model):
     """The one evaluation on a held-out test set."""
-
-    __test__ = False  # pytest would take the name for a test's
 
     loss: Annotated[float, Field(ge=0)]
     accuracy: Annotated[float, Field(ge=0, le=1)]

@@ -11,31 +11,30 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
+from numpy.typing import NDArray
 
 from fmnist_sweep.errors import nearest
-
-FloatArray = npt.NDArray[np.float64]
+from fmnist_sweep.records import FloatArray
 
 
 def window(curves: FloatArray, first: int, last: int) -> FloatArray:
     """The columns of epochs `first` to `last`, both included and counted from 1."""
-    return _matrix(curves, 1)[:, first - 1 : last]
+    return curves[:, first - 1 : last]
 
 
 def level(curves: FloatArray, epochs: int) -> FloatArray:
     """Final level: the mean of the last `epochs` epochs."""
-    return np.asarray(_matrix(curves, epochs)[:, -epochs:].mean(axis=1))
+    return np.asarray(curves[:, -epochs:].mean(axis=1))
 
 
 def slope(curves: FloatArray) -> FloatArray:
     """Slope, per epoch, of the least-squares line through each curve; at least 2 epochs."""
-    return _line(_matrix(curves, 2))[0]
+    return _line(curves)[0]
 
 
 def spread(curves: FloatArray) -> FloatArray:
     """Standard deviation (n - 1) of a curve's values, trend included; at least 2 epochs."""
-    return np.asarray(_matrix(curves, 2).std(axis=1, ddof=1))
+    return np.asarray(curves.std(axis=1, ddof=1))
 
 
 def volatility(curves: FloatArray) -> FloatArray:
@@ -46,7 +45,7 @@ def volatility(curves: FloatArray) -> FloatArray:
     differences. It is 0 for any straight line or parabola, and about sqrt(2) s for independent noise of
     deviation s around one.
     """
-    differences = np.diff(_matrix(curves, 4), axis=1)
+    differences = np.diff(curves, axis=1)
     residuals = _line(differences)[1]
     return np.asarray(np.sqrt((residuals**2).sum(axis=1) / (differences.shape[1] - 2)))
 
@@ -57,7 +56,7 @@ def roughness(curves: FloatArray) -> FloatArray:
     The second difference is y_(t+1) - 2 y_t + y_(t-1): 0 everywhere on a straight line, about sqrt(6) s in
     root mean square for independent noise of deviation s around one. Smaller is smoother.
     """
-    return np.asarray(np.sqrt((np.diff(_matrix(curves, 3), n=2, axis=1) ** 2).mean(axis=1)))
+    return np.asarray(np.sqrt((np.diff(curves, n=2, axis=1) ** 2).mean(axis=1)))
 
 
 def settling_epoch(curves: FloatArray, within: float, over: int) -> FloatArray:
@@ -72,7 +71,7 @@ def settling_epoch(curves: FloatArray, within: float, over: int) -> FloatArray:
     return settled
 
 
-def first_epoch(reached: npt.NDArray[np.bool_]) -> FloatArray:
+def first_epoch(reached: NDArray[np.bool_]) -> FloatArray:
     """First epoch, from 1, at which `reached [n_seeds, n_epochs]` is true; NaN for never."""
     return np.where(reached.any(axis=1), np.argmax(reached, axis=1) + 1.0, np.nan)
 
@@ -184,10 +183,3 @@ def _line(curves: FloatArray) -> tuple[FloatArray, FloatArray]:
     centred = curves - curves.mean(axis=1, keepdims=True)
     slopes = centred @ epochs / (epochs @ epochs)
     return np.asarray(slopes), np.asarray(centred - np.outer(slopes, epochs))
-
-
-def _matrix(curves: FloatArray, epochs: int) -> FloatArray:
-    curves = np.asarray(curves, dtype=np.float64)
-    if curves.ndim != 2 or curves.shape[1] < epochs:
-        raise ValueError(f"expected curves [n_seeds, n_epochs] of at least {epochs} epochs, got shape {curves.shape}")
-    return curves

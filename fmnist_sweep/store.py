@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
+LEASE_SECONDS = 120.0  # a network file system may show a renewal a minute late
 _DIGEST_BYTES = 32
 
 
@@ -56,11 +57,18 @@ class Found:
 
 @dataclass
 class Checkpoint:
-    """A model's progress with the rows that led there: metrics, and seconds since the start at each epoch's end."""
+    """A model's progress with the rows that led there.
+
+    Attributes:
+        metrics: a row an epoch.
+        seconds: since the start of training, at each epoch's end.
+        cpu: on which it was trained; of several types each in turn.
+    """
 
     progress: Progress
     metrics: list[Metrics]
     seconds: list[float]
+    cpu: str
 
 
 def runs_by_trajectory(store: Path) -> dict[str, list[Path]]:
@@ -73,13 +81,22 @@ def runs_by_trajectory(store: Path) -> dict[str, list[Path]]:
     return runs
 
 
-def lock(directory: Path, run_name: str) -> filelock.FileLock:
-    """The lock that a process holds while it trains a run's trajectory; the system frees it when the process dies."""
+def lock(directory: Path, run_name: str, kind: str = "flock") -> filelock.BaseFileLock:
+    """The lock that a process holds while it trains a run's trajectory.
+
+    Args:
+        directory: the run's.
+        run_name: the run's.
+        kind: `flock`, which the system frees when the process dies; or `lease`, for file systems that cannot do so
+            between machines: the holder renews it, and who has seen no renewal for `LEASE_SECONDS` takes it.
+    """
     if directory.name == run_name:
         path = directory.parent / ".locks" / f"{records.trajectory_name(run_name)}.lock"
     else:
         path = directory / ".lock"
     path.parent.mkdir(parents=True, exist_ok=True)
+    if kind == "lease":
+        return filelock.SoftFileLease(path.with_suffix(".lease"), lease_duration=LEASE_SECONDS)
     return filelock.FileLock(path)
 
 
@@ -174,6 +191,7 @@ class RunDirectory:
                 "optimizer": progress.optimizer,
                 "metrics": [list(astuple(row)) for row in checkpoint.metrics],
                 "seconds": checkpoint.seconds,
+                "cpu": checkpoint.cpu,
             },
             stream,
         )
@@ -198,7 +216,8 @@ class RunDirectory:
             if saved["version"] != version:
                 raise ValueError(f"is of version {saved['version']}, not {version}")
             progress = Progress(saved["epoch"], saved["parameters"], saved["optimizer"])
-            return Checkpoint(progress, [Metrics(*row) for row in saved["metrics"]], saved["seconds"])
+            metrics = [Metrics(*row) for row in saved["metrics"]]
+            return Checkpoint(progress, metrics, saved["seconds"], saved.get("cpu", ""))
         except (OSError, ValueError, KeyError, TypeError, RuntimeError, pickle.UnpicklingError) as error:
             log.warning("%s %s: set aside as %s.bad", path, error, path.name)
             if path.exists():

@@ -1,7 +1,5 @@
 """Values of configuration keys in a file: checked, written as on the command line, and composed as those are."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Mapping, Sequence
 from typing import Any

@@ -8,9 +8,8 @@ from __future__ import annotations
 
 import logging
 import time
-import traceback
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -18,11 +17,12 @@ import filelock
 import torch
 
 from fmnist_sweep import planning, store
-from fmnist_sweep.config import resolve_device
-from fmnist_sweep.data import Data, load
-from fmnist_sweep.machine import environment
+from fmnist_sweep.config import device_type, resolve_device
+from fmnist_sweep.data import Data, load, prepare
+from fmnist_sweep.machine import cpu
 from fmnist_sweep.planning import Job
-from fmnist_sweep.records import FINISHED, Metrics, Record, Status, Test
+from fmnist_sweep.recording import elapsed, keep_failure, write_record
+from fmnist_sweep.records import FINISHED, Metrics, Status, Test
 from fmnist_sweep.store import Checkpoint, RunDirectory
 from fmnist_sweep.training import Model, Trainer, start
 
@@ -42,6 +42,7 @@ class _Member:
     waiting: list[Job]  # the runs that it feeds, shortest first
     metrics: list[Metrics]
     seconds: list[float]
+    cpu: str
     saved: float = field(default_factory=time.monotonic)
 
     @property
@@ -50,17 +51,19 @@ class _Member:
         return self.seconds[-1] if self.seconds else 0.0
 
     def finish(self, job: Job, status: Status, error: str | None = None, test: Test | None = None) -> None:
-        write_record(job, status, len(self.metrics), self.elapsed, error=error, test=test)
+        write_record(job, status, len(self.metrics), self.elapsed, error=error, test=test, cpu=self.cpu)
 
     def checkpoint(self, job: Job) -> None:
-        checkpoint = Checkpoint(self.model.progress(), self.metrics, self.seconds)
-        RunDirectory(job.directory).save_checkpoint(checkpoint, checkpoint_version(self.model.parameters[0].device))
+        checkpoint = Checkpoint(self.model.progress(), self.metrics, self.seconds, self.cpu)
+        RunDirectory(job.directory).save_checkpoint(
+            checkpoint, checkpoint_version(self.model.parameters[0].device.type)
+        )
         self.saved = time.monotonic()
 
 
 def train_stack(
     groups: Sequence[Sequence[Job]],
-    data_folder: Path,
+    data_folder: Path | None,
     should_stop: Callable[[], bool] = lambda: False,
     on_epoch: OnEpoch = lambda _: None,
 ) -> list[int]:
@@ -68,7 +71,7 @@ def train_stack(
 
     Args:
         groups: the jobs of each trajectory, shortest first.
-        data_folder: where the verified files are.
+        data_folder: where the verified files are; None to find or fetch them on this machine.
         should_stop: asked before each epoch.
         on_epoch: called with each new row of each model.
 
@@ -79,26 +82,52 @@ def train_stack(
         return []
     torch.set_num_threads(1)  # products with several would round by their number
     config, execution = groups[0][0].config, groups[0][0].execution
-    device = torch.device(resolve_device(execution.device))
-    busy, begun = [], []
+    waiting = {k: store.lock(jobs[-1].directory, jobs[-1].name, execution.lock) for k, jobs in enumerate(groups)}
+    begun: list[tuple[list[Job], Checkpoint]] = []
+    # Who does not wait never sees that a lease is not renewed.
+    until = time.monotonic() + (1.25 * store.LEASE_SECONDS if execution.lock == "lease" else 0)
     with ExitStack() as locks:
-        for index, jobs in enumerate(groups):
-            try:
-                locks.enter_context(store.lock(jobs[-1].directory, jobs[-1].name).acquire(timeout=0))
-                begun += _take_up(jobs, device)
-            except filelock.Timeout:
-                busy.append(index)
-            except OSError as error:  # what cannot be read of a trajectory concerns its runs alone
-                for job in jobs:
-                    if RunDirectory(job.directory).status() not in FINISHED:
-                        _keep_failure(job, error)
+        while True:
+            for index, lock in list(waiting.items()):
+                try:
+                    locks.enter_context(lock.acquire(timeout=0))
+                    begun += _take_up(groups[index])
+                except filelock.Timeout:
+                    continue
+                except OSError as error:  # what cannot be read of a trajectory concerns its runs alone
+                    for job in groups[index]:
+                        if RunDirectory(job.directory).status() not in FINISHED:
+                            keep_failure(job, error)
+                del waiting[index]
+            if len(waiting) < len(groups) or time.monotonic() >= until or should_stop():
+                break
+            time.sleep(1)
         if begun:
-            data = load(data_folder, config.data.validation, device, config.data.mean, config.data.std)
+            folder = data_folder or prepare(Path(execution.data_dir) if execution.data_dir else None)
+            device = torch.device(resolve_device(execution.device))
+            data = load(folder, config.data.validation, device, config.data.mean, config.data.std)
             _Session(begun, data, should_stop, on_epoch).run()
-    return busy
+    return list(waiting)
 
 
-def _take_up(jobs: Sequence[Job], device: torch.device) -> list[tuple[list[Job], Checkpoint]]:
+def train_elsewhere(
+    groups: Sequence[Sequence[Job]], probe: Path | None, should_stop: Callable[[], bool] = lambda: False
+) -> list[int]:
+    """`train_stack` on a machine that finds its data itself.
+
+    Args:
+        groups: the jobs of each trajectory, shortest first.
+        probe: a file that the sweep's own process has locked, if it waits; where it can be locked here too, locks do
+            not hold between the two machines, and a file beside it with the ending .free tells so.
+        should_stop: asked before each epoch.
+    """
+    if probe is not None and probe.exists():
+        with suppress(filelock.Timeout), filelock.FileLock(probe).acquire(timeout=0):
+            probe.with_suffix(".free").touch()
+    return train_stack(groups, None, should_stop)
+
+
+def _take_up(jobs: Sequence[Job]) -> list[tuple[list[Job], Checkpoint]]:
     """Settle what needs no training. Returns the runs that do, with where their model starts, or nothing."""
     if jobs[0].execution.rerun:
         for job in jobs:
@@ -109,19 +138,24 @@ def _take_up(jobs: Sequence[Job], device: torch.device) -> list[tuple[list[Job],
         directory = RunDirectory(job.directory)
         with _apart(job):
             directory.cut_from(RunDirectory(longer), job.epochs)
-            write_record(job, "done", job.epochs, _elapsed(directory), cut_from=longer.name)
+            record = RunDirectory(longer).record()
+            trained_on = record.environment.get("cpu") if record else None
+            write_record(job, "done", job.epochs, elapsed(directory), cut_from=longer.name, cpu=trained_on)
     if not trajectory.train:
         return []
-    loaded = (
-        RunDirectory(path).load_checkpoint(epoch, checkpoint_version(device)) for epoch, path in trajectory.sources
-    )
-    checkpoint = next(filter(None, loaded), None) or Checkpoint(start(jobs[0].config), [], [])
+    version = checkpoint_version(device_type(jobs[0].execution.device))
+    loaded = (RunDirectory(path).load_checkpoint(epoch, version) for epoch, path in trajectory.sources)
+    checkpoint = next(filter(None, loaded), None) or Checkpoint(start(jobs[0].config), [], [], cpu())
+    if checkpoint.cpu and not checkpoint.cpu.endswith(cpu()):
+        # To begin anew would lose more than the last digits are worth, if it is told.
+        log.warning("%s: began on %s, goes on on %s: bytes may differ", jobs[0].name, checkpoint.cpu, cpu())
+        checkpoint.cpu += f", then {cpu()}"
     waiting = list(trajectory.train)
     for job in trajectory.train:
         directory = RunDirectory(job.directory)
         with _apart(job, waiting):
             directory.write_rows(checkpoint.metrics, checkpoint.seconds)
-            write_record(job, "running", checkpoint.progress.epoch, _elapsed(directory))
+            write_record(job, "running", checkpoint.progress.epoch, elapsed(directory), cpu=checkpoint.cpu)
     return [(waiting, checkpoint)] if waiting else []
 
 
@@ -131,14 +165,14 @@ def _apart(job: Job, waiting: list[Job] | None = None) -> Iterator[None]:
     try:
         yield
     except (OSError, ValueError) as error:
-        _keep_failure(job, error)
+        keep_failure(job, error)
         if waiting is not None:
             waiting.remove(job)
 
 
-def checkpoint_version(device: torch.device) -> str:
-    """What a checkpoint must agree with to be continued: another torch rounds otherwise."""
-    return f"{CHECKPOINT_FORMAT}/torch {torch.__version__}/{device.type}"
+def checkpoint_version(device: str) -> str:
+    """What a checkpoint must agree with to be continued on a device type: another torch rounds otherwise."""
+    return f"{CHECKPOINT_FORMAT}/torch {torch.__version__}/{device}"
 
 
 class _Session:
@@ -157,7 +191,7 @@ class _Session:
         configs = [waiting[-1].config for waiting, _ in begun]
         self.trainer = Trainer(configs, [checkpoint.progress for _, checkpoint in begun], data)
         self.members = [
-            _Member(model, waiting, checkpoint.metrics, checkpoint.seconds)
+            _Member(model, waiting, checkpoint.metrics, checkpoint.seconds, checkpoint.cpu)
             for model, (waiting, checkpoint) in zip(self.trainer.models, begun, strict=True)
         ]
 
@@ -178,7 +212,7 @@ class _Session:
         except Exception as error:
             for member in self.members:
                 for job in member.waiting:
-                    _keep_failure(job, error)
+                    keep_failure(job, error)
             raise
 
     def _keep(self, member: _Member, row: Metrics, seconds: float) -> None:
@@ -200,7 +234,7 @@ class _Session:
             epoch = member.model.epoch
             if member.model.error is not None:
                 for job in member.waiting:
-                    _keep_failure(job, member.model.error)
+                    keep_failure(job, member.model.error)
                 member.waiting.clear()
             elif member.metrics and not member.metrics[-1].finite:
                 for job in member.waiting:
@@ -242,48 +276,3 @@ class _Session:
             for job in member.waiting:
                 with _apart(job):
                     member.finish(job, "interrupted", "stopped; the same command goes on from here")
-
-
-def _keep_failure(job: Job, error: BaseException) -> None:
-    """Leave a failure's traceback and reason in the run's directory, as far as that can be written."""
-    try:
-        RunDirectory(job.directory).write_traceback("".join(traceback.format_exception(error)))
-        write_failure(job, f"{type(error).__name__}: {error}".splitlines()[0])
-    except OSError:
-        log.exception("%s: its failure cannot be kept there", job.directory)
-
-
-def write_failure(job: Job, reason: str) -> None:
-    """Mark a run as failed, with the epochs that it has."""
-    directory = RunDirectory(job.directory)
-    write_record(job, "failed", len(directory.seconds()), _elapsed(directory), error=reason)
-
-
-def _elapsed(directory: RunDirectory) -> float:
-    """Seconds of training that a run's rows took."""
-    seconds = directory.seconds()
-    return float(seconds[-1]) if len(seconds) else 0.0
-
-
-def write_record(
-    job: Job,
-    status: Status,
-    epochs_done: int,
-    seconds: float,
-    error: str | None = None,
-    test: Test | None = None,
-    cut_from: str | None = None,
-) -> None:
-    """Write a run's run.json; see `records.Record`."""
-    record = Record(
-        status=status,
-        name=job.name,
-        error=error,
-        epochs_done=epochs_done,
-        seconds=round(seconds, 3),
-        cut_from=cut_from,
-        test=test,
-        config=job.config,
-        environment=environment(resolve_device(job.execution.device)),
-    )
-    RunDirectory(job.directory).write_record(record)

@@ -20,8 +20,8 @@ class GridSweeperConf:
     """Named grids, each a mapping from a key to its values as on the command line: "a,b" or "range(1,4)"."""
 
     _target_: str = "hydra_plugins.grid_sweeper.GridSweeper"
-    max_batch_size: Optional[int] = None  # noqa: UP045 - OmegaConf evaluates this annotation
-    params: Optional[dict[str, str]] = None  # noqa: UP045
+    max_batch_size: Optional[int] = None
+    params: Optional[dict[str, str]] = None
     grids: dict[str, Any] = field(default_factory=dict)  # OmegaConf cannot merge typed ones of the same name
 
 

@@ -5,8 +5,8 @@ another, as with Hydra's basic launcher.
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, field
+from typing import Any, Optional
 
 from hydra.core.config_store import ConfigStore
 from hydra.core.utils import JobReturn, JobStatus, configure_log, run_job, setup_globals
@@ -19,18 +19,58 @@ from fmnist_sweep.application import JobsTogether, TrainsTogether
 
 @dataclass
 class StackedLauncherConf:
-    """The launcher has no settings of its own: how to train is the application's to say."""
+    """Stacks in processes of this machine; how many is the application's to say."""
 
     _target_: str = "hydra_plugins.stacked_launcher.StackedLauncher"
+    _convert_: str = "all"  # plain lists and dictionaries
+    executor: str = "local"
 
 
-ConfigStore.instance().store(group="hydra/launcher", name="stacked", node=StackedLauncherConf, provider="fmnist_sweep")
+@dataclass
+class StackedSlurmConf(StackedLauncherConf):
+    """Stacks on a Slurm cluster; the names are those of hydra-submitit-launcher. See `fmnist_sweep.executors.slurm`."""
+
+    executor: str = "slurm"
+    partition: Optional[str] = None
+    account: Optional[str] = None
+    qos: Optional[str] = None
+    timeout_min: int = 60
+    cpus_per_task: int = 1
+    gpus_per_node: Optional[int] = None
+    mem_gb: Optional[float] = None
+    array_parallelism: int = 16
+    max_num_timeout: int = 3
+    setup: Optional[list[str]] = None
+    additional_parameters: dict[str, Any] = field(default_factory=dict)
+    detach: bool = False
+
+
+@dataclass
+class StackedRayConf(StackedLauncherConf):
+    """Stacks on a Ray cluster, or a Ray of this machine where there is no address. See `fmnist_sweep.executors.ray`."""
+
+    executor: str = "ray"
+    address: Optional[str] = None
+    num_cpus: float = 1
+    num_gpus: float = 0
+    max_retries: int = 3
+
+
+for _name, _node in {
+    "stacked": StackedLauncherConf,
+    "stacked_slurm": StackedSlurmConf,
+    "stacked_ray": StackedRayConf,
+}.items():
+    ConfigStore.instance().store(group="hydra/launcher", name=_name, node=_node, provider="fmnist_sweep")
 
 
 class StackedLauncher(Launcher):
     """Composes and checks all jobs, has them trained together, then closes each as Hydra does."""
 
     checks_all_jobs = True  # before the first starts, so that a sweeper need not
+
+    def __init__(self, **executor: Any):
+        self.executor = executor
 
     def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:
         """Keep what a launch needs."""
@@ -52,10 +92,11 @@ class StackedLauncher(Launcher):
         from fmnist_sweep.hydra_internals import resolve
 
         compose = Composer(loader, self.config).compose
-        with task.together(len(job_overrides)) as sweep:
+        with task.together(len(job_overrides), self.executor) as sweep:
             composed, jobs = [], []
             for number, overrides in numbered:
                 composed.append(_numbered(compose(overrides), number))
+                sweep.place(composed[-1])
                 directory = resolve(composed[-1], "hydra.sweep.dir", "hydra.sweep.subdir")
                 jobs.append(sweep.make_job(composed[-1], directory))
             if not sweep.train(jobs):

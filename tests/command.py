@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import copy
 import io
 import logging
 import os
@@ -64,6 +65,8 @@ def _process_as_before() -> Iterator[None]:
     log = logging.getLogger()
     handlers, level = log.handlers[:], log.level
     threads = torch.get_num_threads()
+    options = ConfigStore.instance().repo
+    ConfigStore.instance().repo = copy.deepcopy(options)
     try:
         yield
     finally:
@@ -79,4 +82,4 @@ def _process_as_before() -> Iterator[None]:
         torch.set_num_threads(threads)
         GlobalHydra.instance().clear()
         HydraConfig.instance().cfg = None
-        ConfigStore.instance().repo.pop("figure", None)  # a paper's
+        ConfigStore.instance().repo = options

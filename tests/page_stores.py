@@ -30,15 +30,13 @@ def write_fashion(folder: Path, seed: int = 0) -> NDArray[np.uint8]:
     folder.mkdir(parents=True)
     random = np.random.default_rng(seed)
     labels = random.integers(0, 10, 10_000, dtype=np.uint8)
-    for name, file in data.FILES.items():
-        header = 4 + 4 * len(file.shape)
+    contents = {"t10k-labels-idx1-ubyte": labels}
+    contents["t10k-images-idx3-ubyte"] = random.integers(0, 256, 28 * 28 * 2000, dtype=np.uint8)
+    for name, shape in data.FILES.items():
         with open(folder / name, "wb") as written:
-            written.truncate(header + int(np.prod(file.shape)))
-            written.seek(header)
-            if file.array == "test_labels":
-                written.write(labels.tobytes())
-            elif file.array == "test_images":
-                written.write(random.integers(0, 256, 28 * 28 * 2000, dtype=np.uint8).tobytes())
+            written.truncate(4 + 4 * len(shape) + int(np.prod(shape)))
+            written.seek(4 + 4 * len(shape))
+            written.write(contents.get(name, b""))
     return labels
 
 
@@ -76,10 +74,10 @@ def write_page(store: Path, fashion: Path, output: Path, language: str, paper: p
     """The page for a store, as the command writes it, but with two figures only."""
     collection, texts = collect(store, paper.covers), Texts(language)
     curves = Curves(collection)
-    drawn = {name: paper_figure(paper, name, curves, texts) for name in list(paper.figures)[1:3]}
-    gap = {"generalisation-gap": comparison_figures(paper, collection, curves, texts).get("generalisation-gap")}
-    pictures = [{name: encode(one)["png"] for name, one in some.items() if one is not None} for some in (drawn, gap)]
-    page = render(paper, collection, curves, judge(paper, curves), *pictures, examples(collection, fashion), texts)
+    figures = {name: paper_figure(paper, name, curves, texts) for name in list(paper.figures)[1:3]}
+    figures["generalisation-gap"] = comparison_figures(paper, collection, curves, texts).get("generalisation-gap")
+    drawn = {name: encode(figure) for name, figure in figures.items() if figure is not None}
+    page = render(paper, collection, curves, judge(paper, curves), drawn, examples(collection, fashion), texts)
     output.mkdir()
     (output / "index.html").write_text(page, encoding="utf-8")
     return output / "index.html"

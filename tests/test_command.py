@@ -1,9 +1,6 @@
 """What a user types: the sweep of the paper, Hydra's own features, and every kind of bad input."""
 
-from __future__ import annotations
-
 import json
-from pathlib import Path
 
 import pytest
 from command import Called, call, run_command
@@ -16,22 +13,21 @@ RESULTS = ("metrics.csv", "timing.csv", "run.json", "predictions.npy", "checkpoi
 COLUMNS = "epoch,train_loss,train_accuracy,running_loss,running_accuracy,val_loss,val_accuracy"
 
 
-def runs(store: Path) -> list[Path]:
+def runs(store):
     """The run directories in a store."""
     return sorted(path.parent for path in store.glob("*/run.json"))
 
 
-def status(run: Path) -> str:
-    found: str = json.loads((run / "run.json").read_text())["status"]
-    return found
+def status(run):
+    return json.loads((run / "run.json").read_text())["status"]
 
 
-def snapshot(run: Path) -> dict[str, tuple[bytes, int]]:
+def snapshot(run):
     """Contents and times of change of a run's results."""
     return {name: ((run / name).read_bytes(), (run / name).stat().st_mtime_ns) for name in RESULTS}
 
 
-def planned(called: Called) -> list[str]:
+def planned(called):
     """The runs that a dry run would train, without their digits."""
     assert called.code == 0, called.err
     lines = [line.partition("train: ")[2] for line in called.err.splitlines()]
@@ -43,7 +39,7 @@ def planned(called: Called) -> list[str]:
 
 
 @pytest.fixture(scope="module")
-def swept(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def swept(tmp_path_factory):
     """A folder in which the command was typed once."""
     folder = tmp_path_factory.mktemp("swept")
     done = run_command(*SWEEP, "epochs=1", "hydra.sweep.dir=out", cwd=folder)
@@ -52,7 +48,7 @@ def swept(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def test_the_command_trains_the_grid_of_figures_1_to_4(swept: Path) -> None:
+def test_the_command_trains_the_grid_of_figures_1_to_4(swept):
     found = runs(swept / "out")
     assert [run.name.rsplit("-", 1)[0] for run in found] == sorted(
         f"{optimizer}-bs{size}-do0.2-ep1-seed0" for optimizer in ("adam", "sgd") for size in (100, 500, 1000)
@@ -69,7 +65,7 @@ def test_the_command_trains_the_grid_of_figures_1_to_4(swept: Path) -> None:
     assert "6 done" in (swept / "stderr").read_text()
 
 
-def test_typed_again_it_says_that_all_is_done_and_trains_nothing(swept: Path) -> None:
+def test_typed_again_it_says_that_all_is_done_and_trains_nothing(swept):
     before = {run.name: snapshot(run) for run in runs(swept / "out")}
     done = run_command(*SWEEP, "epochs=1", "hydra.sweep.dir=out", cwd=swept)
     assert done.returncode == 0, done.stderr
@@ -81,7 +77,7 @@ def test_typed_again_it_says_that_all_is_done_and_trains_nothing(swept: Path) ->
 
 
 @pytest.fixture(scope="module")
-def alone(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def alone(tmp_path_factory):
     """A folder in which one run was trained into a folder of the user's choice."""
     folder = tmp_path_factory.mktemp("alone")
     done = run_command(*QUICK, "hydra.run.dir=chosen", cwd=folder)
@@ -91,19 +87,19 @@ def alone(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def test_hydra_run_dir_moves_a_single_run(alone: Path) -> None:
+def test_hydra_run_dir_moves_a_single_run(alone):
     assert sorted(path.name for path in alone.iterdir()) == ["chosen", "stderr", "stdout"]
     assert status(alone / "chosen") == "done"
     assert len((alone / "chosen" / "metrics.csv").read_text().splitlines()) == 2
 
 
-def test_without_a_terminal_there_is_no_progress_bar(alone: Path) -> None:
+def test_without_a_terminal_there_is_no_progress_bar(alone):
     assert (alone / "stderr").read_text() == ""
     assert "adam-bs1000-do0.2-ep1-seed0-" in (alone / "stdout").read_text()
     assert "\x1b" not in (alone / "stdout").read_text()
 
 
-def test_another_run_in_the_same_folder_is_refused_and_changes_nothing(alone: Path) -> None:
+def test_another_run_in_the_same_folder_is_refused_and_changes_nothing(alone):
     before = snapshot(alone / "chosen")
     hydra = (alone / "chosen" / ".hydra" / "overrides.yaml").read_text()
     called = call(*QUICK, "seed=1", "hydra.run.dir=chosen", cwd=alone)
@@ -117,7 +113,7 @@ def test_another_run_in_the_same_folder_is_refused_and_changes_nothing(alone: Pa
 
 
 @pytest.fixture(scope="module")
-def own(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def own(tmp_path_factory):
     """A folder of the user's with an optimizer of a few lines."""
     folder = tmp_path_factory.mktemp("own")
     (folder / "optimizer").mkdir()
@@ -125,7 +121,7 @@ def own(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def test_another_launcher_trains_an_optimizer_of_the_users_own(own: Path, tmp_path: Path) -> None:
+def test_another_launcher_trains_an_optimizer_of_the_users_own(own, tmp_path):
     done = run_command(
         "-m", "--config-dir", str(own), "hydra/launcher=basic", "optimizer=mine,sgd", *QUICK, cwd=tmp_path
     )
@@ -139,17 +135,17 @@ def test_another_launcher_trains_an_optimizer_of_the_users_own(own: Path, tmp_pa
 
 
 @pytest.mark.parametrize("form", ["--config-dir={}", "hydra.searchpath=[file://{}]"])
-def test_options_of_the_users_own_are_found(form: str, own: Path, tmp_path: Path) -> None:
+def test_options_of_the_users_own_are_found(form, own, tmp_path):
     called = call(form.format(own), "optimizer=mine", "dry_run=true", cwd=tmp_path)
     assert planned(called) == ["adagrad-bs100-do0.2-ep30-seed0"]
 
 
-def test_a_misspelt_option_of_the_users_own_is_found_too(own: Path, tmp_path: Path) -> None:
+def test_a_misspelt_option_of_the_users_own_is_found_too(own, tmp_path):
     called = call(f"--config-dir={own}", "optimizer=mien", cwd=tmp_path)
     refused(called, "optimizer=mien: must be one of adam, adamw, mine, rmsprop, sgd, sgd_momentum; did you mean mine?")
 
 
-def test_arguments_of_an_optimizer_can_be_swept(tmp_path: Path) -> None:
+def test_arguments_of_an_optimizer_can_be_swept(tmp_path):
     called = call("-m", "optimizer.lr=0.1,0.01", "dry_run=true", cwd=tmp_path)
     assert planned(called) == ["adam-bs100-do0.2-ep30-seed0"] * 2
     called = call("-m", "optimizer=sgd", "optimizer.momentum=0.5,0.9", "optimizer.lr=0.1", "dry_run=true", cwd=tmp_path)
@@ -157,20 +153,20 @@ def test_arguments_of_an_optimizer_can_be_swept(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("form", [("-m",), ("--multirun",), ("hydra.mode=MULTIRUN",)])
-def test_a_sweep_can_be_asked_for_in_each_of_hydras_ways(form: tuple[str, ...], tmp_path: Path) -> None:
+def test_a_sweep_can_be_asked_for_in_each_of_hydras_ways(form, tmp_path):
     called = call(*form, "batch_size=64,100", "seed=range(2)", "dry_run=true", cwd=tmp_path)
     assert planned(called) == sorted(f"adam-bs{size}-do0.2-ep30-seed{seed}" for size in (64, 100) for seed in (0, 1))
 
 
 @pytest.mark.parametrize("form", [(), ("-m",)])
-def test_a_dry_run_leaves_nothing_behind(form: tuple[str, ...], tmp_path: Path) -> None:
+def test_a_dry_run_leaves_nothing_behind(form, tmp_path):
     called = call(*form, "batch_size=64", "epochs=5", "dry_run=true", cwd=tmp_path)
     assert planned(called) == ["adam-bs64-do0.2-ep5-seed0"]
     assert "5 model-epochs to train" in called.err
     assert left_behind(tmp_path) == []
 
 
-def test_cfg_prints_the_configuration(tmp_path: Path) -> None:
+def test_cfg_prints_the_configuration(tmp_path):
     called = call("--cfg", "job", "optimizer=sgd", "batch_size=500", "epochs=5", "dropout=0.5", cwd=tmp_path)
     assert (called.code, called.err) == (0, "")
     assert "optimizer:\n  name: SGD\n  lr: 0.01\ntraining:\n  batch_size: 500\n  epochs: 5\n" in called.out
@@ -178,19 +174,19 @@ def test_cfg_prints_the_configuration(tmp_path: Path) -> None:
     assert left_behind(tmp_path) == []
 
 
-def test_cfg_of_one_package_prints_it(tmp_path: Path) -> None:
+def test_cfg_of_one_package_prints_it(tmp_path):
     called = call("--cfg", "job", "--package", "optimizer", "optimizer=rmsprop", cwd=tmp_path)
     assert called.out == "# @package optimizer\nname: RMSprop\nlr: 0.001\n"
 
 
-def test_info_says_where_the_configuration_comes_from(tmp_path: Path) -> None:
+def test_info_says_where_the_configuration_comes_from(tmp_path):
     called = call("--info", "config", "batch_size=500", cwd=tmp_path)
     assert (called.code, called.err) == (0, "")
     assert "batch_size/500" in called.out and "hydra/launcher/stacked" in called.out
     assert "batch_size: 500" in call("--info", "defaults-tree", "batch_size=500", cwd=tmp_path).out
 
 
-def test_help_explains_groups_options_and_examples(tmp_path: Path) -> None:
+def test_help_explains_groups_options_and_examples(tmp_path):
     done = run_command("--help", cwd=tmp_path)
     assert (done.returncode, done.stderr) == (0, "")
     for line in (
@@ -209,7 +205,7 @@ def test_help_explains_groups_options_and_examples(tmp_path: Path) -> None:
     assert left_behind(tmp_path) == []
 
 
-def test_every_example_in_the_help_works(tmp_path: Path) -> None:
+def test_every_example_in_the_help_works(tmp_path):
     text = call("--help", cwd=tmp_path).out
     lines = [line.split("python -m fmnist_sweep")[1] for line in text.splitlines() if line.startswith("  python -m")]
     assert len(lines) >= 6
@@ -234,16 +230,14 @@ def test_every_example_in_the_help_works(tmp_path: Path) -> None:
         ("fmnist-sweep -m batch_size=64,100 epochs=5 figure=g", "figure=grid"),
     ],
 )
-def test_tab_completes_groups_options_and_keys(
-    line: str, choices: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_tab_completes_groups_options_and_keys(line, choices, tmp_path, monkeypatch):
     monkeypatch.setenv("COMP_LINE", line)
     called = call("-sc", "query=bash", cwd=tmp_path)
     assert (called.code, called.err) == (0, "")
     assert called.out.startswith(choices)
 
 
-def test_a_traceback_is_there_for_those_who_want_it(tmp_path: Path) -> None:
+def test_a_traceback_is_there_for_those_who_want_it(tmp_path):
     done = run_command("dropout=1.5", cwd=tmp_path, HYDRA_FULL_ERROR="1")
     assert done.returncode == 1
     assert "Traceback" in done.stderr and "dropout=1.5" in done.stderr
@@ -252,12 +246,12 @@ def test_a_traceback_is_there_for_those_who_want_it(tmp_path: Path) -> None:
 # Bad input: one line that names the value, what is allowed and what to do; nothing is left behind
 
 
-def left_behind(folder: Path) -> list[Path]:
+def left_behind(folder):
     """What is in a folder, apart from an empty store."""
     return [path for path in folder.rglob("*") if path != folder / "multirun"]
 
 
-def refused(called: Called, message: str) -> None:
+def refused(called, message):
     """Assert that a call ended with one line on stderr that starts like this."""
     assert called.code == 2
     assert called.err.startswith(f"fmnist_sweep: {message}"), called.err
@@ -267,35 +261,22 @@ def refused(called: Called, message: str) -> None:
 
 BAD = [
     ("optmizer=adam", "optmizer=adam: there is no optmizer; see --help for what there is; did you mean optimizer?"),
-    ("lr=0.1", "lr=0.1: there is no lr; see --help for what there is; did you mean optimizer.lr?"),
-    ("model.depth=3", "model.depth=3: there is no model.depth; see --help"),
     ("+model.depth=3", "model.depth: there is no such key; did you mean model.dropout?"),
     ("+widths=[3]", "widths: there is no such key"),
     ("dropout=1.5", "dropout=1.5: must be less than 1"),
     ("dropout=1", "dropout=1.0: must be less than 1"),
     ("dropout=-0.1", "dropout=-0.1: must be greater than or equal to 0"),
     ("dropout=nan", "dropout=nan: must be a finite number"),
-    ("dropout=much", "dropout=much: must be one of 0.05, 0.2, or any number"),
     ("epochs=0", "epochs=0: must be greater than or equal to 1"),
     ("epochs=1.5", "training.epochs=1.5: must be a whole number"),
-    ("epochs=inf", "training.epochs=inf: must be a whole number"),
     ("batch_size=0", "batch_size=0: must be greater than or equal to 1"),
-    ("batch_size=-100", "batch_size=-100: must be greater than or equal to 1"),
     ("batch_size=70000", "batch_size=70000: must be from 1 to 60000"),
-    ("batch_size=abc", "batch_size=abc: must be one of 100, 1000, 500, or any number"),
     ("optimizer=adm", "optimizer=adm: must be one of adam, adamw, rmsprop, sgd, sgd_momentum; did you mean adam?"),
     ("optimizer.lr=-1", "optimizer.lr=-1: must be a number above 0, such as 0.01"),
-    ("optimizer.lr=nan", "optimizer.lr=nan: must be finite"),
-    ("optimizer.lr=abc", "optimizer.lr=abc: must be a number above 0, such as 0.01"),
     ("optimizer.momentum=0.9", "optimizer.momentum=0.9: Adam does not take it; it takes lr, betas, eps, weight_decay"),
-    ("optimizer.betas=[0.9]", "optimizer Adam(lr=0.01, betas=[0.9]): torch refuses it: "),
     ("optimizer.name=LBFGS", "optimizer.name=LBFGS: its step needs a closure, which this training does not give"),
-    ("optimizer.name=SparseAdam", "optimizer SparseAdam(lr=0.01): torch refuses it: SparseAdam does not support dense"),
-    ("optimizer.name=Muon", "optimizer Muon(lr=0.01): torch refuses it: Muon only supports 2D parameters"),
-    ("optimizer.name=Adm", "optimizer.name=Adm: no such class in torch.optim, which has ASGD, "),
     ("model.hidden=[]", "model.hidden=[]: must have at least 1 item"),
     ("model.hidden=[1]", "model.hidden.0=1: must be greater than or equal to 2"),
-    ("model.hidden=[0]", "model.hidden.0=0: must be greater than or equal to 2"),
     ("model.hidden=128", "model.hidden=128: must be a list, such as [128,64]"),
     ("model.hidden=[1.5]", "model.hidden=[1.5]: must be a whole number"),
     ("seed=-1", "seed=-1: must be greater than or equal to 0"),
@@ -307,7 +288,6 @@ BAD = [
     ("workers=0", "workers=0: must be greater than or equal to 1"),
     ("rerun=maybe", "rerun=maybe: must be true or false"),
     ("retry=all", "retry=all: must be one of null, failed"),
-    ("figure=fig9", "figure=fig9: must be one of fig1, fig2, fig3, fig4, fig5, grid, paper; did you mean fig"),
     ("paper=capari2024", "paper=capari2024: must be one of bordone2025, caprari2024; did you mean caprari2024?"),
     ("paper=caprari2024,bordone2025", "paper=caprari2024,bordone2025: one paper at a time; choose one of bordone2025,"),
     ("+paper=caprari2024", "+paper=caprari2024: a paper is chosen on the command line alone"),
@@ -321,13 +301,13 @@ BAD = [
 
 
 @pytest.mark.parametrize(("argument", "message"), BAD, ids=[argument for argument, _ in BAD])
-def test_bad_input_is_refused_in_one_line(argument: str, message: str, tmp_path: Path) -> None:
+def test_bad_input_is_refused_in_one_line(argument, message, tmp_path):
     refused(call(argument, cwd=tmp_path), message)
     assert left_behind(tmp_path) == []
 
 
 @pytest.mark.parametrize("kind", ["cuda", "mps"])
-def test_a_device_that_is_not_there_is_refused(kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_device_that_is_not_there_is_refused(kind, tmp_path, monkeypatch):
     monkeypatch.setattr("torch.cuda.is_available", lambda: False)
     monkeypatch.setattr("torch.backends.mps.is_available", lambda: False)
     message = f"device={kind}: this machine has none that torch can use; take device=auto or one of: cpu"
@@ -349,9 +329,7 @@ def test_a_device_that_is_not_there_is_refused(kind: str, tmp_path: Path, monkey
         ("dropout=interval(0,1)", "model.dropout=interval(0,1): an interval has no single values"),
     ],
 )
-def test_a_sweep_with_one_bad_value_is_refused_before_anything_trains(
-    argument: str, message: str, tmp_path: Path
-) -> None:
+def test_a_sweep_with_one_bad_value_is_refused_before_anything_trains(argument, message, tmp_path):
     refused(call("-m", "epochs=1", argument, cwd=tmp_path), message)
     assert left_behind(tmp_path) == []
 
@@ -359,7 +337,7 @@ def test_a_sweep_with_one_bad_value_is_refused_before_anything_trains(
 @pytest.mark.parametrize("launcher", ["stacked", "basic"])
 @pytest.mark.parametrize("values", ["workers=1,2", "rerun=true,false", "retry=null,failed", "dry_run=true,false"])
 @pytest.mark.parametrize("place", ["typed", "grids: {a: {%s}}", "params: {%s}"])
-def test_what_holds_for_a_whole_sweep_cannot_be_swept(launcher: str, values: str, place: str, tmp_path: Path) -> None:
+def test_what_holds_for_a_whole_sweep_cannot_be_swept(launcher, values, place, tmp_path):
     key, _, several = values.partition("=")
     (tmp_path / "own" / "figure").mkdir(parents=True)
     sweeper = place % f"{key}: '{several}'" if place != "typed" else ""
@@ -370,20 +348,20 @@ def test_what_holds_for_a_whole_sweep_cannot_be_swept(launcher: str, values: str
     assert not (tmp_path / "multirun").exists()
 
 
-def test_a_sweep_with_another_launcher_is_checked_as_well(tmp_path: Path) -> None:
+def test_a_sweep_with_another_launcher_is_checked_as_well(tmp_path):
     called = call("-m", "hydra/launcher=basic", "epochs=1", "batch_size=100,70000", cwd=tmp_path)
     refused(called, "batch_size=70000: must be from 1 to 60000")
     assert left_behind(tmp_path) == []
 
 
 @pytest.mark.parametrize("argument", ["dropout=1.5", "device=gpu", "optimizer.lr=nan"])
-def test_a_folder_of_the_users_choice_is_not_made_for_bad_input(argument: str, tmp_path: Path) -> None:
+def test_a_folder_of_the_users_choice_is_not_made_for_bad_input(argument, tmp_path):
     refused(call("hydra.run.dir=chosen", argument, cwd=tmp_path), argument)
     assert left_behind(tmp_path) == []
 
 
 @pytest.mark.parametrize("arguments", [("dropout=1.5",), ("-m", "dropout=1.5,0.2"), ("optimizer=adm",)])
-def test_bad_input_is_refused_in_a_process_of_its_own(arguments: tuple[str, ...], tmp_path: Path) -> None:
+def test_bad_input_is_refused_in_a_process_of_its_own(arguments, tmp_path):
     done = run_command(*arguments, cwd=tmp_path)
     message = arguments[-1].partition(",")[0]
     refused(Called(done.returncode, done.stdout, done.stderr), f"{message}: must be ")
@@ -392,7 +370,7 @@ def test_bad_input_is_refused_in_a_process_of_its_own(arguments: tuple[str, ...]
 
 @pytest.mark.parametrize("place", ["/proc/nowhere", "a-file", "a-file/below"])
 @pytest.mark.parametrize("arguments", [("hydra.sweep.dir={}",), ("-m", "seed=0,1", "hydra.sweep.dir={}")])
-def test_a_folder_that_cannot_be_made_is_refused(place: str, arguments: tuple[str, ...], tmp_path: Path) -> None:
+def test_a_folder_that_cannot_be_made_is_refused(place, arguments, tmp_path):
     (tmp_path / "a-file").write_text("")
     called = call(*(argument.format(place) for argument in arguments), "epochs=1", cwd=tmp_path)
     refused(called, "")
@@ -401,33 +379,20 @@ def test_a_folder_that_cannot_be_made_is_refused(place: str, arguments: tuple[st
     assert left_behind(tmp_path) == [tmp_path / "a-file"]
 
 
-@pytest.fixture
-def damaged(tmp_path: Path) -> Path:
-    """A data folder with one file cut short."""
-    folder = tmp_path / "data"
-    folder.mkdir()
-    whole = data.prepare(None)
-    for name in data.FILES:
-        (folder / name).symlink_to(whole / name)
-    labels = folder / "train-labels-idx1-ubyte"
-    labels.unlink()
-    labels.write_bytes((whole / labels.name).read_bytes()[:1000])
-    return folder
-
-
 @pytest.mark.parametrize("arguments", [(), ("hydra.run.dir=chosen",), ("-m", "seed=0,1")])
-def test_damaged_data_are_refused(arguments: tuple[str, ...], damaged: Path, tmp_path: Path) -> None:
-    cwd = tmp_path / "work"
-    cwd.mkdir()
-    called = call(*arguments, "epochs=1", f"data.dir={damaged}", cwd=cwd)
-    refused(called, f"{damaged / 'train-labels-idx1-ubyte'} is not Fashion-MNIST's train-labels-idx1-ubyte: expected")
-    assert data.CHECKSUMS["train-labels-idx1-ubyte"] in called.err
-    assert left_behind(cwd) == []
+def test_damaged_data_are_refused(arguments, tmp_path):
+    damaged = [tmp_path / "data" / name for name in data.FILES]
+    for path in (damaged[0].parent, tmp_path / "work"):
+        path.mkdir()
+    for path in damaged:
+        path.touch()
+    called = call(*arguments, "epochs=1", f"data.dir={tmp_path / 'data'}", cwd=tmp_path / "work")
+    refused(called, f"{damaged[0]} is not Fashion-MNIST's {damaged[0].name}: expected")
+    assert data.CHECKSUMS[damaged[0].name] in called.err
+    assert left_behind(tmp_path / "work") == []
 
 
-def test_where_no_data_can_be_had_the_manual_steps_are_all_there(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_where_no_data_can_be_had_the_manual_steps_are_all_there(tmp_path, monkeypatch):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     monkeypatch.setenv("PATH", str(tmp_path))
     monkeypatch.setattr(data, "SYSTEM_FOLDER", tmp_path / "system")

@@ -1,15 +1,12 @@
 """The quick composer gives what Hydra itself gives, whatever is asked for."""
 
-from __future__ import annotations
-
 import copy
-from typing import Any
 
 import composed
 import pytest
 from hydra.core.hydra_config import HydraConfig
 from hydra.core.utils import setup_globals
-from omegaconf import DictConfig, OmegaConf, open_dict
+from omegaconf import OmegaConf, open_dict
 
 from fmnist_sweep import hydra_internals
 from fmnist_sweep.composing import Composer
@@ -33,11 +30,11 @@ SETS = [
 ]
 
 
-def master() -> DictConfig:
+def master():
     return hydra_internals.master(composed.loader())
 
 
-def contents(config: DictConfig) -> Any:
+def contents(config):
     """Everything in a composed configuration, with references to other keys followed."""
     setup_globals()
     config = copy.deepcopy(config)
@@ -52,14 +49,14 @@ def contents(config: DictConfig) -> Any:
 
 
 @pytest.mark.parametrize("overrides", SETS, ids=" ".join)
-def test_a_job_is_composed_as_hydra_does(overrides: list[str]) -> None:
+def test_a_job_is_composed_as_hydra_does(overrides):
     expected = composed.loader().load_sweep_config(master(), overrides)
     found = composed.composer().compose(overrides)
     assert contents(found) == contents(expected)
     assert OmegaConf.to_yaml(found) == OmegaConf.to_yaml(expected)
 
 
-def test_jobs_do_not_share_anything() -> None:
+def test_jobs_do_not_share_anything():
     composer = Composer(composed.loader(), master())
     first = composer.compose(["seed=1"])
     first.model.hidden.append(5)
@@ -69,18 +66,18 @@ def test_jobs_do_not_share_anything() -> None:
     assert (composer.compose(["seed=2"]).seed, first.seed) == (2, 1)
 
 
-def test_a_wrong_value_is_refused_as_hydra_does() -> None:
+def test_a_wrong_value_is_refused_as_hydra_does():
     with pytest.raises(Exception, match="seed=many") as found:
         composed.composer().compose(["seed=many"])
     with pytest.raises(type(found.value), match="seed=many"):
         composed.loader().load_sweep_config(master(), ["seed=many"])
 
 
-def test_files_are_read_once_for_jobs_that_choose_the_same_options(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_files_are_read_once_for_jobs_that_choose_the_same_options(monkeypatch):
     loader = composed.loader()
     loads = []
 
-    def count(*arguments: Any) -> DictConfig:
+    def count(*arguments):
         loads.append(arguments)
         return type(loader).load_sweep_config(loader, *arguments)
 

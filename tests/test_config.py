@@ -1,29 +1,26 @@
 """The schema refuses what makes no run; a run's name follows what can change its results, and nothing else."""
 
-from __future__ import annotations
-
 import csv
 import dataclasses
 import re
 from pathlib import Path
-from typing import Any
 
 import pytest
 from composed import compose, configure, name
 from omegaconf import OmegaConf
 
 from fmnist_sweep import config
-from fmnist_sweep.config import Config, Execution, agree, identity, parse
+from fmnist_sweep.config import Execution, agree, identity, parse
 from fmnist_sweep.errors import ConfigError
 
 BASE = configure()
 
 
-def digest(one: Config, device: str = "cpu") -> str:
+def digest(one, device="cpu"):
     return config.digest(one, device)
 
 
-def test_the_base_model_is_the_papers() -> None:
+def test_the_base_model_is_the_papers():
     assert dataclasses.asdict(BASE) == {
         "optimizer": {"name": "Adam", "lr": 0.01},
         "training": {"batch_size": 100, "epochs": 30},
@@ -33,20 +30,6 @@ def test_the_base_model_is_the_papers() -> None:
     }
     assert identity(BASE) == identity(configure("optimizer.betas=[0.9,0.999]", "optimizer.weight_decay=0"))
     assert identity(BASE).items() >= {"optimizer.lr": 0.01, "optimizer.eps": 1e-8, "training.epochs": 30}.items()
-
-
-@pytest.mark.parametrize(
-    ("option", "optimizer"),
-    [
-        ("adam", {"name": "Adam", "lr": 0.01}),
-        ("sgd", {"name": "SGD", "lr": 0.01}),
-        ("sgd_momentum", {"name": "SGD", "lr": 0.01, "momentum": 0.9}),
-        ("adamw", {"name": "AdamW", "lr": 0.01, "weight_decay": 0.01}),
-        ("rmsprop", {"name": "RMSprop", "lr": 0.001}),
-    ],
-)
-def test_the_optimizers_shipped_are_complete(option: str, optimizer: dict[str, object]) -> None:
-    assert configure(f"optimizer={option}").optimizer == optimizer
 
 
 # A run's name
@@ -62,16 +45,17 @@ def test_the_optimizers_shipped_are_complete(option: str, optimizer: dict[str, o
         (["seed=9223372036854775807"], "adam-bs100-do0.2-ep30-seed9223372036854775807-"),
     ],
 )
-def test_a_name_says_what_the_paper_varies(typed: list[str], beginning: str) -> None:
+def test_a_name_says_what_the_paper_varies(typed, beginning):
     assert re.fullmatch(re.escape(beginning) + "[0-9a-f]{8}", name(*typed))
 
 
-CHANGES = """optimizer=sgd optimizer=sgd_momentum optimizer.lr=0.02 optimizer.betas=[0.8,0.999]
-    optimizer.weight_decay=0.1 batch_size=500 batch_size=64 dropout=0.05 dropout=0.2000000001 model.hidden=[128]
-    model.hidden=[64,128] model.hidden=[128,64,32] data.validation=holdout data.mean=0.286 data.std=0.353 seed=1"""
+CHANGES = """optimizer=sgd optimizer=sgd_momentum optimizer=adamw optimizer=rmsprop optimizer.lr=0.02
+    optimizer.betas=[0.8,0.999] optimizer.amsgrad=true optimizer.weight_decay=0.1 batch_size=500 batch_size=64
+    dropout=0.05 dropout=0.2000000001 model.hidden=[128] model.hidden=[64,128] model.hidden=[128,64,32]
+    data.validation=holdout data.mean=0.286 data.std=0.353 seed=1"""
 
 
-def test_whatever_can_change_the_results_changes_the_digits() -> None:
+def test_whatever_can_change_the_results_changes_the_digits():
     digits = [digest(BASE), *(digest(configure(change)) for change in CHANGES.split())]
     assert len(set(digits)) == len(digits)
 
@@ -83,22 +67,17 @@ SAME = """workers=3 data.dir=/some/where rerun=true retry=failed dry_run=true de
 
 
 @pytest.mark.parametrize("typed", SAME.split())
-def test_nothing_else_changes_the_name(typed: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_nothing_else_changes_the_name(typed, monkeypatch):
     monkeypatch.setattr("torch.cuda.is_available", lambda: False)
     monkeypatch.setattr("torch.backends.mps.is_available", lambda: False)
     assert name(typed) == name()
 
 
-def test_a_default_of_torch_spelled_out_changes_nothing() -> None:
-    assert name("optimizer=sgd", "optimizer.momentum=0") == name("optimizer=sgd")
-    assert name("optimizer=sgd", "optimizer.momentum=0.9") == name("optimizer=sgd_momentum")
-
-
-def test_runs_that_differ_in_epochs_share_their_digits() -> None:
+def test_runs_that_differ_in_epochs_share_their_digits():
     assert name("epochs=100") == name().replace("ep30", "ep100")
 
 
-def test_the_digits_follow_what_the_configuration_does_not_say(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_digits_follow_what_the_configuration_does_not_say(monkeypatch):
     before, on_cpu = digest(BASE), name("device=cpu")
     assert digest(BASE, "cuda") != before
     for key, value in (("TRAINING_VERSION", config.TRAINING_VERSION + 1), ("CHECKSUMS", {"t10k-labels": "0"})):
@@ -110,9 +89,9 @@ def test_the_digits_follow_what_the_configuration_does_not_say(monkeypatch: pyte
     assert name("device=cpu") == on_cpu
 
 
-def test_the_runs_that_there_are_keep_their_names() -> None:
+def test_the_runs_that_there_are_keep_their_names():
     """Those of the committed report."""
-    with (Path(__file__).parent.parent / "docs" / "report" / "results.csv").open() as file:
+    with (Path(__file__).parent.parent / "docs" / "caprari2024" / "results.csv").open() as file:
         runs = {row["run"] for row in csv.DictReader(file)}
     assert len(runs) == 120
     for run in runs:
@@ -121,7 +100,7 @@ def test_the_runs_that_there_are_keep_their_names() -> None:
         assert name(f"optimizer={optimizer}", *values, "device=cpu") == run
 
 
-def test_hydra_knows_the_name_as_a_resolver() -> None:
+def test_hydra_knows_the_name_as_a_resolver():
     (composed,) = compose("epochs=5")
     assert composed.hydra.sweep.subdir == name("epochs=5")
 
@@ -133,20 +112,11 @@ def test_hydra_knows_the_name_as_a_resolver() -> None:
     ("cuda", "mps", "device"),
     [(False, False, "cpu"), (False, True, "mps"), (True, False, "cuda"), (True, True, "cuda")],
 )
-def test_auto_takes_the_first_of_cuda_mps_and_cpu(
-    cuda: bool, mps: bool, device: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_auto_takes_the_first_of_cuda_mps_and_cpu(cuda, mps, device, monkeypatch):
     monkeypatch.setattr("torch.cuda.is_available", lambda: cuda)
     monkeypatch.setattr("torch.backends.mps.is_available", lambda: mps)
     assert config.resolve_device("auto") == device
     assert config.resolve_device("cpu") == "cpu"
-
-
-def test_a_device_that_is_not_there_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("torch.cuda.is_available", lambda: False)
-    monkeypatch.setattr("torch.backends.mps.is_available", lambda: True)
-    with pytest.raises(ConfigError, match=r"^device=cuda: this machine has none .*one of: mps, cpu$"):
-        config.resolve_device("cuda")
 
 
 # Values and how they go together
@@ -161,14 +131,13 @@ def test_a_device_that_is_not_there_is_refused(monkeypatch: pytest.MonkeyPatch) 
         (["data.std=inf"], "data.std=.*inf.*: must be a finite number"),
         (["seed=9223372036854775808"], "seed=9223372036854775808: must be less than 9223372036854775808"),
         (["model.hidden=[128,0]"], "model.hidden.1=0: must be greater than or equal to 2"),
-        (["++model.depth=3"], "model.depth: there is no such key; did you mean model.dropout"),
         (["+model.dropuot=0.1"], "model.dropuot: there is no such key; did you mean model.dropout"),
         (["+sed=3"], "sed: there is no such key; did you mean seed"),
         (["data.dir=${nowhere}"], "data.dir: .*'nowhere'"),
         (["~optimizer"], "optimizer: "),
     ],
 )
-def test_values_that_make_no_run_are_refused_in_one_line(typed: list[str], message: str) -> None:
+def test_values_that_make_no_run_are_refused_in_one_line(typed, message):
     with pytest.raises(ConfigError, match=f"^{message}") as error:
         configure(*typed)
     assert "\n" not in str(error.value)
@@ -182,23 +151,23 @@ def test_values_that_make_no_run_are_refused_in_one_line(typed: list[str], messa
         "batch_size=1 epochs=1 dropout=0 model.hidden=[2]",
     ],
 )
-def test_values_at_the_edge_of_what_is_allowed_are_taken(typed: str) -> None:
+def test_values_at_the_edge_of_what_is_allowed_are_taken(typed):
     configure(*typed.split())
 
 
-def test_a_configuration_survives_being_written_and_read_again() -> None:
+def test_a_configuration_survives_being_written_and_read_again():
     (composed,) = compose("optimizer=sgd_momentum", "model.hidden=[8,4]", "seed=3")
     ours = OmegaConf.masked_copy(composed, [str(key) for key in composed if key != "hydra"])
     assert parse(OmegaConf.create(OmegaConf.to_yaml(ours))) == parse(composed)
 
 
 @pytest.mark.parametrize(("key", "value"), [("workers", 2), ("rerun", True), ("retry", "failed"), ("dry_run", True)])
-def test_what_holds_for_a_sweep_must_agree(key: str, value: Any) -> None:
+def test_what_holds_for_a_sweep_must_agree(key, value):
     one, other = Execution(), Execution(**{key: value})
     agree([one, one])
     with pytest.raises(ConfigError, match=f"^{key}=.*: holds for all runs of a sweep; give it one value$"):
         agree([one, one, other])
 
 
-def test_device_and_data_may_differ_within_a_sweep() -> None:
+def test_device_and_data_may_differ_within_a_sweep():
     agree([Execution(device="cpu"), Execution(device="auto", data_dir="/some/where")])

@@ -1,7 +1,5 @@
 """Fashion-MNIST is found in the documented order, never taken unverified, and loaded as the protocol says."""
 
-from __future__ import annotations
-
 import gzip
 import hashlib
 import json
@@ -10,7 +8,6 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -30,8 +27,8 @@ RAW = data.TORCHVISION_LAYOUT
 class Mirror(ThreadingHTTPServer):
     """A web server on this machine for the files of a folder, which answers while `open` is set."""
 
-    def __init__(self, folder: Path) -> None:
-        self.requested: list[str] = []
+    def __init__(self, folder):
+        self.requested = []
         self.open = threading.Event()
         self.open.set()
         super().__init__(("127.0.0.1", 0), partial(_Handler, directory=str(folder)))
@@ -42,25 +39,21 @@ class Mirror(ThreadingHTTPServer):
 class _Handler(SimpleHTTPRequestHandler):
     server: Mirror
 
-    def do_GET(self) -> None:
+    def do_GET(self):
         self.server.requested.append(self.path.removeprefix("/").removesuffix(".gz"))
         self.server.open.wait()
         super().do_GET()
 
-    def log_message(self, format: str, *args: object) -> None:
+    def log_message(self, format, *args):
         pass
 
 
-Serve = Callable[..., list[Mirror]]
-Spoil = Callable[[bytes], bytes]
-
-
 @pytest.fixture
-def serve(monkeypatch: pytest.MonkeyPatch) -> Iterator[Serve]:
+def serve(monkeypatch):
     """Starts a mirror for each folder given and makes them torchvision's."""
-    started: list[Mirror] = []
+    started = []
 
-    def start(*folders: Path) -> list[Mirror]:
+    def start(*folders):
         started.extend(map(Mirror, folders))
         monkeypatch.setattr(FashionMNIST, "mirrors", [mirror.url for mirror in started])
         return started
@@ -73,13 +66,13 @@ def serve(monkeypatch: pytest.MonkeyPatch) -> Iterator[Serve]:
 
 
 @pytest.fixture(scope="session")
-def original() -> Path:
+def original():
     """The real files, decompressed."""
     return data.prepare(None)
 
 
 @pytest.fixture(scope="session")
-def archives(original: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def archives(original, tmp_path_factory):
     """The real files, compressed."""
     folder = tmp_path_factory.mktemp("archives")
     for name in data.FILES:
@@ -88,7 +81,7 @@ def archives(original: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(autouse=True)
-def elsewhere(archives: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def elsewhere(archives, tmp_path, monkeypatch):
     """A machine without the data: empty cache, no system folder, no network, no apt."""
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     monkeypatch.setenv("PATH", str(tmp_path / "nothing"))
@@ -99,7 +92,7 @@ def elsewhere(archives: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.setattr(FashionMNIST, "resources", resources)
 
 
-def copy(source: Path, folder: Path) -> Path:
+def copy(source, folder):
     """Links the files of `source` into a new `folder`."""
     folder.mkdir(parents=True)
     for name in data.FILES:
@@ -108,26 +101,26 @@ def copy(source: Path, folder: Path) -> Path:
     return folder
 
 
-def put(path: Path, content: bytes) -> None:
+def put(path, content):
     """Replaces the file or link `path`."""
     path.unlink()
     path.write_bytes(content)
 
 
-def sums(folder: Path) -> dict[str, str]:
+def sums(folder):
     """The SHA-256 sums of the files in `folder`, hidden ones included."""
     return {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in folder.iterdir() if path.is_file()}
 
 
 @pytest.mark.parametrize("layout", [".", RAW])
-def test_a_folder_with_all_four_is_found_and_used_as_it_is(layout: str, original: Path, tmp_path: Path) -> None:
+def test_a_folder_with_all_four_is_found_and_used_as_it_is(layout, original, tmp_path):
     assert data.find(tmp_path / "mine") is None
     folder = copy(original, tmp_path / "mine" / layout)
     assert data.prepare(tmp_path / "mine") == data.find(tmp_path / "mine") == folder
     assert not (tmp_path / "cache").exists()
 
 
-def test_a_cached_copy_is_found_and_saves_fetching_into_another_folder(original: Path, tmp_path: Path) -> None:
+def test_a_cached_copy_is_found_and_saves_fetching_into_another_folder(original, tmp_path):
     cached = copy(original, data.cache_folder() / RAW)
     assert data.find() == data.find(tmp_path / "mine") == cached
     assert sums(data.prepare(tmp_path / "mine")) == data.CHECKSUMS
@@ -135,9 +128,7 @@ def test_a_cached_copy_is_found_and_saves_fetching_into_another_folder(original:
 
 
 @pytest.mark.parametrize("place", ["system", "mine", f"mine/{RAW}"])
-def test_compressed_files_are_unpacked_once_to_where_torchvision_finds_them(
-    place: str, archives: Path, tmp_path: Path, serve: Serve
-) -> None:
+def test_compressed_files_are_unpacked_once_to_where_torchvision_finds_them(place, archives, tmp_path, serve):
     copy(archives, tmp_path / place)
     (mirror,) = serve(archives)
     folder = data.prepare(tmp_path / "mine")
@@ -155,8 +146,8 @@ def test_compressed_files_are_unpacked_once_to_where_torchvision_finds_them(
 @pytest.mark.parametrize("spoil", [lambda content: content[:-1] + b"\x77", lambda content: b""])
 @pytest.mark.parametrize("ending", ["", ".gz"])
 def test_a_wrong_file_is_named_with_both_sums_and_nothing_replaces_it(
-    ending: str, spoil: Spoil, layout: str, original: Path, archives: Path, tmp_path: Path, serve: Serve
-) -> None:
+    ending, spoil, layout, original, archives, tmp_path, serve
+):
     folder = copy(archives if ending else original, tmp_path / "mine" / layout)
     (mirror,) = serve(archives)
     wrong = folder / f"{TEST_LABELS}{ending}"
@@ -174,7 +165,7 @@ def test_a_wrong_file_is_named_with_both_sums_and_nothing_replaces_it(
 
 
 @pytest.mark.parametrize("spoil", [lambda gz: b"<html>", lambda gz: gz[:-9], lambda gz: gz[:99] + bytes(99) + gz[198:]])
-def test_a_file_that_gzip_cannot_read_is_named(spoil: Spoil, archives: Path, tmp_path: Path) -> None:
+def test_a_file_that_gzip_cannot_read_is_named(spoil, archives, tmp_path):
     wrong = copy(archives, data.SYSTEM_FOLDER) / f"{TEST_LABELS}.gz"
     put(wrong, spoil((archives / wrong.name).read_bytes()))
     with pytest.raises(data.DataError, match=rf"{wrong} is not .*found what gzip cannot read \(.*\); put"):
@@ -183,9 +174,7 @@ def test_a_file_that_gzip_cannot_read_is_named(spoil: Spoil, archives: Path, tmp
 
 
 @pytest.mark.parametrize("lies", [True, False])
-def test_a_mirror_that_lies_or_lacks_a_file_is_passed_over_in_one_line(
-    lies: bool, archives: Path, tmp_path: Path, serve: Serve, capfd: pytest.CaptureFixture[str]
-) -> None:
+def test_a_mirror_that_lies_or_lacks_a_file_is_passed_over_in_one_line(lies, archives, tmp_path, serve, capfd):
     wrong = copy(archives, tmp_path / "bad") / f"{TRAIN_LABELS}.gz"
     put(wrong, gzip.compress(b"please log in"))
     if not lies:
@@ -201,9 +190,7 @@ def test_a_mirror_that_lies_or_lacks_a_file_is_passed_over_in_one_line(
     assert failed.startswith(f"failed: {bad.url}{wrong.name}: {problem}")
 
 
-def test_fetching_shows_progress_on_a_terminal(
-    archives: Path, tmp_path: Path, serve: Serve, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_fetching_shows_progress_on_a_terminal(archives, tmp_path, serve, monkeypatch, capsys):
     serve(archives)
     monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
     data.prepare(tmp_path / "mine")
@@ -211,8 +198,8 @@ def test_fetching_shows_progress_on_a_terminal(
 
 
 def test_mirrors_that_are_silent_or_down_cost_one_wait_each_and_manual_steps_follow(
-    archives: Path, tmp_path: Path, serve: Serve, monkeypatch: pytest.MonkeyPatch
-) -> None:
+    archives, tmp_path, serve, monkeypatch
+):
     (mirror,) = serve(archives)
     mirror.open.clear()
     monkeypatch.setattr(FashionMNIST, "mirrors", [mirror.url, "http://127.0.0.1:9/"])
@@ -227,12 +214,10 @@ def test_mirrors_that_are_silent_or_down_cost_one_wait_each_and_manual_steps_fol
     assert all(word in steps[1] for word in (str(tmp_path / "mine"), *data.FILES))
 
 
-def test_a_folder_that_was_left_half_filled_is_filled(
-    archives: Path, tmp_path: Path, serve: Serve, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_folder_that_was_left_half_filled_is_filled(archives, tmp_path, serve, monkeypatch):
     write = Path.write_bytes
 
-    def die_halfway(path: Path, content: bytes) -> None:
+    def die_halfway(path, content):
         write(path, content[:1000] if TRAIN_LABELS in path.name else content)
         if TRAIN_LABELS in path.name:
             raise KeyboardInterrupt
@@ -261,11 +246,11 @@ print(data.prepare(Path(sys.argv[2])))
 
 
 @pytest.mark.parametrize("killed", [True, False])
-def test_one_process_fetches_while_another_waits(killed: bool, archives: Path, tmp_path: Path, serve: Serve) -> None:
+def test_one_process_fetches_while_another_waits(killed, archives, tmp_path, serve):
     (mirror,) = serve(archives)
     mirror.open.clear()
 
-    def start() -> subprocess.Popen[str]:
+    def start():
         sources = json.dumps([[mirror.url], FashionMNIST.resources])
         command = [sys.executable, "-c", FETCH, sources, str(tmp_path / "mine")]
         return subprocess.Popen(command, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
@@ -275,7 +260,6 @@ def test_one_process_fetches_while_another_waits(killed: bool, archives: Path, t
             assert first.poll() is None
             time.sleep(0.05)
         with start() as second:
-            assert second.stderr is not None
             assert "or waiting for the process that does" in second.stderr.readline()
             if killed:
                 first.kill()
@@ -289,7 +273,7 @@ def test_one_process_fetches_while_another_waits(killed: bool, archives: Path, t
 
 
 @pytest.fixture
-def apt(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def apt(tmp_path, monkeypatch):
     """An apt with empty package lists; its only repository is to be put into the folder returned."""
     monkeypatch.setenv("PATH", "/usr/bin:/bin")
     if not (shutil.which("apt-get") and shutil.which("dpkg-deb")):
@@ -302,9 +286,7 @@ def apt(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path / "repository"
 
 
-def test_debians_package_is_fetched_though_the_package_lists_are_empty(
-    archives: Path, apt: Path, tmp_path: Path
-) -> None:
+def test_debians_package_is_fetched_though_the_package_lists_are_empty(archives, apt, tmp_path):
     tree, package = tmp_path / "tree", apt / "dataset-fashion-mnist_1_all.deb"
     shutil.copytree(archives, tree / "usr/share/datasets/fashion-mnist")
     control = "Package: dataset-fashion-mnist\nVersion: 1\nArchitecture: all\nMaintainer: n <n@example.org>\n"
@@ -321,27 +303,27 @@ def test_debians_package_is_fetched_though_the_package_lists_are_empty(
 
 
 @pytest.mark.usefixtures("apt")
-def test_an_apt_that_reaches_no_repository_says_so(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+def test_an_apt_that_reaches_no_repository_says_so(tmp_path, capfd):
     (tmp_path / "sources.list").write_text("deb http://127.0.0.1:9/ ./\n")
     with pytest.raises(data.DataError, match=r"apt-get download dataset-fashion-mnist: E: Unable to locate"):
         data.prepare(tmp_path / "mine")
     assert "apt-get update: E: Failed to fetch http://127.0.0.1:9/" in capfd.readouterr().err
 
 
-def test_a_folder_that_cannot_be_made_is_named_in_one_line(tmp_path: Path) -> None:
+def test_a_folder_that_cannot_be_made_is_named_in_one_line(tmp_path):
     (tmp_path / "file").touch()
     with pytest.raises(data.DataError, match=rf"^{tmp_path}/file.*; choose another folder with data.dir=FOLDER$"):
         data.prepare(tmp_path / "file" / "mine")
 
 
-def test_the_papers_protocol_trains_on_all_60000_and_validates_on_the_test_images(
-    original: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    arrays = data.load_arrays(original)
-    monkeypatch.setattr(data, "load_arrays", lambda folder: arrays)
+def test_the_papers_protocol_trains_on_all_60000_and_validates_on_the_test_images(original, monkeypatch):
+    train, test = data.load_parts(original)
+    monkeypatch.setattr(data, "load_parts", lambda folder: (train, test))
     loaded = data.load(original, "test", torch.device("cpu"), 0.5, 0.5)
-    for name, images in [(TRAIN_IMAGES, loaded.train_images), (TEST_IMAGES, loaded.val_images)]:
-        mapped = arrays[data.FILES[name].array]
+    for name, images, mapped in [
+        (TRAIN_IMAGES, loaded.train_images, train.images),
+        (TEST_IMAGES, loaded.val_images, test.images),
+    ]:
         assert isinstance(mapped, np.memmap) and images.data_ptr() == mapped.ctypes.data  # processes share it
         assert (images.dtype, images.shape) == (torch.uint8, (len(mapped), 784))
         assert images.numpy().tobytes() == (original / name).read_bytes()[16:]
@@ -351,28 +333,27 @@ def test_the_papers_protocol_trains_on_all_60000_and_validates_on_the_test_image
     assert loaded.test_images is None and loaded.test_labels is None
 
 
-def test_writing_to_the_images_does_not_reach_the_file(original: Path, tmp_path: Path) -> None:
+def test_writing_to_the_images_does_not_reach_the_file(original, tmp_path):
     folder = shutil.copytree(original, tmp_path / "mine")
-    data.load_arrays(folder)["test_images"].fill(7)
+    data.load_parts(folder)[1].images.fill(7)
     assert sums(folder) == data.CHECKSUMS
 
 
-def test_holdout_takes_always_the_same_10000_training_images_and_keeps_the_order(original: Path) -> None:
+def test_holdout_takes_always_the_same_10000_training_images_and_keeps_the_order(original):
     numbers = np.arange(60_000, dtype=np.uint16).view(np.uint8).reshape(-1, 2)
-    arrays = dict.fromkeys((file.array for file in data.FILES.values()), numbers)
-    train, val, test = data.split(arrays, "holdout")
+    part = data.Part(numbers, numbers)
+    train, val, _ = data.split(part, part, "holdout")
     kept, held = (part.labels.view(np.uint16).ravel() for part in (train, val))
     assert (len(kept), held[:5].tolist()) == (50_000, [1, 17, 28, 30, 40])
     assert np.array_equal(held, np.setdiff1d(np.arange(60_000), kept)) and np.array_equal(kept, np.sort(kept))
-    assert np.array_equal(val.images, val.labels) and test is not None
+    assert np.array_equal(val.images, val.labels)
     loaded = data.load(original, "holdout", torch.device("cpu"), 0.5, 0.5)
-    assert loaded.test_images is not None and loaded.test_labels is not None
     assert loaded.test_images.numpy().tobytes() == (original / TEST_IMAGES).read_bytes()[16:]
     assert loaded.test_labels.bincount().tolist() == [1000] * 10
 
 
 @pytest.mark.parametrize(("mean", "std"), [(0.5, 0.5), (0.2860, 0.3530), (0.0, 1.0)])
-def test_a_batch_is_torchvisions_totensor_and_normalize(mean: float, std: float) -> None:
+def test_a_batch_is_torchvisions_totensor_and_normalize(mean, std):
     image = np.arange(256, dtype=np.uint8).reshape(16, 16, 1)
     expected = Compose([ToTensor(), Normalize((mean,), (std,))])(image).reshape(1, 256)
     nothing = torch.empty(0)
@@ -382,18 +363,18 @@ def test_a_batch_is_torchvisions_totensor_and_normalize(mean: float, std: float)
     torch.testing.assert_close(out, expected, rtol=1e-6, atol=1e-6)
 
 
-def test_a_file_that_shrank_after_it_was_verified_is_an_error(original: Path, tmp_path: Path) -> None:
+def test_a_file_that_shrank_after_it_was_verified_is_an_error(original, tmp_path):
     put(copy(original, tmp_path / "mine") / TRAIN_LABELS, b"short")
     with pytest.raises(data.DataError, match=f"cannot map {tmp_path}"):
-        data.load_arrays(tmp_path / "mine")
+        data.load_parts(tmp_path / "mine")
 
 
-def test_importing_it_is_light() -> None:
+def test_importing_it_is_light():
     heavy = "import sys, fmnist_sweep.data; print({'torch', 'torchvision', 'pandas', 'pooch'} & sys.modules.keys())"
     assert subprocess.check_output([sys.executable, "-c", heavy], text=True) == "set()\n"
 
 
-def test_the_command_prints_where_the_data_are(original: Path, tmp_path: Path) -> None:
+def test_the_command_prints_where_the_data_are(original, tmp_path):
     command = [sys.executable, "-m", "fmnist_sweep.data", "--dir"]
     assert subprocess.check_output([*command, original], text=True) == f"{original}\n"
     wrong = copy(original, tmp_path / "mine") / TEST_LABELS

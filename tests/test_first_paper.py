@@ -4,7 +4,7 @@ import numpy as np
 from made_up_runs import write_run
 
 from fmnist_sweep import papers
-from fmnist_sweep.report.judging.nearest import nearest_configuration, quoted_groups
+from fmnist_sweep.report.judging.nearest import nearest_configuration, quoted
 from fmnist_sweep.report.judging.verdicts import judge
 from fmnist_sweep.report.runs.collection import collect
 from fmnist_sweep.report.runs.curves import Curves
@@ -45,11 +45,11 @@ def measured(store, seeds):
 
 def test_five_seeds(tmp_path):
     paper, collection = papers.read(papers.DEFAULT), measured(tmp_path / "runs", 5)
-    verdicts = {verdict.id: verdict.verdict for verdict in judge(paper, Curves(collection))}
+    verdicts = {verdict.claim.id: verdict.verdict for verdict in judge(paper, Curves(collection))}
     for verdict, names in (("reproduced", REPRODUCED), ("not reproduced", NOT_REPRODUCED)):
         assert {name: verdicts[name] for name in names.split()} == dict.fromkeys(names.split(), verdict)
     assert "not run" not in verdicts.values()
-    table = nearest_configuration(quoted_groups(paper)["fig5: adam-100-epochs"], paper, collection, Curves(collection))
+    table = nearest_configuration(quoted(paper)["fig5", "adam-100-epochs"], paper, collection, Curves(collection))
     assert len(table) == len(MEASURED) and table["distance"][0] > 1
     assert (table["optimizer"][0], table["training.batch_size"][0]) == ("Adam", 1000)
 

@@ -1,14 +1,9 @@
 """A sweep over several grids is their union: every run once, whatever else the command line asks for."""
 
-from __future__ import annotations
-
-from collections.abc import Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
-from typing import Any
 
 import pytest
-from command import Called, call
+from command import call
 from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.plugins import Plugins
@@ -39,22 +34,22 @@ class Launches:
     status: JobStatus = JobStatus.COMPLETED
 
     @property
-    def names(self) -> list[str]:
+    def names(self):
         """The names of all runs, without their digits."""
         return [name.rsplit("-", 1)[0] for batch in self.batches for name in batch]
 
     @property
-    def configurations(self) -> list[str]:
+    def configurations(self):
         """The names of all runs, without seed and digits."""
         return [name.rsplit("-", 1)[0] for name in self.names]
 
 
 @pytest.fixture
-def launches(monkeypatch: pytest.MonkeyPatch) -> Launches:
+def launches(monkeypatch):
     """Records what would be trained instead of training it."""
     recorded = Launches()
 
-    def launch(self: Any, jobs: Sequence[Sequence[str]], initial_job_idx: int) -> list[JobReturn]:
+    def launch(self, jobs, initial_job_idx):
         compose = Composer(self.hydra_context.config_loader, self.config).compose
         recorded.batches.append([name_of(*parse(compose(list(job)))) for job in jobs])
         recorded.first_numbers.append(initial_job_idx)
@@ -66,13 +61,13 @@ def launches(monkeypatch: pytest.MonkeyPatch) -> Launches:
     return recorded
 
 
-def sweep(*arguments: str, cwd: Path) -> Called:
+def sweep(*arguments, cwd):
     called = call(*arguments, cwd=cwd)
     assert (called.code, called.err) == (0, "")
     return called
 
 
-def own_figure(folder: Path, text: str) -> str:
+def own_figure(folder, text):
     """A figure of the user's own; returns its folder, for --config-dir."""
     (folder / "own" / "figure").mkdir(parents=True)
     (folder / "own" / "figure" / "mine.yaml").write_text(f"# @package hydra\nmode: MULTIRUN\n{text}\n")
@@ -96,18 +91,18 @@ def own_figure(folder: Path, text: str) -> str:
         ("paper", PAPER),
     ],
 )
-def test_a_figure_is_its_runs(figure: str, runs: list[str], launches: Launches, tmp_path: Path) -> None:
+def test_a_figure_is_its_runs(figure, runs, launches, tmp_path):
     sweep(f"figure={figure}", cwd=tmp_path)
     assert sorted(launches.names) == sorted(f"{run}-seed0" for run in runs)
     assert len(launches.batches) == 1
 
 
-def test_the_paper_over_seeds_is_each_configuration_once_a_seed(launches: Launches, tmp_path: Path) -> None:
+def test_the_paper_over_seeds_is_each_configuration_once_a_seed(launches, tmp_path):
     sweep("-m", "figure=paper", "seed=0,1,2", cwd=tmp_path)
     assert sorted(launches.names) == sorted(f"{run}-seed{seed}" for run in PAPER for seed in range(3))
 
 
-def test_the_grid_is_every_combination_of_what_the_paper_varies(launches: Launches, tmp_path: Path) -> None:
+def test_the_grid_is_every_combination_of_what_the_paper_varies(launches, tmp_path):
     sweep("-m", "figure=grid", cwd=tmp_path)
     assert len(launches.names) == 24
     assert set(launches.configurations) == {
@@ -153,9 +148,7 @@ HALF, MOST = "sgd-bs500-do0.2-ep2", "sgd-bs500-do0-ep2"
     ],
     ids=lambda value: " ".join(value),
 )
-def test_a_paper_is_what_its_figures_and_claims_name(
-    arguments: list[str], runs: list[str], launches: Launches, tmp_path: Path
-) -> None:
+def test_a_paper_is_what_its_figures_and_claims_name(arguments, runs, launches, tmp_path):
     folder = own_figure(tmp_path, "sweeper: {grids: {mine: {epochs: '7'}}}")
     (tmp_path / "own" / "paper").mkdir()
     (tmp_path / "own" / "paper" / "own.yaml").write_text(OWN_PAPER)
@@ -186,9 +179,7 @@ def test_a_paper_is_what_its_figures_and_claims_name(
     ],
     ids=" ".join,
 )
-def test_the_command_line_applies_to_every_grid(
-    arguments: list[str], runs: set[str], launches: Launches, tmp_path: Path
-) -> None:
+def test_the_command_line_applies_to_every_grid(arguments, runs, launches, tmp_path):
     sweep("-m", "figure=paper", *arguments, cwd=tmp_path)
     assert sorted(launches.configurations) == sorted(runs)
 
@@ -197,15 +188,13 @@ def test_the_command_line_applies_to_every_grid(
     ("in_grid", "typed", "sizes"),
     [("64", "100", [100]), ("100", "64", [64]), ("64,128", "100,64", [100, 64]), ("100,64", "500,1000", [500, 1000])],
 )
-def test_the_command_line_wins_over_a_grid(
-    in_grid: str, typed: str, sizes: list[int], launches: Launches, tmp_path: Path
-) -> None:
+def test_the_command_line_wins_over_a_grid(in_grid, typed, sizes, launches, tmp_path):
     folder = own_figure(tmp_path, f'sweeper: {{grids: {{mine: {{batch_size: "{in_grid}"}}}}}}')
     sweep("--config-dir", folder, "figure=mine", f"batch_size={typed}", cwd=tmp_path)
     assert launches.names == [f"adam-bs{size}-do0.2-ep30-seed0" for size in sizes]
 
 
-def test_a_figure_of_the_users_own_is_a_few_lines(launches: Launches, tmp_path: Path) -> None:
+def test_a_figure_of_the_users_own_is_a_few_lines(launches, tmp_path):
     grids = """sweeper:
   grids:
     small: {optimizer: "sgd,rmsprop", batch_size: "range(1,3)", dropout: "0.20"}
@@ -220,7 +209,7 @@ def test_a_figure_of_the_users_own_is_a_few_lines(launches: Launches, tmp_path: 
     assert len(set(launches.batches[0])) == len(launches.batches[0])
 
 
-def test_a_mistake_in_a_grid_is_refused_in_one_line(launches: Launches, tmp_path: Path) -> None:
+def test_a_mistake_in_a_grid_is_refused_in_one_line(launches, tmp_path):
     folder = own_figure(tmp_path, "sweeper: {grids: {mine: {batch_sizes: '64'}}}")
     called = call("--config-dir", folder, "figure=mine", cwd=tmp_path)
     assert called.code == 2
@@ -231,45 +220,37 @@ def test_a_mistake_in_a_grid_is_refused_in_one_line(launches: Launches, tmp_path
 # Without grids: Hydra's basic sweeper
 
 
-def test_without_a_figure_the_sweep_is_a_product_in_hydras_order(launches: Launches, tmp_path: Path) -> None:
-    sweep("-m", "optimizer=adam,sgd", "batch_size=100,500,1000", cwd=tmp_path)
-    assert launches.names == [
-        f"{optimizer}-bs{size}-do0.2-ep30-seed0" for optimizer in ("adam", "sgd") for size in (100, 500, 1000)
-    ]
-    assert launches.first_numbers == [0]
-
-
-def test_values_given_twice_are_one_run(launches: Launches, tmp_path: Path) -> None:
+def test_values_given_twice_are_one_run(launches, tmp_path):
     sweep("-m", "seed=0,1,0", "dropout=0.2,0.20", cwd=tmp_path)
     assert launches.names == [f"{FIGURES[0]}-seed{seed}" for seed in (0, 1)]
 
 
-def test_the_sweepers_parameters_are_values_as_on_the_command_line(launches: Launches, tmp_path: Path) -> None:
+def test_the_sweepers_parameters_are_values_as_on_the_command_line(launches, tmp_path):
     folder = own_figure(tmp_path, 'sweeper: {params: {batch_size: "100,500", seed: "range(2)"}}')
     sweep("--config-dir", folder, "figure=mine", cwd=tmp_path)
     assert launches.names == [f"adam-bs{size}-do0.2-ep30-seed{seed}" for size in (100, 500) for seed in (0, 1)]
 
 
-def test_batches_are_launched_one_after_another(launches: Launches, tmp_path: Path) -> None:
+def test_batches_are_launched_one_after_another(launches, tmp_path):
     sweep("-m", "hydra.sweeper.max_batch_size=2", "seed=range(5)", cwd=tmp_path)
     assert [len(batch) for batch in launches.batches] == [2, 2, 1]
     assert launches.first_numbers == [0, 2, 4]
 
 
-def test_every_job_is_checked_before_the_first_batch(launches: Launches, tmp_path: Path) -> None:
+def test_every_job_is_checked_before_the_first_batch(launches, tmp_path):
     called = call("-m", "hydra.sweeper.max_batch_size=1", "batch_size=100,70000", cwd=tmp_path)
     assert called.code == 2
     assert called.err.startswith("fmnist_sweep: batch_size=70000: ")
     assert launches.batches == []
 
 
-def test_runs_that_did_not_end_well_are_counted(launches: Launches, tmp_path: Path) -> None:
+def test_runs_that_did_not_end_well_are_counted(launches, tmp_path):
     launches.status = JobStatus.FAILED
     called = call("-m", "seed=0,1,2", cwd=tmp_path)
     assert (called.code, called.err) == (1, "fmnist_sweep: 3 of 3 runs did not end well\n")
 
 
-def test_the_union_keeps_the_first_of_equal_jobs_in_order() -> None:
+def test_the_union_keeps_the_first_of_equal_jobs_in_order():
     grids = [["a=1,2", "b=x"], ["b=x,y", "a=2"], ["a=3", "b=x"]]
     jobs = GridSweeper.union(grids, OverridesParser.create())
     assert jobs == [["a=1", "b=x"], ["a=2", "b=x"], ["b=y", "a=2"], ["a=3", "b=x"]]

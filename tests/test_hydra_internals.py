@@ -1,7 +1,5 @@
 """Every private part of Hydra that this project takes is there, and is looked for in one module alone."""
 
-from __future__ import annotations
-
 import importlib
 import inspect
 import re
@@ -24,14 +22,14 @@ PARTS = [
 
 
 @pytest.mark.parametrize(("module", "name", "parameters"), PARTS, ids=[name for _, name, _ in PARTS])
-def test_hydra_has_what_is_taken_from_it(module: str, name: str, parameters: list[str]) -> None:
+def test_hydra_has_what_is_taken_from_it(module, name, parameters):
     part = importlib.import_module(f"hydra._internal.{module}")
     for word in name.split("."):
         part = getattr(part, word)
     assert set(parameters) <= set(inspect.signature(part).parameters)
 
 
-def test_no_other_module_takes_a_private_part() -> None:
+def test_no_other_module_takes_a_private_part():
     found = {}
     for path in [*(ROOT / "fmnist_sweep").rglob("*.py"), *(ROOT / "hydra_plugins").glob("*.py")]:
         if private := re.findall(r"hydra\._internal\.(\w+) import (.+)|(sys\.argv|COMP_LINE)", path.read_text()):

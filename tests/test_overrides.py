@@ -1,9 +1,5 @@
 """Numbers choose options of a group where they name one, and are values everywhere else."""
 
-from __future__ import annotations
-
-from pathlib import Path
-
 import composed
 import pytest
 from hydra.core.override_parser.overrides_parser import OverridesParser
@@ -13,19 +9,19 @@ from hypothesis import strategies as st
 from fmnist_sweep.errors import ConfigError
 from fmnist_sweep.overrides import NUMBERS, is_sweep, rewrite, words
 
-OPTIONS: dict[str, dict[float, str]] = {
+OPTIONS = {
     "batch_size": {100: "100", 500: "500", 1000: "1000"},
     "epochs": {30: "30", 100: "100"},
     "dropout": {0.2: "0.2", 0.05: "0.05"},
 }
 
 
-def rewritten(line: str) -> str:
+def rewritten(line):
     (result,) = rewrite([line], composed.loader())
     return result
 
 
-def read(line: str) -> tuple[str, list[str]]:
+def read(line):
     """The key of an override and its values."""
     (override,) = OverridesParser.create(composed.loader()).parse_overrides([line])
     return override.key_or_group, words(override)
@@ -39,16 +35,10 @@ def read(line: str) -> tuple[str, list[str]]:
     [
         ("batch_size=100", [100]),
         ("batch_size=100,500,1000", [100, 500, 1000]),
-        ("batch_size=64", [64]),
-        ("batch_size=64,256", [64, 256]),
         ("batch_size=100,64", [100, 64]),
         ("batch_size=+64", [64]),
         ("batch_size='100'", [100]),
-        ("batch_size='100','500'", [100, 500]),
         ('batch_size="100",500', [100, 500]),
-        ("batch_size='64'", [64]),
-        ("batch_size='64',100", [64, 100]),
-        ("batch_size=choice(100,500)", [100, 500]),
         ("batch_size=choice(500,'64')", [500, 64]),
         ("batch_size=range(1,4)", [1, 2, 3]),
         ("batch_size=range(500,1001,500)", [500, 1000]),
@@ -65,20 +55,16 @@ def read(line: str) -> tuple[str, list[str]]:
         ("batch_size=1_000", [1000]),
         ("batch_size=100.0,6.4e1", [100, 64]),
         ("training.batch_size=100,64", [100, 64]),
-        ("epochs=5", [5]),
-        ("epochs=30,31", [30, 31]),
         ("epochs=1e1", [10]),
         ("dropout=0.2,0.05", [0.2, 0.05]),
         ("dropout=0.20", [0.2]),
-        ("dropout=.2", [0.2]),
         ("dropout=5e-2,2E-1", [0.05, 0.2]),
-        ("dropout=0.5", [0.5]),
         ("dropout=0", [0.0]),
         ("dropout='0.3',0.2", [0.3, 0.2]),
         ("dropout=range(0,0.5,0.2)", [0.0, 0.2, 0.4]),
     ],
 )
-def test_a_number_works_in_every_form_that_hydra_has(typed: str, values: list[float]) -> None:
+def test_a_number_works_in_every_form_that_hydra_has(typed, values):
     group = typed.partition("=")[0].rpartition(".")[2]
     compositions = composed.compose(typed)
     section, key = NUMBERS[group].split(".")
@@ -102,35 +88,30 @@ def test_a_number_works_in_every_form_that_hydra_has(typed: str, values: list[fl
         ("optimizer=glob([a*,s*],exclude=*w)", ["adam", "sgd", "sgd_momentum"]),
     ],
 )
-def test_what_names_options_chooses_them(typed: str, choices: list[str]) -> None:
+def test_what_names_options_chooses_them(typed, choices):
     group = typed.partition("=")[0]
     assert [job.hydra.runtime.choices[group] for job in composed.compose(typed)] == choices
 
 
-def test_one_number_that_is_no_option_makes_all_of_them_values() -> None:
-    assert rewritten("batch_size=100,500") == "batch_size='100','500'"
-    assert rewritten("batch_size=100,64") == "training.batch_size=100,64"
-
-
 @pytest.mark.parametrize("sizes", ["100,500,1000", "range(1,9)"])
-def test_a_shuffled_sweep_has_the_same_jobs(sizes: str) -> None:
+def test_a_shuffled_sweep_has_the_same_jobs(sizes):
     found, expected = composed.compose(f"batch_size=shuffle({sizes})"), composed.compose(f"batch_size={sizes}")
     assert sorted(job.training.batch_size for job in found) == [job.training.batch_size for job in expected]
 
 
 @pytest.mark.parametrize("sweep", ["interval(0,0.5)", "tag(a,interval(0,0.5))"])
-def test_an_interval_goes_to_the_value_for_sweepers_that_take_one(sweep: str) -> None:
+def test_an_interval_goes_to_the_value_for_sweepers_that_take_one(sweep):
     assert rewritten(f"dropout={sweep}") == f"model.dropout={sweep}"
 
 
-def spellings(number: int | float) -> st.SearchStrategy[str]:
+def spellings(number):
     """Ways to write a number on the command line."""
     plain = repr(number)
     forms = [plain, f"'{plain}'", f'"{plain}"', f"{number:.17e}", f"'{number:.17e}'"]
     return st.sampled_from([*forms, f"{plain}.0", f"{plain}.00e0"] if isinstance(number, int) else forms)
 
 
-def lists_of(numbers: st.SearchStrategy[int | float]) -> st.SearchStrategy[list[tuple[int | float, str]]]:
+def lists_of(numbers):
     spelled = numbers.flatmap(lambda number: st.tuples(st.just(number), spellings(number)))
     return st.lists(spelled, min_size=1, max_size=5)
 
@@ -145,9 +126,7 @@ TYPED = st.one_of(
 
 @settings(deadline=None, derandomize=True, max_examples=100)
 @given(TYPED, st.sampled_from(["{}", "choice({})"]))
-def test_rewriting_keeps_the_numbers_and_their_order(
-    typed: tuple[str, list[tuple[int | float, str]]], form: str
-) -> None:
+def test_rewriting_keeps_the_numbers_and_their_order(typed, form):
     group, spelled = typed
     numbers = [number for number, _ in spelled]
     line = rewritten(f"{group}={form.format(','.join(word for _, word in spelled))}")
@@ -165,7 +144,7 @@ def test_rewriting_keeps_the_numbers_and_their_order(
 
 
 @pytest.mark.parametrize("values", ["fig1,fig2", "'fig1',fig2", "choice(fig1,fig2)", "glob([*1,*2])", "[fig1,fig2]"])
-def test_several_figures_are_one_sweep_over_all_their_grids(values: str) -> None:
+def test_several_figures_are_one_sweep_over_all_their_grids(values):
     assert rewritten(f"figure={values}") == "figure=[fig1,fig2]"
 
 
@@ -178,11 +157,11 @@ UNCHANGED = """figure=fig1 figure=paper figure=null seed=0,1,2 seed=range(0,5) m
 
 
 @pytest.mark.parametrize("line", UNCHANGED.split())
-def test_what_is_no_number_of_a_group_stays_as_it_is(line: str) -> None:
+def test_what_is_no_number_of_a_group_stays_as_it_is(line):
     assert rewritten(line) == line
 
 
-def test_an_argument_of_the_optimizer_needs_no_plus() -> None:
+def test_an_argument_of_the_optimizer_needs_no_plus():
     (job,) = composed.compose("optimizer=sgd", "optimizer.momentum=0.9")
     assert job.optimizer == {"name": "SGD", "lr": 0.01, "momentum": 0.9}
     (job,) = composed.compose("optimizer=sgd", "optimizer.lr=0.1")
@@ -190,12 +169,12 @@ def test_an_argument_of_the_optimizer_needs_no_plus() -> None:
     assert [job.optimizer.lr for job in composed.compose("optimizer.lr=0.1,0.01")] == [0.1, 0.01]
 
 
-def test_the_order_of_the_arguments_stays() -> None:
+def test_the_order_of_the_arguments_stays():
     typed = ["seed=1", "batch_size=64", "optimizer=sgd", "epochs=30"]
     assert rewrite(typed, composed.loader()) == ["seed=1", "training.batch_size=64", "optimizer=sgd", "epochs='30'"]
 
 
-def test_options_of_the_users_own_folder_count(tmp_path: Path) -> None:
+def test_options_of_the_users_own_folder_count(tmp_path):
     for name, text in {
         "batch_size/250.yaml": "# @package training\nbatch_size: 250\n",
         "batch_size/whole.yaml": "# @package training\nbatch_size: 60000\n",
@@ -221,7 +200,7 @@ def test_options_of_the_users_own_folder_count(tmp_path: Path) -> None:
         (["optimizer=glob(*)"], "optimizer=glob(*)"),
     ],
 )
-def test_several_values_are_told_from_one(lines: list[str], several: str | None) -> None:
+def test_several_values_are_told_from_one(lines, several):
     assert is_sweep(lines) == several
 
 
@@ -235,13 +214,11 @@ def test_several_values_are_told_from_one(lines: list[str], several: str | None)
         ("batchsize=100", "batchsize=100: there is no batchsize; .*did you mean batch_size?"),
         ("optimizr.lr=1", "optimizr.lr=1: there is no optimizr.lr; .*did you mean optimizer.lr?"),
         ("lr=0.1", "lr=0.1: there is no lr; .*did you mean optimizer.lr?"),
-        ("hidden=[3]", "hidden=.3.: there is no hidden; .*did you mean model.hidden?"),
         ("model.depth=3", "model.depth=3: there is no model.depth; .*did you mean model.dropout?"),
         ("training.epoch=3", "training.epoch=3: there is no training.epoch; .*did you mean training.epochs?"),
         ("zzz=3", "zzz=3: there is no zzz; see --help for what there is$"),
         ("optimizer=adm", "optimizer=adm: must be one of adam, adamw, rmsprop, sgd, sgd_momentum; did you mean adam?"),
         ("optimizer=Adam", "optimizer=Adam: must be one of .*did you mean adam?"),
-        ("optimizer=SGD", "optimizer=SGD: must be one of .*did you mean sgd?"),
         ("optimizer=adam,adm", "optimizer=adm: must be one of .*did you mean adam?"),
         ("optimizer=3", "optimizer=3: must be one of adam, "),
         ("optimizer=null", "optimizer=null: must be one of adam, "),
@@ -251,18 +228,15 @@ def test_several_values_are_told_from_one(lines: list[str], several: str | None)
         ("batch_size=", "batch_size=: must be one of"),
         ("batch_size=null", "batch_size=null: must be one of"),
         ("batch_size=[100]", "batch_size=.100.: must be one of"),
-        ("epochs=many", "epochs=many: must be one of 100, 30, or any number"),
-        ("dropout=half", "dropout=half: must be one of 0.05, 0.2, or any number"),
         ("figure=fig9", "figure=fig9: must be one of fig1, fig2, fig3, fig4, fig5, grid, paper; did you mean fig"),
         ("figure=fig1,fig9", "figure=fig9: must be one of"),
-        ("figure=1", "figure=1: must be one of"),
         ("batch_size", ".*'batch_size'; overrides are written key=value, several values key=a,b$"),
         ("seed=1 2 =", ".*; overrides are written key=value"),
         ("+batch_size=64", ".batch_size=64: batch_size is there already; write it without .$"),
         ("++optimizer=sgd", "..optimizer=sgd: optimizer is there already; write it without .$"),
     ],
 )
-def test_what_names_nothing_is_refused(typed: str, message: str) -> None:
+def test_what_names_nothing_is_refused(typed, message):
     with pytest.raises(ConfigError, match=f"^{message.replace('?', '[?]')}") as error:
         rewrite([typed], composed.loader())
     assert "\n" not in str(error.value)
@@ -277,6 +251,6 @@ def test_what_names_nothing_is_refused(typed: str, message: str) -> None:
         ["dropout=0.1", "seed=1", "dropout=0.2"],
     ],
 )
-def test_a_number_given_twice_is_refused(typed: list[str]) -> None:
+def test_a_number_given_twice_is_refused(typed):
     with pytest.raises(ConfigError, match=f"^{typed[-1]}: given twice, see {typed[0]}; give it once$"):
         rewrite(typed, composed.loader())

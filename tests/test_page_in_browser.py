@@ -2,16 +2,12 @@
 
 import json
 import shutil
-from collections.abc import Iterator
-from pathlib import Path
-from typing import Any
 
 import pytest
 from page_stores import HOSTILE, PAPER, write_fashion, write_page, write_store
 from selenium import webdriver
 from selenium.webdriver.common.action_chains import ActionChains
 from selenium.webdriver.common.by import By
-from selenium.webdriver.remote.webelement import WebElement
 from selenium.webdriver.support.ui import Select, WebDriverWait
 
 from fmnist_sweep.report.texts import LANGUAGES
@@ -32,7 +28,7 @@ FLAGS = (
 
 
 @pytest.fixture(scope="module")
-def pages(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+def pages(tmp_path_factory):
     """The page of one store in each language."""
     folder = tmp_path_factory.mktemp("page")
     labels = write_fashion(folder / "fashion")
@@ -43,7 +39,7 @@ def pages(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
 
 
 @pytest.fixture(scope="module")
-def chromium(tmp_path_factory: pytest.TempPathFactory) -> Iterator[webdriver.Chrome]:
+def chromium(tmp_path_factory):
     """One browser for all tests, with its console and its requests on record."""
     programs = [shutil.which(name) for name in ("chromium", "chromedriver")]
     if not all(programs):
@@ -61,10 +57,10 @@ def chromium(tmp_path_factory: pytest.TempPathFactory) -> Iterator[webdriver.Chr
 class Page:
     """The page, open in the browser."""
 
-    def __init__(self, driver: webdriver.Chrome) -> None:
+    def __init__(self, driver):
         self.driver = driver
 
-    def open(self, path: Path, width: int = 1280) -> "Page":
+    def open(self, path, width=1280):
         metrics = {"width": width, "height": 900, "deviceScaleFactor": 1, "mobile": width < 500}
         self.driver.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", metrics)
         for log in ("browser", "performance"):
@@ -76,31 +72,30 @@ class Page:
         self.until(lambda: self.js(ready))
         return self
 
-    def js(self, script: str, *values: object) -> Any:
+    def js(self, script, *values):
         return self.driver.execute_script(script, *values)
 
-    def all(self, selector: str) -> list[WebElement]:
+    def all(self, selector):
         return self.driver.find_elements(By.CSS_SELECTOR, selector)
 
-    def one(self, selector: str) -> WebElement:
+    def one(self, selector):
         return self.driver.find_element(By.CSS_SELECTOR, selector)
 
-    def texts(self, selector: str) -> list[str]:
+    def texts(self, selector):
         script = "return [...document.querySelectorAll(arguments[0])].map(e => e.textContent.trim())"
-        texts: list[str] = self.js(script, selector)
-        return texts
+        return self.js(script, selector)
 
-    def until(self, condition: Any) -> None:
+    def until(self, condition):
         WebDriverWait(self.driver, 20, poll_frequency=0.05).until(lambda _: condition())
 
-    def column(self, table: str, label: str) -> list[str]:
+    def column(self, table, label):
         return self.texts(f"#{table} tbody td[data-label='{label}']")
 
-    def click(self, element: WebElement) -> None:
+    def click(self, element):
         self.js("arguments[0].scrollIntoView({block: 'center'})", element)
         element.click()
 
-    def requests(self) -> list[str]:
+    def requests(self):
         messages = [json.loads(entry["message"])["message"] for entry in self.driver.get_log("performance")]
         return [
             message["params"]["request"]["url"]
@@ -110,7 +105,7 @@ class Page:
 
 
 @pytest.fixture
-def page(chromium: webdriver.Chrome) -> Iterator[Page]:
+def page(chromium):
     """The browser; after the test its console must be empty and no hostile text may have run."""
     yield Page(chromium)
     assert chromium.get_log("browser") == []
@@ -118,7 +113,7 @@ def page(chromium: webdriver.Chrome) -> Iterator[Page]:
 
 
 @pytest.mark.parametrize("language", LANGUAGES)
-def test_everything_is_there_and_nothing_is_fetched(page: Page, pages: dict[str, Path], language: str) -> None:
+def test_everything_is_there_and_nothing_is_fetched(page, pages, language):
     page.open(pages[language])
     requests = page.requests()
     assert [url for url in requests if not url.startswith(("data:", "blob:"))] == [pages[language].as_uri()]
@@ -135,7 +130,7 @@ def test_everything_is_there_and_nothing_is_fetched(page: Page, pages: dict[str,
     assert page.js("return document.documentElement.lang") == language
 
 
-def test_spanish_is_spanish(page: Page, pages: dict[str, Path]) -> None:
+def test_spanish_is_spanish(page, pages):
     page.open(pages["es"])
     assert page.texts("h2") == [
         "Las afirmaciones del artículo",
@@ -157,7 +152,7 @@ def test_spanish_is_spanish(page: Page, pages: dict[str, Path]) -> None:
 
 @pytest.mark.parametrize("language", LANGUAGES)
 @pytest.mark.parametrize("width", [360, 1280])
-def test_the_page_is_no_wider_than_the_window(page: Page, pages: dict[str, Path], language: str, width: int) -> None:
+def test_the_page_is_no_wider_than_the_window(page, pages, language, width):
     page.open(pages[language], width)
     page.js("for (const e of document.querySelectorAll('details')) e.open = true")
     assert page.js("return [document.documentElement.scrollWidth, innerWidth]") == [width, width]
@@ -171,7 +166,7 @@ def test_the_page_is_no_wider_than_the_window(page: Page, pages: dict[str, Path]
     assert page.js(beyond) == []
 
 
-def test_claims_are_filtered_by_verdict_and_by_text(page: Page, pages: dict[str, Path]) -> None:
+def test_claims_are_filtered_by_verdict_and_by_text(page, pages):
     page.open(pages["en"])
     whole = len(page.texts("#claims-table .badge"))
     for chip in page.all(".chip")[1:]:
@@ -188,7 +183,7 @@ def test_claims_are_filtered_by_verdict_and_by_text(page: Page, pages: dict[str,
     assert page.texts("#claims .dt-info") == [f"{len(page.texts('#claims-table .badge'))} shown"]
 
 
-def test_claims_are_sorted_by_their_numbers(page: Page, pages: dict[str, Path]) -> None:
+def test_claims_are_sorted_by_their_numbers(page, pages):
     page.open(pages["en"])
     heading = next(one for one in page.all("#claims-table thead th") if "Measured" in one.text)
     cells = "return [...document.querySelectorAll('#claims-table td[data-label=Measured]')].map(e => e.dataset.order)"
@@ -198,16 +193,16 @@ def test_claims_are_sorted_by_their_numbers(page: Page, pages: dict[str, Path]) 
     assert len(list(filter(None, page.js(cells)))) > 10
 
 
-def _in_order(values: list[float]) -> bool:
+def _in_order(values):
     return values == sorted(values)
 
 
-def test_runs_are_sorted_and_filtered(page: Page, pages: dict[str, Path]) -> None:
+def test_runs_are_sorted_and_filtered(page, pages):
     page.open(pages["en"], 360)
     heading = next(one for one in page.all("#runs-table thead th") if "Accuracy, validation" in one.text)
     page.click(heading)
 
-    def accuracies() -> list[float]:
+    def accuracies():
         return [float(text) for text in page.column("runs-table", "Accuracy, validation") if text[0] == "0"]
 
     page.until(lambda: accuracies() == sorted(accuracies()))
@@ -218,7 +213,7 @@ def test_runs_are_sorted_and_filtered(page: Page, pages: dict[str, Path]) -> Non
     page.until(lambda: page.texts("#runs-table tbody") == ["nothing matches"])
 
 
-def test_reasons_open_on_demand(page: Page, pages: dict[str, Path]) -> None:
+def test_reasons_open_on_demand(page, pages):
     page.open(pages["en"], 360)
     details = page.one("#claim-adam-val-accuracy-final details")
     assert "Reason" not in details.text
@@ -227,7 +222,7 @@ def test_reasons_open_on_demand(page: Page, pages: dict[str, Path]) -> None:
     assert "seeds" in details.text
 
 
-def test_hovering_shows_the_values_of_a_curve(page: Page, pages: dict[str, Path]) -> None:
+def test_hovering_shows_the_values_of_a_curve(page, pages):
     page.open(pages["en"])
     plot = page.one("#curves-plot")
     page.js("arguments[0].scrollIntoView({block: 'center'})", plot)
@@ -247,7 +242,7 @@ def test_hovering_shows_the_values_of_a_curve(page: Page, pages: dict[str, Path]
     assert f"{spot[3]:g}" in said
 
 
-def test_metric_and_configurations_can_be_chosen(page: Page, pages: dict[str, Path]) -> None:
+def test_metric_and_configurations_can_be_chosen(page, pages):
     page.open(pages["en"])
     page.js("document.getElementById('curves').scrollIntoView()")
     shown = "return document.getElementById('curves-plot').data.map(one => one.visible)"
@@ -268,7 +263,7 @@ def test_metric_and_configurations_can_be_chosen(page: Page, pages: dict[str, Pa
     assert all(0.3 < value < 1.5 for value in lines if value is not None)
 
 
-def test_the_confusions_of_any_configuration_can_be_seen(page: Page, pages: dict[str, Path]) -> None:
+def test_the_confusions_of_any_configuration_can_be_seen(page, pages):
     page.open(pages["en"], 360)
     select = Select(page.one("#sheet"))
     for number, option in enumerate(option.text for option in select.options):
@@ -282,7 +277,7 @@ def test_the_confusions_of_any_configuration_can_be_seen(page: Page, pages: dict
     assert page.texts(".sheet:first-of-type .recognised")[0].startswith("0.9")
 
 
-def test_hostile_texts_are_shown_as_they_are(page: Page, pages: dict[str, Path]) -> None:
+def test_hostile_texts_are_shown_as_they_are(page, pages):
     page.open(pages["en"])
     page.js("document.getElementById('curves').scrollIntoView()")
     said = page.js("return document.body.textContent")
@@ -304,7 +299,7 @@ def test_hostile_texts_are_shown_as_they_are(page: Page, pages: dict[str, Path])
     assert refused and all("Content Security Policy" in message for message in refused)
 
 
-def test_on_paper_reasons_are_open_and_controls_are_gone(page: Page, pages: dict[str, Path]) -> None:
+def test_on_paper_reasons_are_open_and_controls_are_gone(page, pages):
     page.open(pages["en"], 800)
     page.driver.execute_cdp_cmd("Emulation.setEmulatedMedia", {"media": "print"})
     try:

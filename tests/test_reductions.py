@@ -52,10 +52,8 @@ def test_slope_per_epoch():
     assert reductions.slope(curves) == pytest.approx(expected)
 
 
-def test_spread_counts_the_trend_and_volatility_does_not():
-    line = 0.7 + 0.005 * EPOCHS[None]
-    assert reductions.spread(line) == pytest.approx(0.005 * np.std(EPOCHS, ddof=1))
-    assert reductions.volatility(line) == pytest.approx(0, abs=1e-12)
+def test_spread_counts_the_trend():
+    assert reductions.spread(0.7 + 0.005 * EPOCHS[None]) == pytest.approx(0.005 * np.std(EPOCHS, ddof=1))
 
 
 def test_volatility_of_a_parabola_is_zero_and_of_noise_root_two_of_it():
@@ -70,7 +68,6 @@ def test_volatility_of_a_zigzag():
 
 
 def test_roughness():
-    assert reductions.roughness(0.7 + 0.005 * EPOCHS[None]) == pytest.approx(0, abs=1e-12)
     assert reductions.roughness(EPOCHS[None] ** 2) == pytest.approx(2)
     assert reductions.roughness(noise(0.03)) == pytest.approx(math.sqrt(6) * 0.03, rel=0.03)
 
@@ -95,14 +92,6 @@ def test_a_straight_trend_changes_neither_volatility_nor_roughness(curves, start
 def test_settling_epoch(curve, settled):
     epoch = reductions.settling_epoch(np.array([curve]), within=0.05, over=2)
     assert epoch == pytest.approx([settled], nan_ok=True)
-
-
-@pytest.mark.parametrize(
-    ("measure", "epochs"), [(reductions.slope, 1), (reductions.roughness, 2), (reductions.volatility, 3)]
-)
-def test_too_few_epochs(measure, epochs):
-    with pytest.raises(ValueError, match="at least"):
-        measure(np.ones((3, epochs)))
 
 
 def test_a_missing_epoch_makes_that_seed_alone_unknown():

@@ -3,10 +3,8 @@
 import contextlib
 import json
 import os
-from collections.abc import Callable
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -16,12 +14,12 @@ from hypothesis import strategies as st
 from made_up_runs import write_run
 
 from fmnist_sweep import records
-from fmnist_sweep.records import MEASURES, RecordError, Status, read_predictions
+from fmnist_sweep.records import MEASURES, RecordError, read_predictions
 from fmnist_sweep.report.runs.collection import CONFIGURATION, FACTORS, collect
 from fmnist_sweep.report.runs.curves import Curves, spread
 
 
-def change(run: Path, **changes: Any) -> None:
+def change(run, **changes):
     """Set values of a run's `run.json`; a double underscore goes a level deeper, `...` deletes."""
     info = json.loads((run / "run.json").read_text())
     for path, value in changes.items():
@@ -36,23 +34,23 @@ def change(run: Path, **changes: Any) -> None:
     (run / "run.json").write_text(json.dumps(info))
 
 
-def edit(run: Path, old: str, new: str, file: str = "metrics.csv") -> None:
+def edit(run, old, new, file="metrics.csv"):
     text = (run / file).read_text()
     assert old in text
     (run / file).write_text(text.replace(old, new, 1))
 
 
-def only_problem(store: Path) -> tuple[str, str, str]:
+def only_problem(store):
     table = collect(store).problems
     assert len(table) == 1, table.to_string()
     return tuple(table.iloc[0][["name", "kind", "message"]])
 
 
-def test_a_run_comes_out_as_it_was_written(tmp_path: Path) -> None:
+def test_a_run_comes_out_as_it_was_written(tmp_path):
     values = np.random.default_rng(0).random((3, 6))
     classes = np.array([3, 1, 9], np.uint8)
-    configuration: dict[str, Any] = {"batch_size": 500, "dropout": 0.05, "epochs": 3, "seed": 7, "hidden": (20, 10, 5)}
-    optimizer: dict[str, Any] = {"optimizer": "sgd", "optimizer_args": {"lr": 0.01, "momentum": 0.9}}
+    configuration = {"batch_size": 500, "dropout": 0.05, "epochs": 3, "seed": 7, "hidden": (20, 10, 5)}
+    optimizer = {"optimizer": "sgd", "optimizer_args": {"lr": 0.01, "momentum": 0.9}}
     run = write_run(tmp_path, **configuration, **optimizer, validation="holdout", curve=values, predictions=classes)
     collection = collect(tmp_path)
     assert collection.problems.empty
@@ -60,7 +58,6 @@ def test_a_run_comes_out_as_it_was_written(tmp_path: Path) -> None:
     assert row == row | {
         "name": run.name,
         "status": "done",
-        "error": None,
         "optimizer": "SGD",
         "optimizer_args": '{"lr":0.01,"momentum":0.9}',
         "training.batch_size": 500,
@@ -69,10 +66,8 @@ def test_a_run_comes_out_as_it_was_written(tmp_path: Path) -> None:
         "model.dropout": 0.05,
         "data.validation": "holdout",
         "seed": 7,
-        "digest": run.name[-8:],
         "epochs_done": 3,
         "seconds": 3 * 0.7,
-        "test_loss": 0.4,
         "test_accuracy": 0.86,
         "path": str(run),
         "has_predictions": True,
@@ -86,7 +81,7 @@ def test_a_run_comes_out_as_it_was_written(tmp_path: Path) -> None:
     assert (read_predictions(run) == classes).all()
 
 
-def test_an_optimizer_is_named_by_what_differs_in_the_store(tmp_path: Path) -> None:
+def test_an_optimizer_is_named_by_what_differs_in_the_store(tmp_path):
     write_run(tmp_path, epochs=1)
     given = [{"lr": 0.01}, {"lr": 0.1}, {"lr": 0.01, "nesterov": True, "momentum": 0.9}]
     for seed, arguments in enumerate(given):
@@ -99,13 +94,13 @@ def test_an_optimizer_is_named_by_what_differs_in_the_store(tmp_path: Path) -> N
     ]
 
 
-def test_a_recipe_is_all_that_makes_a_run_but_its_epochs_and_seed(tmp_path: Path) -> None:
+def test_a_recipe_is_all_that_makes_a_run_but_its_epochs_and_seed(tmp_path):
     write_run(tmp_path, epochs=1)
     write_run(tmp_path, epochs=2, seed=1)
     assert collect(tmp_path).runs["recipe"].nunique() == 1
     write_run(tmp_path, optimizer_args={"lr": 0.01, "betas": [0.9, 0.999]}, epochs=1, seed=2)  # torch's default
     assert collect(tmp_path).runs["recipe"].nunique() == 1
-    others: list[dict[str, Any]] = [
+    others = [
         *({"optimizer_args": {"lr": 0.02}}, {"batch_size": 7}, {"dropout": 0.1}, {"hidden": (64, 128)}),
         *({"validation": "holdout"}, {"mean": 0.0}, {"std": 1.0}),
     ]
@@ -114,14 +109,14 @@ def test_a_recipe_is_all_that_makes_a_run_but_its_epochs_and_seed(tmp_path: Path
     assert collect(tmp_path).runs["recipe"].nunique() == 1 + len(others)
 
 
-def test_runs_of_another_protocol_are_counted_and_left_out(tmp_path: Path) -> None:
+def test_runs_of_another_protocol_are_counted_and_left_out(tmp_path):
     ours = write_run(tmp_path, epochs=1)
     write_run(tmp_path, epochs=1, mean=0.0, status="failed")
     collection = collect(tmp_path, lambda config: config.data.mean == 0.5)
     assert (list(collection.runs["name"]), collection.others, len(collection.problems)) == ([ours.name], 1, 0)
 
 
-def test_an_empty_store_gives_empty_tables_with_their_columns_and_types(tmp_path: Path) -> None:
+def test_an_empty_store_gives_empty_tables_with_their_columns_and_types(tmp_path):
     empty = collect(tmp_path)
     write_run(tmp_path, epochs=1)
     filled = collect(tmp_path)
@@ -133,7 +128,7 @@ def test_an_empty_store_gives_empty_tables_with_their_columns_and_types(tmp_path
         collect(tmp_path / "nowhere")
 
 
-def test_what_is_no_run_is_passed_over(tmp_path: Path) -> None:
+def test_what_is_no_run_is_passed_over(tmp_path):
     write_run(tmp_path, epochs=1)
     for name in ("README.md", "multirun.yaml", "half.tmp"):
         (tmp_path / name).write_text("!!python/object/apply:os.system [exit 1]")
@@ -143,7 +138,7 @@ def test_what_is_no_run_is_passed_over(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("status", ["running", "interrupted", "failed", "diverged"])
-def test_an_unfinished_run_is_a_problem_and_keeps_its_rows(tmp_path: Path, status: Status) -> None:
+def test_an_unfinished_run_is_a_problem_and_keeps_its_rows(tmp_path, status):
     error = "ValueError: no" if status == "failed" else None
     run = write_run(tmp_path, epochs=5, epochs_done=2, status=status, error=error)
     after = "after " if status == "diverged" else ""
@@ -153,7 +148,7 @@ def test_an_unfinished_run_is_a_problem_and_keeps_its_rows(tmp_path: Path, statu
     assert list(collection.metrics["epoch"]) == [1, 2]
 
 
-def test_a_run_that_has_just_begun_is_running_whatever_it_lacks(tmp_path: Path) -> None:
+def test_a_run_that_has_just_begun_is_running_whatever_it_lacks(tmp_path):
     run = write_run(tmp_path, epochs=5, epochs_done=0, status="running")
     assert only_problem(tmp_path) == (run.name, "running", "0 of 5 epochs")
     (run / "metrics.csv").write_text("")
@@ -161,7 +156,7 @@ def test_a_run_that_has_just_begun_is_running_whatever_it_lacks(tmp_path: Path) 
     assert only_problem(tmp_path)[:2] == (run.name, "running")
 
 
-def test_a_diverged_run_may_end_in_nan(tmp_path: Path) -> None:
+def test_a_diverged_run_may_end_in_nan(tmp_path):
     values = np.full((2, 6), 0.5)
     values[1] = [np.nan, 0.1, np.inf, 0.1, np.nan, 0.1]
     write_run(tmp_path, epochs=5, epochs_done=2, status="diverged", curve=values)
@@ -169,7 +164,7 @@ def test_a_diverged_run_may_end_in_nan(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("cut", [1, 5, 40])
-def test_a_line_torn_by_a_kill_is_left_out(tmp_path: Path, cut: int) -> None:
+def test_a_line_torn_by_a_kill_is_left_out(tmp_path, cut):
     run = write_run(tmp_path, epochs=5, epochs_done=3, status="running")
     whole = collect(tmp_path).metrics
     content = (run / "metrics.csv").read_bytes()
@@ -178,22 +173,22 @@ def test_a_line_torn_by_a_kill_is_left_out(tmp_path: Path, cut: int) -> None:
     assert only_problem(tmp_path) == (run.name, "running", "2 of 5 epochs")
 
 
-def test_a_finished_run_that_lacks_rows_does_not_pass_for_finished(tmp_path: Path) -> None:
+def test_a_finished_run_that_lacks_rows_does_not_pass_for_finished(tmp_path):
     run = write_run(tmp_path, epochs=3)
     (run / "metrics.csv").write_bytes((run / "metrics.csv").read_bytes()[:-3])
     assert only_problem(tmp_path)[1:] == ("unreadable", "said to be done, but has 2 of 3 epochs")
     assert list(collect(tmp_path).runs["status"]) == ["unreadable"]
 
 
-def sparse(run: Path, file: str) -> None:
+def sparse(run, file):
     with (run / file).open("wb") as opened:
         opened.truncate(300 << 20)
 
 
-def replace(by: bytes | Callable[[Path], object], file: str) -> Callable[[Path], None]:
+def replace(by, file):
     """What puts something else in the place of a run's file."""
 
-    def harm(run: Path) -> None:
+    def harm(run):
         (run / file).unlink()
         (run / file).write_bytes(by) if isinstance(by, bytes) else by(run / file)
 
@@ -202,7 +197,7 @@ def replace(by: bytes | Callable[[Path], object], file: str) -> Callable[[Path],
 
 ROWS = ("\n2\n", "\n2,0,", "\n4,", "\n1,")  # too short, too long, an epoch left out, an epoch repeated
 NO_JSON = (b"", b'{"format": 1,', bytes(range(256)), b"[" * 100_000, b"\x80\x04cos\nsystem\n.")
-HARM: dict[str, tuple[Callable[[Path], object], str]] = {
+HARM = {
     "no run.json": (lambda run: (run / "run.json").unlink(), "no run.json"),
     **{f"run.json {content[:9]!r}": (replace(content, "run.json"), "Invalid JSON") for content in NO_JSON},
     "huge run.json": (lambda run: sparse(run, "run.json"), "run.json is larger than 256 KiB"),
@@ -243,7 +238,7 @@ HARM: dict[str, tuple[Callable[[Path], object], str]] = {
 
 
 @pytest.mark.parametrize("name", HARM)
-def test_a_harmed_run_is_reported_and_the_others_are_read(tmp_path: Path, name: str) -> None:
+def test_a_harmed_run_is_reported_and_the_others_are_read(tmp_path, name):
     harm, message = HARM[name]
     write_run(tmp_path, epochs=3, seed=1)
     run = write_run(tmp_path, epochs=3, seed=2)
@@ -257,13 +252,13 @@ def test_a_harmed_run_is_reported_and_the_others_are_read(tmp_path: Path, name: 
     assert len(collection.metrics[collection.metrics["seed"] == 1]) == 3
 
 
-def test_rows_beyond_a_runs_epochs_are_left_out(tmp_path: Path) -> None:
+def test_rows_beyond_a_runs_epochs_are_left_out(tmp_path):
     write_run(tmp_path, epochs=3, epochs_done=5)
     assert list(collect(tmp_path).metrics["epoch"]) == [1, 2, 3]
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf])
-def test_a_finished_run_holds_finite_numbers_only(tmp_path: Path, value: float) -> None:
+def test_a_finished_run_holds_finite_numbers_only(tmp_path, value):
     values = np.full((3, 6), 0.5)
     values[2, 0] = value
     write_run(tmp_path, epochs=3, curve=values)
@@ -272,7 +267,7 @@ def test_a_finished_run_holds_finite_numbers_only(tmp_path: Path, value: float) 
     assert np.isfinite(collect(tmp_path).metrics["train_loss"]).all()
 
 
-def test_rows_before_a_bad_one_are_kept(tmp_path: Path) -> None:
+def test_rows_before_a_bad_one_are_kept(tmp_path):
     run = write_run(tmp_path, epochs=3)
     whole = collect(tmp_path).metrics
     edit(run, "\n3,", "\nx,")
@@ -280,7 +275,7 @@ def test_rows_before_a_bad_one_are_kept(tmp_path: Path) -> None:
     pd.testing.assert_frame_equal(kept.drop(columns="status"), whole.iloc[:2].drop(columns="status"))
 
 
-def test_times_that_cannot_be_read_are_nan_and_cost_no_result(tmp_path: Path) -> None:
+def test_times_that_cannot_be_read_are_nan_and_cost_no_result(tmp_path):
     run = write_run(tmp_path, epochs=3)
     edit(run, "\n3,", "\nx,", "timing.csv")
     collection = collect(tmp_path)
@@ -288,7 +283,7 @@ def test_times_that_cannot_be_read_are_nan_and_cost_no_result(tmp_path: Path) ->
     np.testing.assert_array_equal(collection.metrics["seconds"], [0.7, 1.4, np.nan])
 
 
-def test_directories_that_are_no_runs_and_links_that_lead_nowhere_are_named(tmp_path: Path) -> None:
+def test_directories_that_are_no_runs_and_links_that_lead_nowhere_are_named(tmp_path):
     (tmp_path / "photos").mkdir()
     (tmp_path / "loop").symlink_to(tmp_path)
     (tmp_path / "a").symlink_to("a")
@@ -297,7 +292,7 @@ def test_directories_that_are_no_runs_and_links_that_lead_nowhere_are_named(tmp_
     assert problems.to_dict() == {"a": "unreadable", "b": "unreadable", "loop": "foreign", "photos": "foreign"}
 
 
-def test_names_are_data_and_fit_a_line(tmp_path: Path) -> None:
+def test_names_are_data_and_fit_a_line(tmp_path):
     markup = "<script>alert(1)<"
     (tmp_path / markup).mkdir()
     (tmp_path / "two\nlines\x1b[31m").mkdir()
@@ -311,17 +306,7 @@ def test_names_are_data_and_fit_a_line(tmp_path: Path) -> None:
     collection.problems.to_csv(tmp_path / "problems.csv")  # encodes
 
 
-def test_files_without_permission_are_reported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    run = write_run(tmp_path, epochs=1)
-
-    def refuse(*_: object) -> None:
-        raise PermissionError(13, "Permission denied")
-
-    monkeypatch.setattr(Path, "open", refuse)
-    assert only_problem(tmp_path) == (run.name, "unreadable", "run.json: Permission denied")
-
-
-def test_of_two_directories_for_one_run_the_copy_is_left_out(tmp_path: Path) -> None:
+def test_of_two_directories_for_one_run_the_copy_is_left_out(tmp_path):
     run = write_run(tmp_path, epochs=2)
     copy = tmp_path / "a copy"
     copy.mkdir()
@@ -333,7 +318,7 @@ def test_of_two_directories_for_one_run_the_copy_is_left_out(tmp_path: Path) -> 
     assert only_problem(tmp_path) == ("a copy", "superseded", f"same configuration and seed as {run.name}")
 
 
-def test_of_two_runs_of_one_configuration_and_seed_the_newer_counts(tmp_path: Path) -> None:
+def test_of_two_runs_of_one_configuration_and_seed_the_newer_counts(tmp_path):
     new = write_run(tmp_path, epochs=2)
     old = tmp_path / (new.name[:-8] + "ffffffff")
     old.mkdir()
@@ -349,7 +334,7 @@ def test_of_two_runs_of_one_configuration_and_seed_the_newer_counts(tmp_path: Pa
 NO_ARRAYS = [b"", b"\x80\x04cos\nsystem\n.", b"\x93NUMPY\x01\x00\xff\xff", b"\x93NUMPY\x09\x00v\x00{}"]
 
 
-def test_predictions_that_cannot_be_used_are_refused(tmp_path: Path) -> None:
+def test_predictions_that_cannot_be_used_are_refused(tmp_path):
     with pytest.raises(RecordError, match=r"no predictions\.npy"):
         read_predictions(tmp_path)
     file = tmp_path / "predictions.npy"
@@ -385,9 +370,7 @@ PLACES = [
 
 @settings(max_examples=150, deadline=None)
 @given(place=st.sampled_from(PLACES), value=JSON)
-def test_any_value_anywhere_in_run_json_is_read_or_refused(
-    tmp_path_factory: pytest.TempPathFactory, place: str, value: object
-) -> None:
+def test_any_value_anywhere_in_run_json_is_read_or_refused(tmp_path_factory, place, value):
     store = tmp_path_factory.mktemp("store")
     run = write_run(store, epochs=1)
     change(run, **{place: value})
@@ -398,9 +381,7 @@ def test_any_value_anywhere_in_run_json_is_read_or_refused(
 
 @settings(max_examples=150, deadline=None)
 @given(content=st.binary(max_size=60), keep=st.integers(0, 300))
-def test_any_bytes_in_any_file_are_read_or_refused(
-    tmp_path_factory: pytest.TempPathFactory, content: bytes, keep: int
-) -> None:
+def test_any_bytes_in_any_file_are_read_or_refused(tmp_path_factory, content, keep):
     run = write_run(tmp_path_factory.mktemp("store"), epochs=3, predictions=np.zeros(3, np.uint8))
     for file in ("run.json", "metrics.csv", "timing.csv", "predictions.npy"):
         (run / file).write_bytes((run / file).read_bytes()[:keep] + content)
@@ -412,23 +393,23 @@ def test_any_bytes_in_any_file_are_read_or_refused(
     assert np.isfinite(records.read_timing(run)[0]).all()
 
 
-def test_a_long_or_unprintable_text_becomes_one_line() -> None:
+def test_a_long_or_unprintable_text_becomes_one_line():
     assert records.one_line("a\tb\udc80") == "a\\tb\\udc80"
     assert records.one_line("x" * 300) == "x" * 199 + "…"
 
 
-def curves(store: Path) -> tuple[Curves, str]:
+def curves(store):
     """The curves of a store that has one recipe, and that recipe."""
     collection = collect(store)
     (found,) = set(collection.runs["recipe"])
     return Curves(collection), found
 
 
-def level(value: float, epochs: int) -> np.ndarray:
+def level(value, epochs):
     return np.full((epochs, 6), value)
 
 
-def test_the_run_that_serves_is_the_most_whole_one_then_the_shortest(tmp_path: Path) -> None:
+def test_the_run_that_serves_is_the_most_whole_one_then_the_shortest(tmp_path):
     write_run(tmp_path, epochs=5, epochs_done=3, status="running", curve=level(0.1, 3))
     write_run(tmp_path, epochs=8, epochs_done=6, status="running", curve=level(0.2, 6))
     write_run(tmp_path, epochs=12, curve=level(0.3, 12))
@@ -445,7 +426,7 @@ def test_the_run_that_serves_is_the_most_whole_one_then_the_shortest(tmp_path: P
     assert found.sample(recipe, 5, "val_loss").unfinished == (1,)
 
 
-def test_a_curve_ends_where_training_diverged(tmp_path: Path) -> None:
+def test_a_curve_ends_where_training_diverged(tmp_path):
     values = level(0.5, 4)
     values[2, 4] = 1e39  # more than float32 holds
     write_run(tmp_path, epochs=4, curve=values)
@@ -456,12 +437,12 @@ def test_a_curve_ends_where_training_diverged(tmp_path: Path) -> None:
     assert len(found.drawn(recipe, 4)[0].metrics) == 2
 
 
-def test_spread_is_over_the_seeds_that_have_an_epoch(tmp_path: Path) -> None:
+def test_spread_is_over_the_seeds_that_have_an_epoch(tmp_path):
     write_run(tmp_path, epochs=3, curve=level(0.2, 3))
     write_run(tmp_path, epochs=3, seed=1, epochs_done=2, status="running", curve=level(0.6, 2))
     found, recipe = curves(tmp_path)
     table = spread(found.serving(recipe, 3), "val_loss")
     assert table.to_numpy().tolist() == pytest.approx(
-        np.array([[1, 0.4, 0.2, 0.6, 2], [2, 0.4, 0.2, 0.6, 2], [3, 0.2, 0.2, 0.2, 1]])
+        np.array([[1, 0.4, 0.2, 0.6], [2, 0.4, 0.2, 0.6], [3, 0.2, 0.2, 0.2]])
     )
     assert spread({}, "val_loss").empty

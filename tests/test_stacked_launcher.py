@@ -30,21 +30,28 @@ def _hydras_version_base() -> Iterator[None]:
     VersionBase.instance().version_base = before
 
 
+LAUNCHERS = ("stacked", "stacked_slurm", "stacked_ray")
+
+
 def test_hydra_finds_the_launcher() -> None:
     assert "StackedLauncher" in [cls.__name__ for cls in Plugins.instance().discover(Launcher)]
 
 
-@pytest.mark.parametrize(("launcher_name", "overrides"), [("stacked", [])])
+@pytest.mark.parametrize(("launcher_name", "overrides"), [(name, []) for name in LAUNCHERS])
 class TestLauncher(LauncherTestSuite):
     pass
 
 
-@pytest.mark.parametrize(("launcher_name", "overrides"), [("stacked", ["hydra.sweeper.max_batch_size=2"])])
+@pytest.mark.parametrize(
+    ("launcher_name", "overrides"), [(name, ["hydra.sweeper.max_batch_size=2"]) for name in LAUNCHERS]
+)
 class TestLauncherInBatches(BatchedSweeperTestSuite):
     pass
 
 
-@pytest.mark.parametrize(("task_launcher_cfg", "extra_flags"), [({}, ["-m", "hydra/launcher=stacked"])])
+@pytest.mark.parametrize(
+    ("task_launcher_cfg", "extra_flags"), [({}, ["-m", f"hydra/launcher={name}"]) for name in LAUNCHERS]
+)
 class TestLauncherIntegration(IntegrationTestSuite):
     pass
 
@@ -56,8 +63,8 @@ class Together:
         self.dry = dry
         self.done: list[str] = []
 
-    def __call__(self, jobs: int) -> Together:
-        self.done.append(f"begin {jobs}")
+    def __call__(self, jobs: int, executor: dict[str, Any]) -> Together:
+        self.done.append(f"begin {jobs} on {executor['executor']}")
         return self
 
     def __enter__(self) -> Together:
@@ -65,6 +72,9 @@ class Together:
 
     def __exit__(self, *_: object) -> None:
         self.done.append("end")
+
+    def place(self, config: DictConfig) -> None:
+        config.a += 0
 
     def make_job(self, config: DictConfig, directory: Path) -> tuple[int, str]:
         self.done.append(f"make {config.a}")
@@ -111,7 +121,7 @@ def test_jobs_are_carried_out_together_and_closed_one_by_one(sweep: Callable[...
         assert [result.overrides for result in done.returns[0]] == [["+a=1"], ["+a=3"]]
         for number in (0, 1):
             assert (tmp_path / "store" / str(number) / ".hydra" / "overrides.yaml").exists()
-    assert together.done == ["begin 2", "make 1", "make 3", "train [(1, '0'), (3, '1')]", "end"]
+    assert together.done == ["begin 2 on local", "make 1", "make 3", "train [(1, '0'), (3, '1')]", "end"]
 
 
 def test_a_job_that_fails_is_told_after_all_are_closed(sweep: Callable[..., Any], tmp_path: Path) -> None:
@@ -124,7 +134,7 @@ def test_nothing_starts_unless_every_job_is_right(sweep: Callable[..., Any], tmp
     together = Together()
     with pytest.raises(ValueError, match="out of the question"), sweep(together, "1,7,3"):
         pass
-    assert together.done == ["begin 3", "make 1", "make 7", "end"]
+    assert together.done == ["begin 3 on local", "make 1", "make 7", "end"]
     assert not any(path.is_dir() for path in (tmp_path / "store").iterdir())
 
 

@@ -54,9 +54,8 @@ def checkpoint(epochs: int = 2, optimizer: dict[str, object] = ADAM) -> Checkpoi
     one = config(optimizer, batch_size=20)
     trainer = Trainer([one], [start(one)], piece(50, 20))
     metrics = [trainer.train_epoch()[0] for _ in range(epochs)]
-    return Checkpoint(
-        copy.deepcopy(trainer.models[0].progress()), metrics, [0.1 * (epoch + 1) for epoch in range(epochs)]
-    )
+    seconds = [0.1 * (epoch + 1) for epoch in range(epochs)]
+    return Checkpoint(copy.deepcopy(trainer.models[0].progress()), metrics, seconds, "some CPU")
 
 
 def files(directory: Path) -> set[str]:
@@ -181,7 +180,12 @@ def test_a_checkpoint_comes_back_as_it_was(run: RunDirectory, optimizer: dict[st
     run.save_checkpoint(kept, VERSION)
     loaded = run.load_checkpoint(2, VERSION)
     assert loaded is not None
-    assert (loaded.metrics, loaded.seconds, loaded.progress.epoch) == (kept.metrics, kept.seconds, 2)
+    assert (loaded.metrics, loaded.seconds, loaded.progress.epoch, loaded.cpu) == (
+        kept.metrics,
+        kept.seconds,
+        2,
+        "some CPU",
+    )
     for a, b in zip(loaded.progress.parameters, kept.progress.parameters, strict=True):
         assert torch.equal(a, b)
     assert repr(loaded.progress.optimizer) == repr(kept.progress.optimizer)

@@ -1,12 +1,10 @@
 """Tables about runs, on made-up runs whose answers are known."""
 
 from itertools import product
-from pathlib import Path
 
 import numpy as np
 import pytest
 from made_up_runs import write_run
-from numpy.typing import NDArray
 
 from fmnist_sweep import papers
 from fmnist_sweep.report.judging import summaries
@@ -17,18 +15,18 @@ from fmnist_sweep.report.runs.curves import Curves
 BATCH, DROPOUT = "training.batch_size", "model.dropout"
 
 
-def rows(train: list[float], val: list[float]) -> NDArray[np.float64]:
+def rows(train, val):
     """Metrics whose accuracies are given and whose losses are 1 minus them, shape `(epochs, 6)`."""
     a, b = np.array(train), np.array(val)
     return np.stack([1 - a, a, 1 - a, a, 1 - b, b], axis=1)
 
 
-def ends(store: Path, accuracy: float, seed: int = 0, **configuration: object) -> None:
+def ends(store, accuracy, seed=0, **configuration):
     """A run of one epoch that ends at a validation accuracy."""
-    write_run(store, epochs=1, seed=seed, curve=rows([0.5], [accuracy]), **configuration)  # type: ignore[arg-type]
+    write_run(store, epochs=1, seed=seed, curve=rows([0.5], [accuracy]), **configuration)
 
 
-def test_a_configuration_is_summed_up_over_its_seeds(tmp_path: Path) -> None:
+def test_a_configuration_is_summed_up_over_its_seeds(tmp_path):
     write_run(tmp_path, epochs=2, seed=0, curve=rows([0.5, 0.8], [0.7, 0.6]), seconds_per_epoch=1)
     write_run(tmp_path, epochs=2, seed=1, curve=rows([0.5, 0.9], [0.5, 0.8]), seconds_per_epoch=2)
     write_run(tmp_path, epochs=2, seed=2, curve=rows([0.5], [0.5]), epochs_done=1, status="running")
@@ -50,7 +48,7 @@ def test_a_configuration_is_summed_up_over_its_seeds(tmp_path: Path) -> None:
     assert np.isnan(other["val_accuracy_sd"])  # one seed has no spread
 
 
-def test_final_metrics_are_those_of_the_last_epoch_of_finished_runs(tmp_path: Path) -> None:
+def test_final_metrics_are_those_of_the_last_epoch_of_finished_runs(tmp_path):
     write_run(tmp_path, epochs=2, curve=rows([0.5, 0.8], [0.7, 0.6]))
     write_run(tmp_path, epochs=2, seed=1, curve=rows([0.5, 0.8], [0.7, 0.6]), status="interrupted")
     table = finals(collect(tmp_path))
@@ -59,7 +57,7 @@ def test_final_metrics_are_those_of_the_last_epoch_of_finished_runs(tmp_path: Pa
     assert table["gap"][0] == pytest.approx(0.2)
 
 
-def test_a_main_effect_averages_over_the_other_factors_where_every_level_was_run(tmp_path: Path) -> None:
+def test_a_main_effect_averages_over_the_other_factors_where_every_level_was_run(tmp_path):
     accuracy = {("adam", 100): 0.5, ("adam", 500): 0.6, ("sgd", 100): 0.7, ("sgd", 500): 0.8, ("sgd", 7): 0.1}
     for ((optimizer, batch_size), value), seed in product(accuracy.items(), (0, 1)):
         ends(tmp_path, value + seed / 100, seed, optimizer=optimizer, batch_size=batch_size)
@@ -73,7 +71,7 @@ def test_a_main_effect_averages_over_the_other_factors_where_every_level_was_run
     assert effects["mean"][BATCH, 500] - effects["mean"][BATCH, 100] == pytest.approx(0.1)
 
 
-def test_a_main_effect_compares_seeds_in_the_same_combinations(tmp_path: Path) -> None:
+def test_a_main_effect_compares_seeds_in_the_same_combinations(tmp_path):
     for seed, (optimizer, base), (dropout, more) in product(
         (0, 1), (("adam", 0.5), ("sgd", 0.7)), ((0.05, 0.1), (0.2, 0.0))
     ):
@@ -86,7 +84,7 @@ def test_a_main_effect_compares_seeds_in_the_same_combinations(tmp_path: Path) -
     assert effects["high"][DROPOUT, 0.05] - 0.705 == pytest.approx(12.7062 * 0.005, rel=1e-4)  # t(0.975, 1)
 
 
-def test_a_level_that_was_run_more_often_does_not_drive_out_the_others(tmp_path: Path) -> None:
+def test_a_level_that_was_run_more_often_does_not_drive_out_the_others(tmp_path):
     for optimizer, batch_size in product(("adam", "sgd"), (100, 500, 1000)):
         ends(tmp_path, 0.5, optimizer=optimizer, batch_size=batch_size)
     for optimizer, dropout in product(("adam", "sgd"), (0.05, 0.1, 0.3)):  # with batch 100 alone
@@ -95,13 +93,13 @@ def test_a_level_that_was_run_more_often_does_not_drive_out_the_others(tmp_path:
     assert effects.loc[BATCH, ["level", "combinations"]].to_numpy().tolist() == [[100, 2], [500, 2], [1000, 2]]
 
 
-def test_one_configuration_has_no_main_effects(tmp_path: Path) -> None:
+def test_one_configuration_has_no_main_effects(tmp_path):
     assert main_effects(finals(collect(tmp_path)), "val_accuracy").empty
     ends(tmp_path, 0.5)
     assert main_effects(finals(collect(tmp_path)), "val_accuracy").empty
 
 
-def test_interactions_average_over_the_combinations_run_with_every_pair_of_levels(tmp_path: Path) -> None:
+def test_interactions_average_over_the_combinations_run_with_every_pair_of_levels(tmp_path):
     # Adam gains with the batch what SGD loses, so that the two main effects of the batch size are nothing.
     accuracy = {("adam", 100): 0.6, ("adam", 500): 0.7, ("sgd", 100): 0.8, ("sgd", 500): 0.7}
     for ((optimizer, batch_size), value), dropout, seed in product(accuracy.items(), (0.05, 0.2), (0, 1)):
@@ -119,7 +117,7 @@ def test_interactions_average_over_the_combinations_run_with_every_pair_of_level
     assert effects["mean"][BATCH, 100] == pytest.approx(effects["mean"][BATCH, 500])
 
 
-def test_an_interaction_is_found_in_either_order_of_its_factors(tmp_path: Path) -> None:
+def test_an_interaction_is_found_in_either_order_of_its_factors(tmp_path):
     for batch_size, dropout in [*product((100, 500), (0.05, 0.2)), *product((100,), (0.1, 0.3, 0.4, 0.5))]:
         ends(tmp_path, 0.5, batch_size=batch_size, dropout=dropout)
     for factors in ((BATCH, DROPOUT), (DROPOUT, BATCH)):
@@ -127,13 +125,13 @@ def test_an_interaction_is_found_in_either_order_of_its_factors(tmp_path: Path) 
         assert set(zip(table[BATCH], table[DROPOUT], strict=True)) == set(product((100, 500), (0.05, 0.2)))
 
 
-def test_factors_that_were_varied_one_at_a_time_have_no_interaction(tmp_path: Path) -> None:
+def test_factors_that_were_varied_one_at_a_time_have_no_interaction(tmp_path):
     for batch_size, dropout in ((100, 0.2), (500, 0.2), (1000, 0.2), (100, 0.05), (100, 0.1)):
         ends(tmp_path, 0.5, batch_size=batch_size, dropout=dropout)
     assert summaries.interactions(finals(collect(tmp_path)), "val_accuracy", (BATCH, DROPOUT)).empty
 
 
-def test_the_first_epoch_that_reaches_an_accuracy_counts_in_the_longest_finished_run(tmp_path: Path) -> None:
+def test_the_first_epoch_that_reaches_an_accuracy_counts_in_the_longest_finished_run(tmp_path):
     curve = rows([0.5] * 4, [0.6, 0.7, 0.6, 0.8])
     write_run(tmp_path, epochs=2, curve=curve[:2], seconds_per_epoch=9)
     write_run(tmp_path, epochs=4, curve=curve, seconds_per_epoch=2)
@@ -145,7 +143,7 @@ def test_the_first_epoch_that_reaches_an_accuracy_counts_in_the_longest_finished
     assert summaries.reaching(collect(tmp_path), 0.9)["epoch"].isna().all()
 
 
-def test_missing_names_each_seed_of_each_figure_and_of_what_claims_alone_need(tmp_path: Path) -> None:
+def test_missing_names_each_seed_of_each_figure_and_of_what_claims_alone_need(tmp_path):
     paper = papers.read("caprari2024")
     assert summaries.target_accuracy(paper) == 0.84
     assert summaries.seeds_of(paper, Curves(collect(tmp_path))) == []

@@ -1,6 +1,7 @@
 """The texts of the report: the same in every language, and one for everything that a store or a paper may hold."""
 
 import string
+from typing import get_args
 
 import pytest
 
@@ -36,7 +37,7 @@ def test_languages_have_the_same_texts_with_the_same_fields(language):
 
 def test_whatever_a_store_or_a_paper_holds_has_a_name():
     measures = [*records.MEASURES, *papers.GAPS]
-    named = [*measures, *VERDICTS, *records.STATUSES, *(f"reduce_{name}" for name in reductions.KINDS)]
+    named = [*measures, *VERDICTS, *get_args(records.Status), *(f"reduce_{name}" for name in reductions.KINDS)]
     named += ["unreadable", "foreign", "superseded"]
     wanted = {f"page.{name}" for name in named} | {f"{part}.{key}" for part in ("factors", "levels") for key in FACTORS}
     assert wanted <= set(fields("en"))

@@ -13,7 +13,7 @@ from fmnist_sweep.config import Config, DataConfig, ModelConfig, TrainingConfig
 from fmnist_sweep.papers import Paper
 from fmnist_sweep.records import MEASURES
 from fmnist_sweep.report.judging import verdicts
-from fmnist_sweep.report.judging.nearest import nearest_configuration, quoted_groups
+from fmnist_sweep.report.judging.nearest import nearest_configuration, quoted
 from fmnist_sweep.report.runs.collection import collect
 from fmnist_sweep.report.runs.curves import Curves
 from fmnist_sweep.report.texts import LANGUAGES, Texts
@@ -311,7 +311,7 @@ def test_rows_are_plain_json(runs, judge):
     runs("sgd", [0.7, 0.8])
     changes = [ABOUT, ABOVE, compare(HIGHER), {**ABOUT, "of": "long"}, {**ABOUT, "kind": "run"}]
     claims = [{**change, "id": str(n)} for n, change in enumerate(changes)]
-    rows = verdicts.rows(paper(*claims), judge(*claims))
+    rows = [verdicts.row(paper(*claims), verdict) for verdict in judge(*claims)]
     assert json.loads(json.dumps(rows, allow_nan=False)) == rows
     number, above, compared, missing, single = rows
     assert (number["expected"], number["figure"], number["why_es"]) == ("0.4 ± 0.05", "1a", "Porque sí.")
@@ -324,18 +324,17 @@ def test_rows_are_plain_json(runs, judge):
 
 @pytest.fixture
 def nearest(tmp_path):
-    """A function from claims to the nearest configurations to each of their groups."""
+    """A function from claims to the nearest configurations to their quoted numbers, by figure and configuration."""
 
     def run(*changes):
         quoting, collection = paper(*changes), collect(tmp_path)
         curves = Curves(collection)
-        groups = quoted_groups(quoting)
-        return {key: nearest_configuration(group, quoting, collection, curves) for key, group in groups.items()}
+        return {key: nearest_configuration(c, quoting, collection, curves) for key, c in quoted(quoting).items()}
 
     return run
 
 
-OWN = "fig1: adam"
+OWN = ("fig1", "adam")
 
 
 def test_nearest_configuration(runs, nearest):

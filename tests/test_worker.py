@@ -5,6 +5,9 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import signal
+import subprocess
+import sys
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -595,6 +598,47 @@ def test_an_error_of_the_stack_itself_is_kept_with_every_run(tmp_path: Path, mon
     for one in (config(), config(seed=1)):
         record = run_json(tmp_path, one)
         assert (record["status"], record["error"]) == ("failed", "MemoryError: no memory left")
+
+
+def test_a_run_that_goes_on_on_another_cpu_says_so(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    one, shorter = config(epochs=3), config(epochs=2)
+    train(tmp_path, one, until=1)
+    own = run_json(tmp_path, one)["environment"]["cpu"]
+    monkeypatch.setattr(worker, "cpu", lambda: "another CPU")
+    train(tmp_path, one)
+    assert "bytes may differ" in caplog.text
+    train(tmp_path, shorter)
+    for run in (one, shorter):
+        assert run_json(tmp_path, run)["environment"]["cpu"] == f"{own}, then another CPU"
+
+
+# Other locks
+
+
+def test_a_lease_is_taken_over_once_its_holder_renews_it_no_more(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(store, "LEASE_SECONDS", 2.0)
+    held, free = job(tmp_path, config(seed=1), lock="lease"), job(tmp_path, config(), lock="lease")
+    holder = (
+        "import sys, time; from pathlib import Path; from fmnist_sweep import store; store.LEASE_SECONDS = 2.0\n"
+        "lock = store.lock(Path(sys.argv[1]), sys.argv[2], 'lease'); lock.acquire(); print('held', flush=True)\n"
+        "time.sleep(600)"
+    )
+    command = [sys.executable, "-c", holder, str(held.directory), held.name]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+    try:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "held\n"
+        assert worker.train_stack([[free], [held]], FOLDER) == [1]
+        process.send_signal(signal.SIGSTOP)  # as a node that is cut off from the network
+        assert worker.train_stack([[held]], FOLDER) == []
+    finally:
+        process.kill()
+        process.communicate()
+    assert statuses(tmp_path, config(), config(seed=1)) == ["done", "done"]
 
 
 # The held-out test set

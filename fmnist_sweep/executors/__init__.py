@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from contextlib import AbstractContextManager
-from typing import Protocol, TypeVar
+from typing import Any, Protocol, TypeVar
 
 T = TypeVar("T")
 Task = Callable[[Callable[[], bool]], T]
@@ -17,9 +17,17 @@ class WorkerError(RuntimeError):
 
 
 class Executor(AbstractContextManager["Executor"], Protocol):
-    """Workers, each for one task at a time; none is left at the end. `slots` is how many tasks run at a time."""
+    """Workers, each for one task at a time; none is left at the end.
+
+    Attributes:
+        slots: how many tasks run at a time.
+        tasks_of_job: how many of them share a job of a cluster.
+        detach: whether tasks go on when this process ends, which need not wait for them then.
+    """
 
     slots: int
+    tasks_of_job: int
+    detach: bool = False
 
     def submit(self, tasks: Sequence[Task[T]]) -> list[Future[T]]:
         """Have tasks done, begun in this order.
@@ -27,6 +35,10 @@ class Executor(AbstractContextManager["Executor"], Protocol):
         Raises:
             ConfigError: there is nothing that would do them.
         """
+
+    def queued(self) -> list[Any]:
+        """Tasks that another process has left here, as far as they have not ended."""
+        return []
 
     def death(self, error: BaseException) -> str | None:
         """How a worker died, where that is what a future raised; None where it was the task's own error."""

@@ -23,7 +23,7 @@ class LocalExecutor(Executor):
     def __init__(self, slots: int):
         # Before torch loads in the workers: their products take one thread each, see worker.train_stack.
         os.environ["OMP_NUM_THREADS"] = "1"
-        self.slots = slots
+        self.slots = self.tasks_of_job = slots
         context = multiprocessing.get_context("spawn")
         self._pool = ProcessPool(slots, context=context, initializer=_prepare)
         self._pool.schedule(_prepare)

@@ -1,12 +1,10 @@
 """The command `python -m fmnist_sweep.report`: page, figures and tables from whatever runs there are."""
 
-from __future__ import annotations
-
 import argparse
 import json
 import os
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from pathlib import Path
 from typing import NoReturn
 
@@ -20,7 +18,7 @@ from fmnist_sweep.report.drawing.mistakes import confusion_figure, mistakes_figu
 from fmnist_sweep.report.drawing.paper_figures import paper_figure
 from fmnist_sweep.report.drawing.style import encode
 from fmnist_sweep.report.judging.summaries import missing, summary
-from fmnist_sweep.report.judging.verdicts import judge, rows
+from fmnist_sweep.report.judging.verdicts import judge, row
 from fmnist_sweep.report.page.examples import Examples, examples
 from fmnist_sweep.report.page.render import render
 from fmnist_sweep.report.runs.collection import Collection, collect
@@ -109,31 +107,25 @@ def _write(
     output.mkdir(parents=True, exist_ok=True)
     shown = examples(collection, data)
     figures = {name: paper_figure(paper, name, curves, texts) for name in paper.figures}
-    drawn = {name: encode(figure) for name, figure in figures.items() if figure is not None}
-    compared = {name: encode(figure) for name, figure in comparison_figures(paper, collection, curves, texts).items()}
-    confused = {name: encode(figure) for name, figure in _confusions(shown, texts).items()}
     # No name is used twice: those that are not the paper's have a hyphen, which its figures cannot have.
+    figures |= comparison_figures(paper, collection, curves, texts)
+    drawn = {name: encode(figure) for name, figure in figures.items() if figure is not None}
+    confused = {name: encode(figure) for name, figure in _confusions(shown, texts).items()}
     written = [
         [_replace(output / f"{name}.{extension}", content) for extension, content in files.items()]
-        for name, files in (drawn | compared | confused).items()
+        for name, files in (drawn | confused).items()
     ]
     verdicts = judge(paper, curves)
-    judged = rows(paper, verdicts)
-    cells = [{k: json.dumps(v) if isinstance(v, list) else v for k, v in row.items()} for row in judged]
+    judged = [row(paper, verdict) for verdict in verdicts]
+    cells = [{k: json.dumps(v) if isinstance(v, list) else v for k, v in one.items()} for one in judged]
     tables = {"results": collection.metrics, "summary": summary(collection), "claims": pd.DataFrame(cells)}
     files = {
         f"{name}.csv": table.to_csv(index=False, na_rep="" if name == "claims" else "nan", lineterminator="\n")
         for name, table in tables.items()
     }
     files["claims.json"] = json.dumps(judged, ensure_ascii=False, allow_nan=False, indent=1)
-    files["index.html"] = render(
-        paper, collection, curves, verdicts, _pictures(drawn), _pictures(compared), shown, texts
-    )
+    files["index.html"] = render(paper, collection, curves, verdicts, drawn, shown, texts)
     return written + [[_replace(output / name, content.encode())] for name, content in files.items()]
-
-
-def _pictures(figures: Mapping[str, Mapping[str, bytes]]) -> dict[str, bytes]:
-    return {name: files["png"] for name, files in figures.items()}
 
 
 def _confusions(shown: Examples, texts: Texts) -> dict[str, Figure]:

@@ -1,7 +1,5 @@
 """The pictures that compare the configurations of a store, and curves laid over each other."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from typing import Any
 
@@ -11,9 +9,8 @@ from matplotlib.lines import Line2D
 
 from fmnist_sweep.papers import Paper
 from fmnist_sweep.report.drawing.factors import interactions_figure, main_effects_figure, parallel_figure
-from fmnist_sweep.report.drawing.marks import band, epoch_axis
 from fmnist_sweep.report.drawing.rankings import convergence_figure, final_figure, gap_figure
-from fmnist_sweep.report.drawing.style import WIDTH, Looks, legend, ordered, styled, styles, wrapped
+from fmnist_sweep.report.drawing.style import WIDTH, Looks, band, epoch_axis, legend, ordered, styled, styles, wrapped
 from fmnist_sweep.report.judging.summaries import finals, reaching, target_accuracy, varying
 from fmnist_sweep.report.runs.collection import CONFIGURATION, FACTORS, Collection, recipe
 from fmnist_sweep.report.runs.curves import Curve, Curves
@@ -65,15 +62,15 @@ def overlay_figure(
     names = [texts.level(by, level) for level in drawn]
     figure = Figure(figsize=(WIDTH, 4.7 + 0.05 * len(names)), layout="constrained")
     axes = figure.subplots(2, len(shown), sharex=True, sharey="row", squeeze=False)
-    for panel, stack in zip(shown, axes.T, strict=True):
-        for measure, ax in zip(("val_loss", "val_accuracy"), stack, strict=True):
+    for panel, column in zip(shown, axes.T, strict=True):
+        for measure, ax in zip(("val_loss", "val_accuracy"), column, strict=True):
             for level, name in zip(drawn, names, strict=True):
                 if level in panels[panel]:
                     band(ax, panels[panel][level], measure, looks[by][level], name)
             epoch_axis(ax, texts)
             ax.set_ylabel(texts(f"figures.{measure}"))
             ax.label_outer()
-        stack[0].set_title(wrapped(sentence(texts.level(across, panel)), 80 // len(shown)))
+        column[0].set_title(wrapped(sentence(texts.level(across, panel)), 80 // len(shown)))
     held = [factor for factor in varying(runs) if factor not in (by, across)]
     notes = [texts("figures.shared", shared=texts.configuration(base, held)) if held else "", texts("figures.band")]
     if len(drawn) < len(levels):

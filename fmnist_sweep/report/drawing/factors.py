@@ -1,7 +1,5 @@
 """What the factors of a grid do: main effects, interactions, and all configurations at once in parallel coordinates."""
 
-from __future__ import annotations
-
 import textwrap
 from itertools import combinations
 from typing import Any, Literal

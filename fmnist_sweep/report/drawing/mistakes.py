@@ -1,7 +1,5 @@
 """What a configuration takes for what: confusion matrix, accuracy by class, and the images it gets wrong."""
 
-from __future__ import annotations
-
 import numpy as np
 import numpy.typing as npt
 from matplotlib.figure import Figure
@@ -14,10 +12,10 @@ Classes = npt.NDArray[np.integer]
 Counts = npt.NDArray[np.int64]
 
 CLASSES = len(CLASS_NAMES)
+IMAGES = 8  # that are shown of a confusion
 
 _BARS = "#777777"  # no factor's colour
 _PAIRS = 6
-_IMAGES = 8
 
 
 def confusion(labels: Classes, predictions: Classes) -> Counts:
@@ -37,6 +35,13 @@ def confusion(labels: Classes, predictions: Classes) -> Counts:
         raise ValueError(f"{len(predictions)} predictions for {len(labels)} labels: they are of different data")
     cells = labels.astype(np.int64) * CLASSES + predictions
     return np.bincount(cells, minlength=CLASSES**2).reshape(CLASSES, CLASSES)
+
+
+def frequent(counts: Counts) -> list[tuple[int, int, int]]:
+    """The most frequent confusions: true class, predicted class, how often; `counts` as `confusion` gives them."""
+    wrong = (counts * ~np.eye(CLASSES, dtype=bool)).ravel()
+    cells = np.argsort(-wrong, kind="stable")[:_PAIRS].tolist()
+    return [(*divmod(cell, CLASSES), int(wrong[cell])) for cell in cells if wrong[cell]]
 
 
 @styled
@@ -79,20 +84,17 @@ def mistakes_figure(images: npt.NDArray[np.uint8], labels: Classes, predictions:
         labels: true class indices, shape `(n,)`.
         predictions: those of one run, shape `(n,)`.
     """
-    wrong = confusion(labels, predictions)
-    np.fill_diagonal(wrong, 0)
-    ranked = [divmod(int(cell), CLASSES) for cell in np.argsort(-wrong, axis=None, kind="stable")]
-    pairs = [pair for pair in ranked[:_PAIRS] if wrong[pair]]
+    pairs = frequent(confusion(labels, predictions))
     names = texts.classes
     figure = Figure(figsize=(WIDTH, 0.4 + 0.7 * max(1, len(pairs))), layout="constrained")
-    axes = figure.subplots(max(1, len(pairs)), _IMAGES + 1, squeeze=False, width_ratios=(2, *[1] * _IMAGES))
+    axes = figure.subplots(max(1, len(pairs)), IMAGES + 1, squeeze=False, width_ratios=(2, *[1] * IMAGES))
     figure.suptitle(texts("figures.mistakes"), fontsize="large")
     for ax in axes.flat:
         ax.set_axis_off()
-    for (true, predicted), row in zip(pairs, axes, strict=False):
-        name = texts("figures.mistake", true=names[true], predicted=names[predicted], n=wrong[true, predicted])
+    for (true, predicted, n), row in zip(pairs, axes, strict=False):
+        name = texts("figures.mistake", true=names[true], predicted=names[predicted], n=n)
         row[0].text(1, 0.5, name, ha="right", va="center", transform=row[0].transAxes)
-        shown = np.flatnonzero((labels == true) & (predictions == predicted))[:_IMAGES]
+        shown = np.flatnonzero((labels == true) & (predictions == predicted))[:IMAGES]
         for index, ax in zip(shown, row[1:], strict=False):
             ax.imshow(images[index], cmap="gray_r", vmin=0, vmax=255)
     if not pairs:

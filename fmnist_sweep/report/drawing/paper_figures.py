@@ -1,7 +1,5 @@
 """A paper's figures from the runs of a store: curves, or final values side by side, and the numbers that it quotes."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Mapping, Sequence
 from string import ascii_letters
 from typing import Any, NamedTuple
@@ -13,8 +11,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from fmnist_sweep import papers
-from fmnist_sweep.report.drawing.marks import band, dots, epoch_axis
-from fmnist_sweep.report.drawing.style import CURVES, NEUTRAL, WIDTH, legend, styled, wrapped
+from fmnist_sweep.report.drawing.style import CURVES, NEUTRAL, WIDTH, band, dots, epoch_axis, legend, styled, wrapped
 from fmnist_sweep.report.judging.statistics import prediction_interval
 from fmnist_sweep.report.runs.collection import recipe
 from fmnist_sweep.report.runs.curves import Curve, Curves

@@ -1,12 +1,9 @@
 """Configurations in order of a result: where each seed ended, the mean and its interval."""
 
-from __future__ import annotations
-
 import pandas as pd
 from matplotlib.figure import Figure
 
-from fmnist_sweep.report.drawing.marks import dots
-from fmnist_sweep.report.drawing.style import WIDTH, Looks, styled, wrapped
+from fmnist_sweep.report.drawing.style import WIDTH, Looks, dots, styled, wrapped
 from fmnist_sweep.report.judging.statistics import mean_interval
 from fmnist_sweep.report.judging.summaries import varying
 from fmnist_sweep.report.runs.collection import CONFIGURATION

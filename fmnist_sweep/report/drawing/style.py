@@ -1,10 +1,8 @@
-"""How everything is drawn: one matplotlib style, one colour, line and marker for each thing, one way to save.
+"""How everything is drawn: one matplotlib style, one look for each thing, what several figures share, one way to save.
 
 Colours are from Okabe and Ito's palette (Color Universal Design, 2008) and Paul Tol's muted scheme, both made
 for colour-blind readers. Whatever a colour tells is told by a line style or a marker too, for print in grey.
 """
-
-from __future__ import annotations
 
 import re
 import textwrap
@@ -14,7 +12,14 @@ from typing import Any, NamedTuple
 
 import matplotlib
 from matplotlib.artist import Artist
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
+
+from fmnist_sweep.records import FloatArray
+from fmnist_sweep.report.judging.statistics import Interval
+from fmnist_sweep.report.runs.curves import Curve, spread
+from fmnist_sweep.report.texts import Texts
 
 STYLE: dict[Any, Any] = {
     "font.family": "DejaVu Sans",
@@ -94,6 +99,28 @@ def wrapped(words: str, width: int) -> str:
     """`words` in lines of at most `width` characters, ended at commas where that is possible."""
     phrases = [phrase if len(phrase) >= width else phrase.replace(" ", "\u00a0") for phrase in words.split(", ")]
     return textwrap.fill(", ".join(phrases), width, break_on_hyphens=False).replace("\u00a0", " ")
+
+
+def band(ax: Axes, curves: Mapping[int, Curve], metric: str, style: Style, label: str) -> None:
+    """The mean of the seeds' curves as a line and, with more than one seed, a band from least to greatest."""
+    table = spread(curves, metric)
+    if len(curves) > 1:
+        ax.fill_between(table["epoch"], table["min"], table["max"], color=style.colour, alpha=0.2, linewidth=0)
+    ax.plot(table["epoch"], table["mean"], color=style.colour, linestyle=style.line, label=label)
+
+
+def epoch_axis(ax: Axes, texts: Texts) -> None:
+    """Name the horizontal axis, with ticks at whole epochs."""
+    ax.xaxis.set_major_locator(MaxNLocator(7, steps=[1, 2, 5, 10], integer=True))
+    ax.set_xlabel(texts("figures.epoch"))
+
+
+def dots(ax: Axes, place: float, values: FloatArray, interval: Interval, style: Style) -> None:
+    """At height `place` a faint dot for each of `values [n_seeds]`, and their mean with a bar for an interval."""
+    look: dict[str, Any] = {"color": style.colour, "marker": style.marker, "linestyle": "none"}
+    ax.plot(values, [place] * len(values), markersize=3, alpha=0.35, **look)
+    reach = [[interval.mean - interval.low], [interval.high - interval.mean]]
+    ax.errorbar(interval.mean, place, xerr=reach, markersize=4.5, capsize=2, elinewidth=1, **look)
 
 
 def legend(figure: Figure, handles: Sequence[Artist], notes: Iterable[str]) -> None:

@@ -1,7 +1,5 @@
 """Which configuration that was run comes nearest to the numbers that a paper quotes from one figure."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Sequence
 
@@ -15,17 +13,19 @@ from fmnist_sweep.report.runs.collection import CONFIGURATION, FACTORS, Collecti
 from fmnist_sweep.report.runs.curves import Curves
 
 
-def quoted_groups(paper: Paper) -> dict[str, list[Claim]]:
-    """The quoted numbers (value ± tolerance) by figure and configuration, such as `fig5: adam-100-epochs`."""
-    groups: dict[str, list[Claim]] = {}
+def quoted(paper: Paper) -> dict[tuple[str | None, str], list[Claim]]:
+    """The quoted numbers (value ± tolerance) by figure and configuration."""
+    numbers: dict[tuple[str | None, str], list[Claim]] = {}
     for claim in paper.claims:
-        if claim.kind in ("value", "run") and claim.expect.tolerance is not None:
-            groups.setdefault(f"{claim.figure or ''}: {claim.of}", []).append(claim)
-    return groups
+        if claim.is_number and claim.expect.tolerance is not None:
+            numbers.setdefault((claim.figure, claim.of), []).append(claim)
+    return numbers
 
 
-def nearest_configuration(group: Sequence[Claim], paper: Paper, collection: Collection, curves: Curves) -> pd.DataFrame:
-    """Distance of every configuration that was run to the quoted numbers of one of `quoted_groups`, nearest first.
+def nearest_configuration(
+    claims: Sequence[Claim], paper: Paper, collection: Collection, curves: Curves
+) -> pd.DataFrame:
+    """Distance of every configuration that was run to some quoted numbers of one configuration, nearest first.
 
     Each claim's reduction is applied to each configuration, and the means over seeds are compared with the quoted
     numbers: the distance is the root mean square, over the claims, of the difference divided by the claim's tolerance
@@ -33,26 +33,26 @@ def nearest_configuration(group: Sequence[Claim], paper: Paper, collection: Coll
     prediction interval of one run of the paper's own configuration, where that has two seeds. Configurations in which
     a claim cannot be measured, for want of epochs or of finite values, are left out.
 
-    Columns: `FACTORS`, recipe, own (whether the numbers were quoted of it), seeds (how many: the fewest of any claim),
+    Columns: `FACTORS`, own (whether the numbers were quoted of it), seeds (how many: the fewest of any claim),
     distance, and the measured mean under each claim's id.
     """
-    quoted = np.array([claim.expect.value for claim in group])
-    own = paper.configs[group[0].of]
-    tolerance = np.array([_tolerance(claim, own, curves) for claim in group])
+    numbers = np.array([claim.expect.value for claim in claims])
+    own = paper.configs[claims[0].of]
+    tolerance = np.array([_tolerance(claim, own, curves) for claim in claims])
     factors = list(FACTORS)
     rows = []
     for run in collection.runs.drop_duplicates(CONFIGURATION).sort_values(factors).to_dict("records"):
         epochs = run["training.epochs"]
-        if any(claim.reduce.misfit(epochs) for claim in group):
+        if any(claim.reduce.misfit(epochs) for claim in claims):
             continue
-        samples = [curves.sample(run["recipe"], epochs, claim.metric) for claim in group]
+        samples = [curves.sample(run["recipe"], epochs, claim.metric) for claim in claims]
         fewest = min(len(sample.seeds) for sample in samples)
         if fewest:
-            means = [claim.reduce(sample.curves).mean() for claim, sample in zip(group, samples, strict=True)]
-            distance = np.sqrt((((np.array(means) - quoted) / tolerance) ** 2).mean())
+            means = [claim.reduce(sample.curves).mean() for claim, sample in zip(claims, samples, strict=True)]
+            distance = np.sqrt((((np.array(means) - numbers) / tolerance) ** 2).mean())
             is_own = (run["recipe"], epochs) == (recipe(own), own.training.epochs)
-            rows.append([*(run[factor] for factor in factors), run["recipe"], is_own, fewest, distance, *means])
-    columns = [*factors, "recipe", "own", "seeds", "distance", *(claim.id for claim in group)]
+            rows.append([*(run[factor] for factor in factors), is_own, fewest, distance, *means])
+    columns = [*factors, "own", "seeds", "distance", *(claim.id for claim in claims)]
     table = pd.DataFrame(rows, columns=columns).dropna(subset="distance")
     return table.sort_values("distance", kind="stable", ignore_index=True)
 

@@ -1,7 +1,5 @@
 """Tables that sum runs up: a row a run, a configuration, a level of a factor; and what a paper still lacks."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import replace
 from itertools import permutations
@@ -125,7 +123,7 @@ def target_accuracy(paper: Paper) -> float | None:
     name, config = next(iter(paper.configs.items()))
     epochs = config.training.epochs
     for claim in paper.claims:
-        quoted = claim.kind in ("value", "run") and claim.expect.tolerance is not None and not claim.unnamed
+        quoted = claim.is_number and claim.expect.tolerance is not None and not claim.unnamed
         if quoted and (claim.of, claim.metric, claim.reduce.epoch(epochs)) == (name, "val_accuracy", epochs):
             return claim.expect.value
     return None

@@ -19,10 +19,7 @@
   does not reproduce a difference, and does reproduce "no change".
 """
 
-from __future__ import annotations
-
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple, get_args
 
@@ -38,8 +35,6 @@ from fmnist_sweep.report.texts import LANGUAGES, Texts
 
 VerdictName = Literal["reproduced", "not reproduced", "inconclusive", "not run"]
 VERDICTS: tuple[VerdictName, ...] = get_args(VerdictName)
-
-_TESTED = ("comparison", "shape")  # the other kinds are judged by an interval
 
 # Digits kept of a quantity: the metrics are float32, and what binary fractions leave beyond is no difference.
 _DIGITS = 12
@@ -69,16 +64,6 @@ class Verdict:
     values: dict[str, str | int]
     left_out: dict[int, str]
 
-    @property
-    def id(self) -> str:
-        """The claim's own name."""
-        return self.claim.id
-
-    @property
-    def expected(self) -> str:
-        """What the claim expects of the quantity, such as "0.35 ± 0.05" or "> 0"."""
-        return str(self.claim.expect)
-
 
 class _Measurement(NamedTuple):
     claim: Claim
@@ -88,7 +73,7 @@ class _Measurement(NamedTuple):
 
     @property
     def test(self) -> RegionTest | None:
-        if self.claim.kind not in _TESTED or len(self.seeds) < 2:
+        if self.claim.is_number or len(self.seeds) < 2:
             return None
         test = statistics.region_test(self.values, self.claim.expect.low, self.claim.expect.high)
         return None if math.isnan(test.p_value) else test
@@ -112,9 +97,32 @@ def reason(verdict: Verdict, texts: Texts) -> str:
     return "; ".join([texts(f"verdicts.{verdict.case}", **verdict.values), *notes]) + "."
 
 
-def rows(paper: Paper, verdicts: Sequence[Verdict]) -> list[dict[str, Any]]:
-    """Rows of claims.csv and claims.json: plain values, None in place of NaN and infinities."""
-    return [_row(paper, verdict) for verdict in verdicts]
+def row(paper: Paper, verdict: Verdict) -> dict[str, Any]:
+    """A row of claims.csv and claims.json: plain values, None in place of NaN and infinities."""
+    claim = verdict.claim
+    low, high = verdict.interval or (None, None)
+    return {
+        "id": claim.id,
+        "section": claim.section,
+        "figure": f"{paper.number(claim.figure)}{claim.panel}" if claim.figure else "",
+        "quote": claim.quote,
+        **{f"statement_{language}": text for language, text in claim.statement.items()},
+        "kind": claim.kind,
+        "expression": claim.expression,
+        "expected": str(claim.expect),
+        "expected_low": _finite(claim.expect.low),
+        "expected_high": _finite(claim.expect.high),
+        **{f"why_{language}": text for language, text in paper.why(claim).items()},
+        "measured": verdict.measured,
+        "interval": verdict.interval and list(verdict.interval),
+        "interval_low": low,
+        "interval_high": high,
+        "seeds": list(verdict.seeds),
+        "p_value": verdict.p_value,
+        "effect_size": verdict.effect_size,
+        "verdict": verdict.verdict,
+        **{f"reason_{language}": reason(verdict, Texts(language)) for language in LANGUAGES},
+    }
 
 
 def _measure(claim: Claim, paper: Paper, curves: Curves) -> _Measurement:
@@ -154,7 +162,7 @@ def _verdict(measurement: _Measurement, test: RegionTest | None) -> Verdict:
         interval=(interval.low, interval.high) if interval and len(seeds) > 1 else None,
         seeds=seeds,
         p_value=test.p_value if test else None,
-        effect_size=_finite(statistics.effect_size(values)) if claim.kind in _TESTED and seeds else None,
+        effect_size=_finite(statistics.effect_size(values)) if seeds and not claim.is_number else None,
         verdict=verdict,
         case=case if case in ("none", "single") else f"{case} {verdict.split()[0]}",
         values=words,
@@ -186,33 +194,6 @@ def _side(inside: bool) -> VerdictName:
 
 def _holds(value: float, expect: Expectation) -> bool:
     return statistics.region_test(np.array([value]), expect.low, expect.high).inside
-
-
-def _row(paper: Paper, verdict: Verdict) -> dict[str, Any]:
-    claim = verdict.claim
-    low, high = verdict.interval or (None, None)
-    return {
-        "id": claim.id,
-        "section": claim.section,
-        "figure": f"{paper.number(claim.figure)}{claim.panel}" if claim.figure else "",
-        "quote": claim.quote,
-        **{f"statement_{language}": text for language, text in claim.statement.items()},
-        "kind": claim.kind,
-        "expression": claim.expression,
-        "expected": verdict.expected,
-        "expected_low": _finite(claim.expect.low),
-        "expected_high": _finite(claim.expect.high),
-        **{f"why_{language}": text for language, text in paper.why(claim).items()},
-        "measured": verdict.measured,
-        "interval": verdict.interval and list(verdict.interval),
-        "interval_low": low,
-        "interval_high": high,
-        "seeds": list(verdict.seeds),
-        "p_value": verdict.p_value,
-        "effect_size": verdict.effect_size,
-        "verdict": verdict.verdict,
-        **{f"reason_{language}": reason(verdict, Texts(language)) for language in LANGUAGES},
-    }
 
 
 def _finite(value: float) -> float | None:

@@ -1,7 +1,5 @@
 """What each configuration takes for what, with the images it happens to, for the page."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from io import BytesIO
@@ -15,15 +13,13 @@ from PIL import Image
 
 from fmnist_sweep import data
 from fmnist_sweep.records import RecordError, read_predictions
-from fmnist_sweep.report.drawing.mistakes import CLASSES, Counts, confusion
+from fmnist_sweep.report.drawing.mistakes import IMAGES, Counts, confusion, frequent
 from fmnist_sweep.report.judging.summaries import finals
 from fmnist_sweep.report.runs.collection import CONFIGURATION, Collection
 
 SPRITE_COLUMNS = 32
 
 _MOST_SHEETS = 60
-_PAIRS = 6
-_IMAGES = 8
 _SIDE = 28
 
 _Place = tuple[str, int]  # the validation set that an image is of, and its place there
@@ -31,7 +27,7 @@ _Place = tuple[str, int]  # the validation set that an image is of, and its plac
 
 @dataclass(frozen=True)
 class Pair:
-    """One confusion: classes, how often over all seeds, and the first images that it happened to."""
+    """One confusion: classes, how often over all seeds, and the images that it happened to in most seeds."""
 
     true: int
     predicted: int
@@ -97,30 +93,26 @@ class Examples:
 
 
 def examples(collection: Collection, folder: Path | None = None) -> Examples:
-    """The confusions of every configuration with predictions.
+    """The confusions of every configuration with predictions; `folder` holds Fashion-MNIST, by default a sweep's.
 
     Nothing is fetched: where the data are not on this machine there are no sheets. Predictions that cannot be used
     (torn, or for another number of images) are left out.
-
-    Args:
-        collection: the store.
-        folder: where Fashion-MNIST is; by default where a sweep keeps it.
     """
     kept = collection.runs.loc[collection.runs["has_predictions"], ["name", "path"]]
     runs = finals(collection).merge(kept.rename(columns={"name": "run"}), on="run")
-    arrays = _arrays(folder)
-    if arrays is None or runs.empty:
-        return Examples((), 0, arrays is not None, not runs.empty)
-    parts = {kind: data.split(arrays, kind)[1] for kind in set(runs["data.validation"])}
+    images = _images(folder)
+    if images is None or runs.empty:
+        return Examples((), 0, images is not None, not runs.empty)
+    parts = {kind: data.split(*images, kind)[1] for kind in set(runs["data.validation"])}
     groups = sorted((rows for _, rows in runs.groupby(CONFIGURATION)), key=lambda rows: -rows["val_accuracy"].mean())
     sheets = (_sheet(rows, parts[rows["data.validation"].iloc[0]]) for rows in groups[:_MOST_SHEETS])
     return Examples(tuple(filter(None, sheets)), len(groups[_MOST_SHEETS:]), True, True)
 
 
-def _arrays(folder: Path | None) -> dict[str, NDArray[np.uint8]] | None:
+def _images(folder: Path | None) -> tuple[data.Part, data.Part] | None:
     found = data.find(folder)
     try:
-        return data.load_arrays(found) if found else None
+        return data.load_parts(found) if found else None
     except data.DataError:
         return None
 
@@ -131,7 +123,7 @@ def _sheet(rows: pd.DataFrame, part: data.Part) -> Sheet | None:
     if not usable:
         return None
     votes = np.stack(list(usable.values()))
-    counts = sum((confusion(part.labels, one) for one in votes), np.zeros((CLASSES, CLASSES), np.int64))
+    counts = np.sum([confusion(part.labels, one) for one in votes], axis=0)
     configuration = rows.iloc[0].to_dict()
     pairs = tuple(_pairs(counts, part.labels, votes, configuration["data.validation"]))
     return Sheet(configuration, tuple(usable), counts, pairs, part, votes)
@@ -145,12 +137,8 @@ def _predictions(directory: Path) -> NDArray[np.uint8]:
 
 
 def _pairs(counts: Counts, labels: NDArray[np.uint8], votes: NDArray[np.uint8], validation: str) -> Iterator[Pair]:
-    wrong = counts * ~np.eye(CLASSES, dtype=bool)
-    for cell in np.argsort(-wrong, axis=None, kind="stable")[:_PAIRS]:
-        true, predicted = divmod(int(cell), CLASSES)
-        if wrong[true, predicted]:
-            # Images that most seeds get wrong say more of the configuration than those of one seed.
-            agreeing = (votes == predicted).sum(axis=0) * (labels == true)
-            order = np.argsort(-agreeing, kind="stable")[:_IMAGES]
-            images = tuple((validation, int(index)) for index in order if agreeing[index])
-            yield Pair(true, predicted, int(wrong[true, predicted]), images)
+    for true, predicted, count in frequent(counts):
+        # Images that most seeds get wrong say more of the configuration than those of one seed.
+        agreeing = (votes == predicted).sum(axis=0) * (labels == true)
+        order = np.argsort(-agreeing, kind="stable")[:IMAGES]
+        yield Pair(true, predicted, count, tuple((validation, int(index)) for index in order if agreeing[index]))

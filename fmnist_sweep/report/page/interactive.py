@@ -1,6 +1,4 @@
-"""Curves that respond to the reader: a Plotly figure of every trajectory of a store, one metric at a time."""
-
-from __future__ import annotations
+"""Curves that respond to the reader: a Plotly figure of every recipe of a store, one metric at a time."""
 
 import html
 from typing import Any
@@ -29,12 +27,12 @@ _View = dict[str, list[Any]]
 
 
 def curves_figure(paper: Paper, collection: Collection, curves: Curves, texts: Texts) -> tuple[dict[str, Any], int]:
-    """Mean and band over seeds of every trajectory, as Plotly's JSON; at first a few of the paper's are seen.
+    """Mean and band over seeds of every recipe, as Plotly's JSON; at first a few of the paper's are seen.
 
     Names that come from run directories are escaped, because Plotly reads them as HTML.
 
     Returns:
-        The figure as plain values (`data`, `layout`), and how many trajectories are left out of it (beyond
+        The figure as plain values (`data`, `layout`), and how many recipes are left out of it (beyond
         `MOST_CURVES`, the least accurate). Without a run that has an epoch, `data` is empty.
     """
     longest = {key: {s: c for s, c in seeds.items() if len(c.metrics)} for key, seeds in curves.longest().items()}

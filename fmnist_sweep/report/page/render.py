@@ -4,8 +4,6 @@ Jinja2 escapes every value; the page's own policy lets the browser run only the 
 nothing. The interactive curves are Plotly's, the sortable tables DataTables' (from the package itables), both embedded.
 """
 
-from __future__ import annotations
-
 import hashlib
 from base64 import b64encode
 from collections.abc import Mapping, Sequence
@@ -45,24 +43,14 @@ def render(
     collection: Collection,
     curves: Curves,
     verdicts: Sequence[Verdict],
-    drawn: Mapping[str, bytes],
-    compared: Mapping[str, bytes],
+    drawn: Mapping[str, Mapping[str, bytes]],
     shown: Examples,
     texts: Texts,
 ) -> str:
-    """The page, as HTML.
-
-    Args:
-        paper: what is judged.
-        collection: the store.
-        curves: of the collection.
-        verdicts: on every claim.
-        drawn: PNG files of those of the paper's figures that could be drawn, by name.
-        compared: PNG files of the comparisons, by name.
-        shown: the confusions.
-        texts: of all that a reader sees.
-    """
+    """The page, as HTML; `drawn` are the files, by name and extension, of all figures that could be drawn."""
     names = tables.named(paper, texts)
+    pictures = {name: _picture(files["png"]) for name, files in drawn.items()}
+    comparisons = [(texts(f"page.{name}"), uri) for name, uri in pictures.items() if name not in paper.figures]
     interactive, more_curves = curves_figure(paper, collection, curves, texts)
     problems, more_problems = tables.problem_table(collection, texts)
     counts = [(verdict, sum(one.verdict == verdict for one in verdicts)) for verdict in VERDICTS]
@@ -76,11 +64,11 @@ def render(
         intro=_intro(collection, counts, texts),
         claims=[tables.claim_row(paper, verdict, names, texts) for verdict in verdicts],
         nearest=tables.nearest_tables(paper, verdicts, collection, curves, names, texts),
-        figures=[(figure.title[texts.language], _uri(drawn.get(name))) for name, figure in paper.figures.items()],
+        figures=[(figure.title[texts.language], pictures.get(name)) for name, figure in paper.figures.items()],
         interactive=interactive,
         more_curves=more_curves,
         plotly_config=_plotly_config(texts),
-        comparisons=[(texts(f"page.{name}"), _uri(picture)) for name, picture in compared.items()],
+        comparisons=comparisons,
         shown=shown,
         sheet_names=[sentence(texts.configuration(s.configuration, varying(collection.runs))) for s in shown.sheets],
         sprite=_data("image/png", sprite),
@@ -126,12 +114,10 @@ def _plotly_config(texts: Texts) -> dict[str, Any]:
     }
 
 
-def _uri(picture: bytes | None) -> str | None:
+def _picture(png: bytes) -> str:
     """A picture in few colours for use in a page."""
-    if picture is None:
-        return None
     content = BytesIO()
-    with Image.open(BytesIO(picture)) as image:
+    with Image.open(BytesIO(png)) as image:
         image.convert("RGB").quantize(_COLOURS, dither=Image.Dither.NONE).save(content, "PNG", optimize=True)
     return _data("image/png", content.getvalue())
 

@@ -1,7 +1,5 @@
 """The rows of the page's tables: texts as a reader sees them, and the numbers to sort them by."""
 
-from __future__ import annotations
-
 import math
 from collections import Counter
 from collections.abc import Sequence
@@ -14,7 +12,7 @@ import pandas as pd
 from fmnist_sweep.papers import Claim, Paper
 from fmnist_sweep.records import RecordError, one_line, read_record
 from fmnist_sweep.reductions import Reduction
-from fmnist_sweep.report.judging.nearest import nearest_configuration, quoted_groups
+from fmnist_sweep.report.judging.nearest import nearest_configuration, quoted
 from fmnist_sweep.report.judging.summaries import missing, varying
 from fmnist_sweep.report.judging.verdicts import VERDICTS, Verdict, reason
 from fmnist_sweep.report.runs.collection import Collection
@@ -72,7 +70,7 @@ def claim_row(paper: Paper, verdict: Verdict, names: _Named, texts: Texts) -> di
         "figure": f"{paper.number(claim.figure)}{claim.panel}" if claim.figure else NOTHING,
         "quote": claim.quote,
         "statement": claim.statement[texts.language],
-        "expected": Cell(_signed(verdict.expected), claim.expect.value),
+        "expected": Cell(_signed(str(claim.expect)), claim.expect.value),
         "measured": Cell(mean, "" if verdict.measured is None else verdict.measured),
         "interval": f"[{low}, {high}]" if verdict.interval else "",
         "seeds": Cell(_seeds(verdict.seeds), len(verdict.seeds)),
@@ -91,11 +89,11 @@ def nearest_tables(
 
     The first row is the quoted numbers, the others the nearest configurations; the paper's own is marked in its style.
     """
-    failed = {verdict.id for verdict in verdicts if verdict.verdict == "not reproduced"}
-    wanted = [group for group in quoted_groups(paper).values() if any(claim.id in failed for claim in group)]
-    found = ((group, nearest_configuration(group, paper, collection, curves)) for group in wanted)
+    failed = {verdict.claim.id for verdict in verdicts if verdict.verdict == "not reproduced"}
+    wanted = [claims for claims in quoted(paper).values() if any(claim.id in failed for claim in claims)]
+    found = ((claims, nearest_configuration(claims, paper, collection, curves)) for claims in wanted)
     factors = varying(collection.runs)
-    return [_nearest(paper, group, table, factors, names, texts) for group, table in found if not table.empty]
+    return [_nearest(paper, claims, table, factors, names, texts) for claims, table in found if not table.empty]
 
 
 def run_table(collection: Collection, texts: Texts) -> Table:
@@ -174,17 +172,17 @@ def _environment(path: str) -> tuple[str, ...]:
 
 
 def _nearest(
-    paper: Paper, group: list[Claim], table: pd.DataFrame, factors: list[str], names: _Named, texts: Texts
+    paper: Paper, claims: list[Claim], table: pd.DataFrame, factors: list[str], names: _Named, texts: Texts
 ) -> tuple[str, str, Table]:
-    own, figure = names[group[0].of], group[0].figure
+    own, figure = names[claims[0].of], claims[0].figure
     found = [texts.configuration(row, factors) for row in table.to_dict("records")]
     place = next(iter(table.index[table["own"]]), None)
-    numbers = [f"{claim.expect.value:g}" for claim in group]
+    numbers = [_signed(f"{claim.expect.value:g}") for claim in claims]
     rows = [_styled("quoted", [NOTHING, texts("page.paper"), NOTHING, NOTHING, *numbers])]
     for one in sorted({*range(min(_NEAREST, len(table))), *([] if place is None else [place])}):
         row = table.iloc[one]
         name = found[one] + (f" ({texts('page.papers_own')})" if one == place else "")
-        measured = [f"{row[claim.id]:.3f}" for claim in group]
+        measured = [_signed(f"{row[claim.id]:.3f}") for claim in claims]
         said = [f"{one + 1}", name, f"{row['seeds']}", f"{row['distance']:.2f}", *measured]
         rows.append(_styled("own" if one == place else "", said))
     key = "nearest_not_run" if place is None else "nearest_other" if place else "nearest_own"
@@ -192,9 +190,9 @@ def _nearest(
     if place:
         values |= {"rank": f"{place + 1}", "own": f"{table['distance'][place]:.2f}"}
     title = texts("page.numbered", number=paper.number(figure), title=own) if figure else sentence(own)
-    quoted = [f"{texts(f'page.{c.metric}')}, {_reduction(c.reduce, texts)}" for c in group]
+    measures = [f"{texts(f'page.{c.metric}')}, {_reduction(c.reduce, texts)}" for c in claims]
     headings = [texts(f"page.{heading}") for heading in ("rank", "configuration", "seeds", "distance")]
-    return title, texts(f"page.{key}", **values), Table([*headings, *map(sentence, quoted)], rows)
+    return title, texts(f"page.{key}", **values), Table([*headings, *map(sentence, measures)], rows)
 
 
 def _styled(row: str, cells: Sequence[str]) -> list[Cell]:

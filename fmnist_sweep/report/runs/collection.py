@@ -4,8 +4,6 @@ Whatever cannot be used is listed as a problem, never passed over and never fata
 moment; a sweep may be filling it.
 """
 
-from __future__ import annotations
-
 import hashlib
 import json
 import math
@@ -30,10 +28,9 @@ FACTORS = tuple(key for key in leaves(Config) if key != "seed")
 # What tells them apart for a program: all but the seed. A recipe is a configuration without its epochs.
 CONFIGURATION = ["recipe", "training.epochs"]
 
-_TYPES = dict.fromkeys(["name", "status", "recipe", *FACTORS, "optimizer_args", "digest"], "str") | {
-    "error": "object",
+_TYPES = dict.fromkeys(["name", "status", "recipe", *FACTORS, "optimizer_args"], "str") | {
     **dict.fromkeys(["training.batch_size", "training.epochs", "seed", "epochs_done"], "int64"),
-    **dict.fromkeys(["model.dropout", "data.mean", "data.std", "seconds", "test_loss", "test_accuracy"], "float64"),
+    **dict.fromkeys(["model.dropout", "data.mean", "data.std", "seconds", "test_accuracy"], "float64"),
     "path": "object",  # what a folder is called need not be text that can be encoded
     "has_predictions": "bool",
 }
@@ -48,11 +45,10 @@ class Collection:
     """What a store holds of one protocol.
 
     Attributes:
-        store: the folder that was read.
         runs: a row per run directory whose run.json could be read: name (of the directory), status (that of
-            run.json, or `unreadable` where a finished run lacks rows), error, recipe, the columns `FACTORS`, seed,
-            optimizer_args (all that were given, as JSON), digest, epochs_done (rows of metrics), seconds, test_loss,
-            test_accuracy (nan without a final test), path (text), has_predictions.
+            run.json, or `unreadable` where a finished run lacks rows), recipe, the columns `FACTORS`, seed,
+            optimizer_args (all that were given, as JSON), epochs_done (rows of metrics), seconds, test_accuracy (nan
+            without a final test), path (text), has_predictions.
         metrics: a row per run and epoch: run (its name), status, recipe, `FACTORS`, optimizer_args, seed, epoch,
             `MEASURES` and seconds since the start of training (nan where unknown).
         problems: a row per directory that is incomplete or cannot be used: name, kind (`unreadable`, `failed`,
@@ -61,7 +57,6 @@ class Collection:
         others: how many runs of another protocol were left out.
     """
 
-    store: Path
     runs: pd.DataFrame
     metrics: pd.DataFrame
     problems: pd.DataFrame
@@ -115,7 +110,7 @@ def collect(store: Path, covers: Callable[[Config], bool] = lambda _: True) -> C
     table = table.astype(_TYPES)
     problems += [run.problem for run in found if run.problem]
     listed = pd.DataFrame(problems, columns=["name", "kind", "message"], dtype="str")
-    return Collection(store, table, _metrics(table, found), listed.sort_values("name", ignore_index=True), others)
+    return Collection(table, _metrics(table, found), listed.sort_values("name", ignore_index=True), others)
 
 
 def _directories(store: Path, problems: list[_Problem]) -> Iterator[Path]:
@@ -177,11 +172,8 @@ def _read(path: Path, record: Record) -> _Run:
         "seed": record.config.seed,
         "name": name,
         "status": status,
-        "error": record.error and one_line(record.error),
-        "digest": record.name[-8:],
         "epochs_done": epochs_done,
         "seconds": math.nan if record.seconds is None else record.seconds,
-        "test_loss": record.test.loss if record.test else math.nan,
         "test_accuracy": record.test.accuracy if record.test else math.nan,
         "path": str(path),
         "has_predictions": (path / records.PREDICTIONS).is_file(),

@@ -3,8 +3,6 @@
 The learning rate is constant, so the first 30 epochs of 100 are those of a run of 30.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -100,7 +98,7 @@ def _fullest(curves: Sequence[Curve], epochs: float = math.inf) -> Curve:
 
 
 def spread(curves: Mapping[int, Curve], metric: str) -> pd.DataFrame:
-    """Mean, least and greatest over seeds by epoch: columns epoch, mean, min, max, seeds (how many)."""
+    """Mean, least and greatest over seeds by epoch: columns epoch, mean, min, max."""
     values = pd.DataFrame({seed: pd.Series(curve.values(metric)) for seed, curve in curves.items()}, dtype=float)
-    table = values.agg(["mean", "min", "max", "count"], axis=1).rename(columns={"count": "seeds"})
-    return table.astype({"seeds": int}).rename_axis("epoch").reset_index().assign(epoch=lambda t: t["epoch"] + 1)
+    table = values.agg(["mean", "min", "max"], axis=1).rename_axis("epoch").reset_index()
+    return table.assign(epoch=table["epoch"] + 1)

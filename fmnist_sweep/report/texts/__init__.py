@@ -1,7 +1,5 @@
 """Every word a reader of the report sees, in each language: one YAML file a language, one object bound to it."""
 
-from __future__ import annotations
-
 import functools
 from collections.abc import Iterable, Mapping
 from importlib import resources
@@ -16,11 +14,7 @@ OPTIMIZER = "optimizer.name"  # the first of a configuration's phrases
 
 
 class Texts:
-    """The texts of one language.
-
-    Args:
-        language: one of `LANGUAGES`.
-    """
+    """The texts of one of `LANGUAGES`."""
 
     def __init__(self, language: str):
         self.language = language

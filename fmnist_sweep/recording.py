@@ -1,0 +1,60 @@
+"""What is told of a run besides its rows: how it stands, and how it failed."""
+
+from __future__ import annotations
+
+import logging
+import traceback
+
+from fmnist_sweep.config import device_type
+from fmnist_sweep.machine import environment
+from fmnist_sweep.planning import Job
+from fmnist_sweep.records import Record, Status, Test
+from fmnist_sweep.store import RunDirectory
+
+log = logging.getLogger(__name__)
+
+
+def keep_failure(job: Job, error: BaseException) -> None:
+    """Leave a failure's traceback and reason in the run's directory, as far as that can be written."""
+    try:
+        RunDirectory(job.directory).write_traceback("".join(traceback.format_exception(error)))
+        write_failure(job, f"{type(error).__name__}: {error}".splitlines()[0])
+    except OSError:
+        log.exception("%s: its failure cannot be kept there", job.directory)
+
+
+def write_failure(job: Job, reason: str) -> None:
+    """Mark a run as failed, with the epochs that it has."""
+    directory = RunDirectory(job.directory)
+    write_record(job, "failed", len(directory.seconds()), elapsed(directory), error=reason)
+
+
+def elapsed(directory: RunDirectory) -> float:
+    """Seconds of training that a run's rows took."""
+    seconds = directory.seconds()
+    return float(seconds[-1]) if len(seconds) else 0.0
+
+
+def write_record(
+    job: Job,
+    status: Status,
+    epochs_done: int,
+    seconds: float,
+    error: str | None = None,
+    test: Test | None = None,
+    cut_from: str | None = None,
+    cpu: str | None = None,
+) -> None:
+    """Write a run's run.json; see `records.Record`. `cpu` is where it was trained, by default this machine's."""
+    record = Record(
+        status=status,
+        name=job.name,
+        error=error,
+        epochs_done=epochs_done,
+        seconds=round(seconds, 3),
+        cut_from=cut_from,
+        test=test,
+        config=job.config,
+        environment=environment(device_type(job.execution.device)) | ({"cpu": cpu} if cpu else {}),
+    )
+    RunDirectory(job.directory).write_record(record)

@@ -1,0 +1,57 @@
+"""Executors, where no cluster is needed."""
+
+from __future__ import annotations
+
+import functools
+import multiprocessing
+import os
+import signal
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from small_runs import config
+
+from fmnist_sweep import data, worker
+from fmnist_sweep.composing import name_of
+from fmnist_sweep.config import Execution
+from fmnist_sweep.errors import ConfigError
+from fmnist_sweep.executors import Executor
+from fmnist_sweep.executors.local import LocalExecutor
+from fmnist_sweep.executors.ray import RayExecutor
+from fmnist_sweep.executors.slurm import SlurmExecutor
+from fmnist_sweep.planning import Job
+from fmnist_sweep.store import RunDirectory
+
+
+@pytest.mark.parametrize(
+    ("package", "extra", "executor"),
+    [("submitit", "slurm", functools.partial(SlurmExecutor, array_parallelism=1)), ("ray", "ray", RayExecutor)],
+)
+def test_a_package_that_is_not_there_is_told_with_its_extra(
+    package: str, extra: str, executor: type[Executor], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, package, None)
+    with pytest.raises(ConfigError, match=rf"^[^\n]*pip install 'fmnist_sweep\[{extra}\]'$"):
+        executor(tmp_path)
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGUSR2])
+def test_a_worker_that_is_asked_to_end_does_so_after_its_epoch(number: signal.Signals, tmp_path: Path) -> None:
+    one = config(batch_size=1000, epochs=100)
+    run = RunDirectory(tmp_path / name_of(one, Execution()))
+    job = Job(one, Execution(), run.path.name, run.path)
+    with LocalExecutor(1) as executor:
+        (future,) = executor.submit([functools.partial(worker.train_stack, [[job]], data.prepare(None))])
+        end = time.monotonic() + 60
+        while run.look().rows < 2:
+            assert time.monotonic() < end
+            time.sleep(0.05)
+        (process,) = multiprocessing.active_children()
+        assert process.pid is not None
+        os.kill(process.pid, number)
+        assert future.result(60) == []
+    assert run.status() == "interrupted"
+    assert run.look().checkpoints == (run.look().rows,)
+    assert not multiprocessing.active_children()
