@@ -29,6 +29,7 @@ from fmnist_sweep.executors.local import LocalExecutor
 from fmnist_sweep.planning import Job, Plan, Trajectory
 
 POLL_SECONDS = 0.5
+CLUSTER_SECONDS = 10.0  # between looks at a cluster and at the rows of its many stacks, so that waiting costs nothing
 
 
 @dataclass
@@ -60,6 +61,7 @@ class Sweep:
         self._probe: Path | None = None  # tells whether locks hold between this machine and those that train
         self._tasks: list[_Task] = []
         self._interrupts = 0
+        self._pause = 2 * POLL_SECONDS if self._is_local else CLUSTER_SECONDS
 
     def __enter__(self) -> Sweep:
         return self
@@ -125,6 +127,7 @@ class Sweep:
     def _train_until_done(self, wanted: Sequence[Job], display: SweepDisplay) -> bool:
         """Train; then again what other processes held, once they have let go of it. Returns False if it is to go on."""
         assert self._executor is not None
+        waiting = 0
         while wanted and not self._interrupts:
             left = {group[0].trajectory for task in self._executor.queued() for group in task.args[0]}
             plan = planning.plan_jobs([job for job in wanted if job.trajectory not in left], self._executor.slots)
@@ -138,9 +141,10 @@ class Sweep:
                 return not models
             busy += [*self._wait(display), [job for job in wanted if job.trajectory in left]]
             wanted = [job for group in busy for job in group]
-            if wanted:
+            if len(wanted) not in (0, waiting):
                 display.say(f"another process is training {len(wanted)} of these runs: waiting for it")
-                time.sleep(2 * POLL_SECONDS)
+            waiting = len(wanted)
+            self._rest(self._pause if wanted else 0)
         return True
 
     def _settle(self, idle: Sequence[Trajectory]) -> list[list[Job]]:
@@ -171,6 +175,7 @@ class Sweep:
     def _wait(self, display: SweepDisplay) -> list[list[Job]]:
         """Watch what was submitted until it has ended. Returns the jobs that other processes hold."""
         busy: list[list[Job]] = []
+        shown = 0.0
         while not all(task.ended for task in self._tasks) and self._interrupts < 2:
             time.sleep(POLL_SECONDS)
             if self._probe is not None and self._probe.with_suffix(".free").exists():
@@ -179,8 +184,15 @@ class Sweep:
                 if task.future.done() and not task.ended:
                     task.ended = True
                     busy += self._end(task)
-            display.update([task.stack for task in self._tasks if task.future.running()])
+            if self._is_local or time.monotonic() - shown > CLUSTER_SECONDS:
+                shown = time.monotonic()
+                display.update([task.stack for task in self._tasks if task.future.running()])
         return busy
+
+    def _rest(self, seconds: float) -> None:
+        until = time.monotonic() + seconds
+        while time.monotonic() < until and not self._interrupts:
+            time.sleep(POLL_SECONDS)
 
     def _end(self, task: _Task) -> list[list[Job]]:
         """Take a task's result. Returns the jobs that another process holds."""

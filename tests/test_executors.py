@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import multiprocessing
 import os
 import signal
 import sys
 import time
+from concurrent.futures import Future
 from pathlib import Path
 
 import pytest
+from omegaconf import OmegaConf
 from small_runs import config
 
-from fmnist_sweep import data, worker
+from fmnist_sweep import data, launching, worker
 from fmnist_sweep.composing import name_of
 from fmnist_sweep.config import Execution
 from fmnist_sweep.errors import ConfigError
@@ -55,3 +58,43 @@ def test_a_worker_that_is_asked_to_end_does_so_after_its_epoch(number: signal.Si
     assert run.status() == "interrupted"
     assert run.look().checkpoints == (run.look().rows,)
     assert not multiprocessing.active_children()
+
+
+class _Elsewhere(Executor):
+    """A cluster on which the sweep's own lock can be taken too."""
+
+    slots = tasks_of_job = 1
+
+    def __exit__(self, *_: object) -> None:
+        return None
+
+    def submit(self, tasks):
+        for task in tasks:
+            task(lambda: True)  # which trains nothing, but tries the lock
+        return [Future() for _ in tasks]
+
+
+@pytest.mark.parametrize("lock", ["flock", "lease"])
+def test_locks_that_do_not_hold_between_machines_are_told(lock: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(launching, "_locked_file", lambda store: contextlib.nullcontext(store / "sweep.lock"))
+    (tmp_path / "sweep.lock").touch()
+    one, how = config(), Execution(lock=lock)
+    job = Job(one, how, name_of(one, how), tmp_path / name_of(one, how))
+    with launching.Sweep(1, {"executor": "ray"}) as sweep:
+        sweep._executor = _Elsewhere()
+        if lock == "lease":
+            monkeypatch.setattr(sweep, "_wait", lambda _: [])
+            assert sweep.train([job])
+        else:
+            with pytest.raises(ConfigError, match="locks do not hold between the machines; add lock=lease"):
+                sweep.train([job])
+
+
+def test_a_cluster_s_device_is_what_a_job_asks_for() -> None:
+    for settings, device in (({}, "cpu"), ({"gpus_per_node": 1}, "cuda"), ({"num_gpus": 0.5}, "cuda")):
+        composed = OmegaConf.create({"device": "auto"})
+        launching.Sweep(1, {"executor": "slurm", **settings}).place(composed)
+        assert composed.device == device
+    composed = OmegaConf.create({"device": "auto"})
+    launching.Sweep(1, {"executor": "local"}).place(composed)
+    assert composed.device == "auto"
