@@ -28,14 +28,15 @@ class RayExecutor(Executor):
     """
 
     def __init__(self, address: str | None = None, num_cpus: float = 1, num_gpus: float = 0, max_retries: int = 3):
+        if address is None:
+            # Read as Ray loads: what it starts here reports to nobody, and leaves no token in the user's home.
+            own = {"RAY_USAGE_STATS_ENABLED": "0", "RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": secrets.token_hex()}
+            os.environ.update({name: value for name, value in own.items() if name not in os.environ})
         try:
             import ray
         except ImportError as error:
             raise ConfigError("Ray is not installed: pip install 'fmnist_sweep[ray]'") from error
         self._ray = ray
-        if address is None:  # what it starts here reports to nobody, and leaves no token in the user's home
-            own = {"RAY_USAGE_STATS_ENABLED": "0", "RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": secrets.token_hex()}
-            os.environ.update({name: value for name, value in own.items() if name not in os.environ})
         host, _, port = (address or "").rpartition(":")
         try:
             if host:  # Ray itself would try for minutes
