@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import re
+import signal
+import subprocess
+import sys
 import tempfile
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -65,6 +70,38 @@ def test_jobs_are_left_to_slurm_and_collected(slurm: SlurmCluster, local: dict[s
     assert collected.returncode == 0, collected.stderr
     assert metrics(tmp_path) == local
     assert len(list((tmp_path / "multirun" / ".slurm").glob("*/*_submitted.pkl"))) == 2  # nothing was queued twice
+
+
+def begin(*arguments: str, cwd: Path) -> subprocess.Popen[bytes]:
+    command = [sys.executable, "-m", "fmnist_sweep", *arguments]
+    return subprocess.Popen(command, cwd=cwd, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+
+
+@pytest.mark.usefixtures("slurm")
+def test_two_sweeps_of_overlapping_grids_train_each_run_once(local: dict[str, bytes], tmp_path: Path) -> None:
+    sweeps = [begin(*GRID, *SLURM, f"seed=range({first},{first + 3})", cwd=tmp_path) for first in (0, 1)]
+    assert [sweep.wait(200) for sweep in sweeps] == [0, 0]
+    assert metrics(tmp_path) == local
+
+
+@pytest.mark.usefixtures("slurm")
+@pytest.mark.parametrize("launcher", [SLURM, RAY], ids=["slurm", "ray"])
+def test_a_sweep_that_is_interrupted_goes_on(launcher: list[str], local: dict[str, bytes], tmp_path: Path) -> None:
+    longer = ["epochs=20" if word.startswith("epochs") else word for word in [*GRID, *launcher]]
+    sweep = begin(*longer, cwd=tmp_path)
+    end = time.monotonic() + 100
+    while not any(content.count(b"\n") > 2 for content in metrics(tmp_path).values()):
+        assert time.monotonic() < end and sweep.poll() is None
+        time.sleep(0.1)
+    sweep.send_signal(signal.SIGINT)
+    assert sweep.wait(100) == 130
+    records = [json.loads(path.read_bytes()) for path in tmp_path.glob("multirun/*/run.json")]
+    assert "interrupted" in {record["status"] for record in records} <= {"interrupted", "done"}
+    assert run_command(*longer, cwd=tmp_path).returncode == 0
+    trained = metrics(tmp_path)
+    for name, content in local.items():
+        whole = trained[name.replace("-ep2-", "-ep20-")]
+        assert whole.startswith(content) and whole.count(b"\n") == 21
 
 
 @pytest.mark.usefixtures("slurm")
