@@ -97,7 +97,7 @@ class Sweep:
         return jobs.outcome(job)
 
     def train(self, wanted: Sequence[Job]) -> bool:
-        """Train the jobs, as stacks. Returns False for a dry run, which prints the plan instead.
+        """Train the jobs, as stacks. Returns False where there are no outcomes yet: dry run, or left to a cluster.
 
         Failures of runs are kept in their directories, where `outcome` finds them.
 
