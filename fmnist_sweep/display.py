@@ -72,7 +72,7 @@ class SweepDisplay:
 
     def start(self, plan: Plan) -> None:
         """Say what will be trained, and count it in."""
-        runs = sum(len(member.train) for stack in plan.stacks for member in stack)
+        runs = sum(len(member.train) + len(member.later) for stack in plan.stacks for member in stack)
         if runs:
             models = sum(map(len, plan.stacks))
             self.say(
@@ -106,7 +106,7 @@ class SweepDisplay:
         """Count a stack's epochs and ended runs. Returns the metrics of each model's longest run."""
         rows = [RunDirectory(member.train[-1].directory).metrics() for member in stack]
         self._trained[stack] = sum(max(0, len(r) - member.start) for r, member in zip(rows, stack, strict=True))
-        self._report([job for member in stack for job in (*member.train, *(job for job, _ in member.cut))])
+        self._report([job for member in stack for job in member.jobs])
         return rows
 
     def _report(self, jobs: Iterable[Job]) -> None:
@@ -126,7 +126,7 @@ class SweepDisplay:
         if not console.is_terminal and time.monotonic() - self._said > CALM_SECONDS:
             self._said = time.monotonic()
             left = (self._total - trained) * elapsed / trained if trained else float("nan")
-            console.print(f"{text}  {trained}/{self._total} model-epochs  {_minutes(left)} left")
+            console.print(f"{text}  {trained}/{self._total} model-epochs  {minutes(left)} left")
 
     def _close(self) -> None:
         """Print the closing table: every run with its status and last numbers."""
@@ -147,7 +147,7 @@ class SweepDisplay:
         if len(cpus) > 1:
             types = ", ".join(f"{cpu} ({count} runs)" for cpu, count in cpus.items())
             console.print(f"trained on different CPUs: {types}; equal bytes are promised on one type alone")
-        taken = _minutes(time.monotonic() - self._started)
+        taken = minutes(time.monotonic() - self._started)
         console.print(f"{', '.join(f'{n} {status}' for status, n in statuses.items())} in {taken}")
 
 
@@ -170,9 +170,11 @@ def print_plan(plan: Plan, seconds: Sequence[float] | None, tasks_of_job: int | 
             start = f"continue after epoch {member.start}" if member.start else "train"
             names = ", ".join(job.name for job in member.train)
             console.print(f"  {start}: {names}{' (one trajectory)' if len(member.train) > 1 else ''}")
+            for job in member.later:
+                console.print(f"  train after that: {job.name}")
     needed = ""
     if seconds:
-        needed = f", about {_minutes(max(sum(seconds) / plan.workers, *seconds))}"
+        needed = f", about {minutes(max(sum(seconds) / plan.workers, *seconds))}"
     console.print(f"{plan.epochs_left} model-epochs to train with {plan.workers} workers{needed}")
     if tasks_of_job is not None:
         size = range(0, len(plan.stacks), tasks_of_job)
@@ -191,7 +193,8 @@ def _title(stack: Sequence[Trajectory]) -> str:
     return f"batch size {stack[0].train[-1].config.training.batch_size}: {models}"
 
 
-def _minutes(seconds: float) -> str:
+def minutes(seconds: float) -> str:
+    """A time in seconds, or in minutes where that is easier to read."""
     return f"{seconds:.0f} s" if seconds < 100 else f"{seconds / 60:.1f} min"
 
 

@@ -43,10 +43,10 @@ class _Task:
 
 
 class Sweep:
-    """The parent's side of a sweep of `count` jobs. Workers start with the first job that is made.
+    """The parent's side of a sweep. Workers start with the first job that is made, and stay for further batches.
 
     Args:
-        count: how many jobs there will be.
+        count: how many jobs there will be at once.
         executor: the kind (local, slurm, ray) under `executor`, and the settings of that kind.
     """
 
@@ -116,7 +116,9 @@ class Sweep:
         if self._is_local:
             self._folders = jobs.find_data(wanted)
             trainable = [job for job in wanted if job.execution.data_dir in self._folders]
-        elif wanted[0].execution.lock == "flock" and self._executor and not self._executor.detach:
+        elif (
+            self._probe is None and wanted[0].execution.lock == "flock" and self._executor and not self._executor.detach
+        ):
             self._probe = self._held.enter_context(_locked_file(wanted[0].directory.parent))
         with self._signals(), SweepDisplay(wanted) as display:
             ended = self._train_until_done(trainable, display)
@@ -151,7 +153,7 @@ class Sweep:
         """Write the runs that are cut from longer ones. Returns those that another process holds."""
         from fmnist_sweep import worker
 
-        cut = [[job for job, _ in trajectory.cut] for trajectory in idle if trajectory.cut]
+        cut = [list(trajectory.jobs) for trajectory in idle if trajectory.cut]
         return [group for group in cut if worker.train_stack([group], self._folder(group))]
 
     def _folder(self, group: Sequence[Job]) -> Path | None:
@@ -161,7 +163,7 @@ class Sweep:
         from fmnist_sweep import worker
 
         assert self._executor is not None
-        stacks = [[[*(job for job, _ in member.cut), *member.train] for member in stack] for stack in plan.stacks]
+        stacks = [[list(member.jobs) for member in stack] for stack in plan.stacks]
         futures = self._executor.submit(
             [
                 functools.partial(worker.train_stack, groups, self._folder(groups[0]))

@@ -51,6 +51,8 @@ class Trajectory:
 
     Attributes:
         train: the runs that need training, shortest first; empty where nothing is to be trained.
+        later: runs that end before the checkpoint from which the longer ones go on, and cannot be cut from them: they
+            are trained anew once those have ended.
         cut: runs that are the first rows of a longer one, with that one's directory.
         done: runs that are finished, or are left as they are.
         sources: checkpoints to start from, as (epoch, directory), furthest first; where none can be loaded,
@@ -58,9 +60,15 @@ class Trajectory:
     """
 
     train: tuple[Job, ...]
+    later: tuple[Job, ...]
     cut: tuple[tuple[Job, Path], ...]
     done: tuple[Job, ...]
     sources: tuple[tuple[int, Path], ...]
+
+    @property
+    def jobs(self) -> tuple[Job, ...]:
+        """The runs that are not finished."""
+        return (*(job for job, _ in self.cut), *self.later, *self.train)
 
     @property
     def start(self) -> int:
@@ -70,7 +78,8 @@ class Trajectory:
     @property
     def epochs_left(self) -> int:
         """Epochs to train."""
-        return self.train[-1].epochs - self.start if self.train else 0
+        anew = self.later[-1].epochs if self.later else 0
+        return anew + self.train[-1].epochs - self.start if self.train else 0
 
 
 @dataclass(frozen=True)
@@ -143,11 +152,13 @@ def trajectory(jobs: Sequence[Job], found: Mapping[Path, Found]) -> Trajectory:
             cut.append((job, longest))
         else:
             train.append(job)
-    first = train[0].epochs if train else 0
-    sources = {
-        (epoch, path) for path, state in found.items() for epoch in state.checkpoints if train and epoch <= first
-    }
-    return Trajectory(tuple(train), tuple(cut), tuple(done), tuple(sorted(sources, key=lambda s: (-s[0], str(s[1])))))
+    longest_run = train[-1].epochs if train else 0
+    there = [(epoch, path) for path, state in found.items() for epoch in state.checkpoints if epoch <= longest_run]
+    furthest = max((epoch for epoch, _ in there), default=0)
+    later = [job for job in train if job.epochs < furthest]
+    train = train[len(later) :]
+    sources = sorted([s for s in there if train and s[0] <= train[0].epochs], key=lambda s: (-s[0], str(s[1])))
+    return Trajectory(tuple(train), tuple(later), tuple(cut), tuple(done), tuple(sources))
 
 
 def _can_be_cut(job: Job, longer: Found) -> bool:

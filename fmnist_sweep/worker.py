@@ -32,6 +32,7 @@ CHECKPOINT_SECONDS = 10.0
 CHECKPOINT_FORMAT = 1
 
 OnEpoch = Callable[[Metrics], None]
+_Begun = tuple[list[Job], Checkpoint]  # the runs of one model, and where it starts
 
 
 @dataclass(eq=False)
@@ -83,7 +84,8 @@ def train_stack(
     torch.set_num_threads(1)  # products with several would round by their number
     config, execution = groups[0][0].config, groups[0][0].execution
     waiting = {k: store.lock(jobs[-1].directory, jobs[-1].name, execution.lock) for k, jobs in enumerate(groups)}
-    begun: list[tuple[list[Job], Checkpoint]] = []
+    begun: list[_Begun] = []
+    later: list[tuple[Job, ...]] = []
     # Who does not wait never sees that a lease is not renewed.
     until = time.monotonic() + (1.25 * store.LEASE_SECONDS if execution.lock == "lease" else 0)
     with ExitStack() as locks:
@@ -91,7 +93,7 @@ def train_stack(
             for index, lock in list(waiting.items()):
                 try:
                     locks.enter_context(lock.acquire(timeout=0))
-                    begun += _take_up(groups[index])
+                    _take_up(groups[index], begun, later)
                 except filelock.Timeout:
                     continue
                 except OSError as error:  # what cannot be read of a trajectory concerns its runs alone
@@ -103,10 +105,16 @@ def train_stack(
                 break
             time.sleep(1)
         if begun:
-            folder = data_folder or prepare(Path(execution.data_dir) if execution.data_dir else None)
-            device = torch.device(resolve_device(execution.device))
-            data = load(folder, config.data.validation, device, config.data.mean, config.data.std)
-            _Session(begun, data, should_stop, on_epoch).run()
+            with _all_fail([jobs for jobs, _ in begun]):
+                folder = data_folder or prepare(Path(execution.data_dir) if execution.data_dir else None)
+                device = torch.device(resolve_device(execution.device))
+                data = load(folder, config.data.validation, device, config.data.mean, config.data.std)
+            while begun and not should_stop():
+                with _all_fail([jobs for jobs, _ in begun]):
+                    _Session(begun, data, should_stop, on_epoch).run()
+                left, begun, later = later, [], []
+                for jobs in left:
+                    _take_up(jobs, begun, later)
     return list(waiting)
 
 
@@ -127,8 +135,8 @@ def train_elsewhere(
     return train_stack(groups, None, should_stop)
 
 
-def _take_up(jobs: Sequence[Job]) -> list[tuple[list[Job], Checkpoint]]:
-    """Settle what needs no training. Returns the runs that do, with where their model starts, or nothing."""
+def _take_up(jobs: Sequence[Job], begun: list[_Begun], later: list[tuple[Job, ...]]) -> None:
+    """Settle what needs no training; add the runs that do to `begun` or `later`."""
     if jobs[0].execution.rerun:
         for job in jobs:
             with _apart(job):
@@ -142,7 +150,7 @@ def _take_up(jobs: Sequence[Job]) -> list[tuple[list[Job], Checkpoint]]:
             trained_on = record.environment.get("cpu") if record else None
             write_record(job, "done", job.epochs, elapsed(directory), cut_from=longer.name, cpu=trained_on)
     if not trajectory.train:
-        return []
+        return
     version = checkpoint_version(device_type(jobs[0].execution.device))
     loaded = (RunDirectory(path).load_checkpoint(epoch, version) for epoch, path in trajectory.sources)
     checkpoint = next(filter(None, loaded), None) or Checkpoint(start(jobs[0].config), [], [], cpu())
@@ -156,7 +164,10 @@ def _take_up(jobs: Sequence[Job]) -> list[tuple[list[Job], Checkpoint]]:
         with _apart(job, waiting):
             directory.write_rows(checkpoint.metrics, checkpoint.seconds)
             write_record(job, "running", checkpoint.progress.epoch, elapsed(directory), cpu=checkpoint.cpu)
-    return [(waiting, checkpoint)] if waiting else []
+    if waiting:
+        begun.append((waiting, checkpoint))
+    if trajectory.later:
+        later.append(trajectory.later)
 
 
 @contextmanager
@@ -170,6 +181,22 @@ def _apart(job: Job, waiting: list[Job] | None = None) -> Iterator[None]:
             waiting.remove(job)
 
 
+@contextmanager
+def _all_fail(waiting: Sequence[Sequence[Job]]) -> Iterator[None]:
+    """What goes wrong within is the failure of all runs that wait: where no process does, only their directories tell.
+
+    Args:
+        waiting: the runs of each model, which leave the list as they end.
+    """
+    try:
+        yield
+    except Exception as error:
+        for jobs in waiting:
+            for job in jobs:
+                keep_failure(job, error)
+        raise
+
+
 def checkpoint_version(device: str) -> str:
     """What a checkpoint must agree with to be continued on a device type: another torch rounds otherwise."""
     return f"{CHECKPOINT_FORMAT}/torch {torch.__version__}/{device}"
@@ -180,7 +207,7 @@ class _Session:
 
     def __init__(
         self,
-        begun: Sequence[tuple[list[Job], Checkpoint]],
+        begun: Sequence[_Begun],
         data: Data,
         should_stop: Callable[[], bool],
         on_epoch: OnEpoch,
@@ -196,24 +223,18 @@ class _Session:
         ]
 
     def run(self) -> None:
-        try:
+        self._end_runs()
+        while self.members:
+            if self.should_stop():
+                self._interrupt()
+                return
+            before = time.perf_counter()
+            rows = self.trainer.train_epoch()
+            share = (time.perf_counter() - before) / len(rows)
+            for member, row in zip(self.members, rows, strict=True):
+                if member.model.error is None:  # or its epoch is not whole
+                    self._keep(member, row, share)
             self._end_runs()
-            while self.members:
-                if self.should_stop():
-                    self._interrupt()
-                    return
-                before = time.perf_counter()
-                rows = self.trainer.train_epoch()
-                share = (time.perf_counter() - before) / len(rows)
-                for member, row in zip(self.members, rows, strict=True):
-                    if member.model.error is None:  # or its epoch is not whole
-                        self._keep(member, row, share)
-                self._end_runs()
-        except Exception as error:
-            for member in self.members:
-                for job in member.waiting:
-                    keep_failure(job, error)
-            raise
 
     def _keep(self, member: _Member, row: Metrics, seconds: float) -> None:
         """Append a model's row to the runs that it feeds; save a checkpoint where one is due."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import random
 from collections import Counter
 from pathlib import Path
@@ -92,12 +91,10 @@ def _trajectory_of(path: Path) -> tuple[str, str]:
 def test_every_run_is_trained_or_cut_or_done_exactly_once(world: tuple[list[Job], dict[Path, Found]]) -> None:
     jobs, found = world
     trajectories = decide(jobs, found)
-    fed = Counter(
-        run.directory for t in trajectories for run in itertools.chain(t.train, (run for run, _ in t.cut), t.done)
-    )
+    fed = Counter(run.directory for t in trajectories for run in (*t.jobs, *t.done))
     assert fed == Counter({run.directory: 1 for run in jobs})
     for t in trajectories:
-        assert all(run.trajectory == (t.train + t.done + tuple(c for c, _ in t.cut))[0].trajectory for run in t.train)
+        assert len({run.trajectory for run in (*t.jobs, *t.done)}) == 1
         assert {run for run in jobs if found.get(run.directory, Found()).finished and run in t.done} == set(t.done)
 
 
@@ -119,7 +116,7 @@ def test_a_run_is_cut_wherever_a_longer_one_has_its_rows_and_only_there(
             assert _trajectory_of(longer) == run.trajectory
             assert found[longer].rows > run.epochs
             assert run.config.data.validation == "test"
-        for run in t.train:
+        for run in (*t.train, *t.later):
             longest = max(
                 (state.rows for path, state in found.items() if _trajectory_of(path) == run.trajectory), default=0
             )
@@ -138,11 +135,12 @@ def test_training_starts_from_the_furthest_checkpoint_that_serves_every_run(
             assert t.epochs_left == 0
             continue
         own = {path: state for path, state in found.items() if _trajectory_of(path) == t.train[0].trajectory}
-        usable = {(e, path) for path, state in own.items() for e in state.checkpoints if e <= t.train[0].epochs}
-        assert set(t.sources) == usable
-        assert [e for e, _ in t.sources] == sorted((e for e, _ in usable), reverse=True)
+        usable = {(e, path) for path, state in own.items() for e in state.checkpoints if e <= t.train[-1].epochs}
         assert t.start == max((e for e, _ in usable), default=0)
-        assert t.epochs_left == t.train[-1].epochs - t.start
+        assert set(t.sources) == {(e, path) for e, path in usable if e <= t.train[0].epochs}
+        assert [e for e, _ in t.sources] == sorted((e for e, _ in t.sources), reverse=True)
+        assert all(run.epochs < t.start <= t.train[0].epochs for run in t.later)
+        assert t.epochs_left == t.train[-1].epochs - t.start + max((run.epochs for run in t.later), default=0)
         assert [run.epochs for run in t.train] == sorted(run.epochs for run in t.train)
 
 
@@ -151,8 +149,7 @@ def test_training_starts_from_the_furthest_checkpoint_that_serves_every_run(
 def test_retry_leaves_all_but_failed_runs_as_they_are(world: tuple[list[Job], dict[Path, Found]]) -> None:
     jobs, found = world
     for t in decide(jobs, found):
-        touched = [*t.train, *(run for run, _ in t.cut)]
-        assert all(found[run.directory].status == "failed" for run in touched)
+        assert all(found[run.directory].status == "failed" for run in t.jobs)
         assert all(found.get(run.directory, Found()).status != "failed" for run in t.done)
 
 
@@ -176,6 +173,13 @@ def test_a_held_out_test_set_wants_the_model_itself() -> None:
     short, long = job(key, 30), job(key, 100)
     t = planning.trajectory([short], {long.directory: Found("done", None, 100, (100,))})
     assert (t.cut, t.train, t.sources) == ((), (short,), ())
+
+
+def test_a_run_that_cannot_be_cut_does_not_throw_a_longer_one_back() -> None:
+    key = ("adam", 100, (16,), "holdout", 0, STORES[0])
+    short, long = job(key, 2), job(key, 100)
+    t = planning.trajectory([short, long], {long.directory: Found("interrupted", None, 50, (50, 48))})
+    assert (t.train, t.later, t.start, t.epochs_left) == ((long,), (short,), 50, 52)
 
 
 def test_the_finite_rows_of_a_diverged_run_serve_shorter_ones() -> None:

@@ -681,6 +681,16 @@ def test_runs_with_a_held_out_test_set_are_never_cut(tmp_path: Path, alone: Call
     assert metrics(tmp_path, short) == alone(short)
 
 
+def test_a_shorter_run_with_a_held_out_test_set_does_not_throw_a_longer_one_back(
+    tmp_path: Path, alone: Callable[[Config], bytes]
+) -> None:
+    short, long = (config(epochs=epochs, validation="holdout") for epochs in (2, 5))
+    assert len(train(tmp_path, long, until=4)) == 4
+    assert len(train(tmp_path, short, long)) == 1 + 2
+    assert statuses(tmp_path, short, long) == ["done", "done"]
+    assert [metrics(tmp_path, one) for one in (short, long)] == [alone(short), alone(long)]
+
+
 def test_without_a_held_out_test_set_there_is_no_test(tmp_path: Path) -> None:
     train(tmp_path, config())
     assert run_json(tmp_path, config())["test"] is None
