@@ -10,6 +10,7 @@ import sys
 from argparse import Namespace
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import hydra
 
@@ -102,17 +103,27 @@ class HydraApplication:
 
     def run(self, composed: DictConfig, task: TaskFunction) -> None:
         """Run a task in a configuration's directory, as `Hydra.run` does; raises what the task raises."""
+        errors = []
+
+        def kept(config: DictConfig) -> Any:
+            try:
+                return task(config)
+            except Exception as error:
+                errors.append(error)
+                raise
+
         callbacks = Callbacks(composed)
         callbacks.on_run_start(config=composed, config_name=self._name)
         result = run_job(
             hydra_context=HydraContext(config_loader=self._hydra.config_loader, callbacks=callbacks),
-            task_function=task,
+            task_function=kept,
             config=composed,
             job_dir_key="hydra.run.dir",
             job_subdir_key=None,
         )
         callbacks.on_run_end(config=composed, config_name=self._name, job_return=result)
-        _ = result.return_value
+        for error in errors:
+            raise error  # `result.return_value` would, after a line of Hydra's own
 
     def sweep(self, overrides: Sequence[str], task: TaskFunction) -> None:
         """Hand a sweep to Hydra's sweeper and launcher."""
