@@ -12,7 +12,7 @@ from omegaconf import DictConfig
 
 
 class JobsTogether(Protocol):
-    """The jobs of one sweep, carried out together."""
+    """The jobs of one sweep, carried out together: all at once, or a batch after another."""
 
     def place(self, composed: DictConfig) -> None:
         """Set what depends on where jobs are carried out, before anything is named by it."""
@@ -21,7 +21,7 @@ class JobsTogether(Protocol):
         """Check a composed configuration and return a job; it raises where one cannot be carried out."""
 
     def train(self, jobs: Sequence[Any]) -> bool:
-        """Carry out all jobs. Returns False where there are no outcomes yet: after a dry run, or left to a cluster."""
+        """Carry out jobs. Returns False where there are no outcomes yet: after a dry run, or left to a cluster."""
 
     def outcome(self, job: Any) -> Any:
         """The result of a job, or its error raised."""
@@ -32,10 +32,10 @@ class TrainsTogether(Protocol):
     """A task function that the launcher `stacked` can hand all jobs of a sweep."""
 
     def together(self, jobs: int, executor: Mapping[str, Any]) -> AbstractContextManager[JobsTogether]:
-        """Begin a sweep of so many jobs, which may hold processes until it ends.
+        """Begin a sweep, which may hold processes until it ends.
 
         Args:
-            jobs: how many.
+            jobs: how many at once.
             executor: where they are carried out: the launcher's settings, with its kind under `executor`.
         """
 

@@ -1,6 +1,7 @@
 """Hydra sweeper that runs a list of grids: each is a product of values, and the sweep is their union."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from itertools import product
 from typing import Any, Optional
@@ -10,6 +11,7 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override
 from hydra.core.plugins import Plugins
 from hydra.core.utils import JobReturn, JobStatus
+from hydra.plugins.launcher import Launcher
 from hydra.plugins.sweeper import Sweeper
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig
@@ -65,14 +67,27 @@ class GridSweeper(Sweeper):
 
     def sweep(self, arguments: list[str]) -> Any:
         """Compose the union of the grids and launch it; `RunError` counts the runs that did not end well."""
-        from fmnist_sweep.errors import RunError
+        jobs = self.jobs(arguments, self.grids.values() or [{}])
+        size = self.max_batch_size or len(jobs)
+        batches = [jobs[start : start + size] for start in range(0, len(jobs), size)]
+        if len(batches) > 1 or not getattr(self.launcher, "checks_all_jobs", False):
+            self.validate_batch_is_legal(jobs)
+        returns: list[Sequence[JobReturn]] = []
+        with staying(self.launcher, size):
+            for batch in batches:
+                returns.append(self.launcher.launch(batch, initial_job_idx=sum(map(len, returns))))
+        raise_failures(returns)
+        return returns
+
+    def jobs(self, arguments: Sequence[str], grids: Iterable[Mapping[str, str]]) -> list[list[str]]:
+        """The jobs of some grids, each a list of overrides, where the command line has these arguments."""
         from fmnist_sweep.overrides import rewrite, target
 
         loader = self.hydra_context.config_loader
         parser = OverridesParser.create(loader)
-        given = {target(override) for override in parser.parse_overrides(arguments)}
-        grids = []
-        for grid in self.grids.values() or [{}]:
+        given = {target(override) for override in parser.parse_overrides(list(arguments))}
+        lists = []
+        for grid in grids:
             lines = rewrite([f"{key}={values}" for key, values in {**self.params, **grid}.items()], loader)
             kept = [
                 override.input_line
@@ -80,19 +95,8 @@ class GridSweeper(Sweeper):
                 if target(override) not in given
                 and not ("optimizer" in given and target(override).startswith("optimizer."))
             ]
-            grids.append([*map(str, kept), *arguments])
-        jobs = self.union(grids, parser)
-        size = self.max_batch_size or len(jobs)
-        batches = [jobs[start : start + size] for start in range(0, len(jobs), size)]
-        if len(batches) > 1 or not getattr(self.launcher, "checks_all_jobs", False):
-            self.validate_batch_is_legal(jobs)
-        returns: list[Sequence[JobReturn]] = []
-        for batch in batches:
-            returns.append(self.launcher.launch(batch, initial_job_idx=sum(map(len, returns))))
-        done = [result.status == JobStatus.COMPLETED for results in returns for result in results]
-        if not all(done):
-            raise RunError(f"{done.count(False)} of {len(done)} runs did not end well")
-        return returns
+            lists.append([*map(str, kept), *arguments])
+        return self.union(lists, parser)
 
     def validate_batch_is_legal(self, batch: Sequence[Sequence[str]]) -> None:
         """Check the configuration of every job before the first starts."""
@@ -101,6 +105,21 @@ class GridSweeper(Sweeper):
 
         composer = Composer(self.hydra_context.config_loader, self.config)
         agree([parse(composer.compose(job))[1] for job in batch])
+
+
+def staying(launcher: Launcher, jobs: int) -> AbstractContextManager[None]:
+    """Keep a launcher's workers between launches of so many jobs at most, if it can."""
+    stay: AbstractContextManager[None] = launcher.staying(jobs) if hasattr(launcher, "staying") else nullcontext()
+    return stay
+
+
+def raise_failures(returns: Iterable[Sequence[JobReturn]]) -> None:
+    """Raise `RunError`, which counts them, where runs did not end well."""
+    from fmnist_sweep.errors import RunError
+
+    done = [result.status == JobStatus.COMPLETED for results in returns for result in results]
+    if not all(done):
+        raise RunError(f"{done.count(False)} of {len(done)} runs did not end well")
 
 
 def _values(override: Override) -> list[str]:

@@ -4,7 +4,8 @@ An application offers it as `fmnist_sweep.application.TrainsTogether` says. Jobs
 another, as with Hydra's basic launcher.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field
 from typing import Any, Optional
 
@@ -71,12 +72,29 @@ class StackedLauncher(Launcher):
 
     def __init__(self, **executor: Any):
         self.executor = executor
+        self._stays: JobsTogether | None = None
 
     def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:
         """Keep what a launch needs."""
         self.hydra_context = hydra_context
         self.task_function = task_function
         self.config = config
+
+    @contextmanager
+    def staying(self, jobs: int) -> Iterator[None]:
+        """Keep the workers that a launch starts for the next one.
+
+        Args:
+            jobs: of the largest launch.
+        """
+        if not isinstance(self.task_function, TrainsTogether):
+            yield
+            return
+        with self.task_function.together(jobs, self.executor) as self._stays:
+            try:
+                yield
+            finally:
+                self._stays = None
 
     def launch(self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int) -> Sequence[JobReturn]:
         """Carry out the jobs. Returns their results, in the order of `job_overrides`."""
@@ -92,7 +110,7 @@ class StackedLauncher(Launcher):
         from fmnist_sweep.hydra_internals import resolve
 
         compose = Composer(loader, self.config).compose
-        with task.together(len(job_overrides), self.executor) as sweep:
+        with self._together(task, len(job_overrides)) as sweep:
             composed, jobs = [], []
             for number, overrides in numbered:
                 composed.append(_numbered(compose(overrides), number))
@@ -102,6 +120,9 @@ class StackedLauncher(Launcher):
             if not sweep.train(jobs):
                 return [JobReturn(overrides=list(job), status=JobStatus.COMPLETED) for job in job_overrides]
             return [self._run(_outcome_of(sweep, job), one) for job, one in zip(jobs, composed, strict=True)]
+
+    def _together(self, task: TrainsTogether, jobs: int) -> AbstractContextManager[JobsTogether]:
+        return nullcontext(self._stays) if self._stays else task.together(jobs, self.executor)
 
     def _run(self, task: TaskFunction, composed: DictConfig) -> JobReturn:
         result = run_job(
