@@ -1,9 +1,10 @@
 """Hydra sweeper that runs a list of grids: each is a product of values, and the sweep is their union."""
 
-from collections.abc import Iterable, Mapping, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field
 from itertools import product
+from pathlib import Path
 from typing import Any, Optional
 
 from hydra.core.config_store import ConfigStore
@@ -14,7 +15,7 @@ from hydra.core.utils import JobReturn, JobStatus
 from hydra.plugins.launcher import Launcher
 from hydra.plugins.sweeper import Sweeper
 from hydra.types import HydraContext, TaskFunction
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 
 
 @dataclass
@@ -73,11 +74,21 @@ class GridSweeper(Sweeper):
         if len(batches) > 1 or not getattr(self.launcher, "checks_all_jobs", False):
             self.validate_batch_is_legal(jobs)
         returns: list[Sequence[JobReturn]] = []
-        with staying(self.launcher, size):
+        with staying(self.launcher, size), self.told():
             for batch in batches:
                 returns.append(self.launcher.launch(batch, initial_job_idx=sum(map(len, returns))))
         raise_failures(returns)
         return returns
+
+    @contextmanager
+    def told(self) -> Iterator[None]:
+        """Keep the sweep's own configuration in multirun.yaml, as Hydra's sweepers do, however the sweep ends."""
+        try:
+            yield
+        finally:
+            folder = Path(self.config.hydra.sweep.dir)
+            if folder.is_dir():  # a dry run makes none
+                OmegaConf.save(self.config, folder / "multirun.yaml")
 
     def jobs(self, arguments: Sequence[str], grids: Iterable[Mapping[str, str]]) -> list[list[str]]:
         """The jobs of some grids, each a list of overrides, where the command line has these arguments."""

@@ -17,6 +17,7 @@ import torch
 from hydra.core.config_store import ConfigStore
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
+from hydra.core.plugins import Plugins
 
 from fmnist_sweep.__main__ import main
 
@@ -65,6 +66,7 @@ def _process_as_before() -> Iterator[None]:
     log = logging.getLogger()
     handlers, level = log.handlers[:], log.level
     threads = torch.get_num_threads()
+    Plugins.instance()  # they register their options once, as they are imported
     options = ConfigStore.instance().repo
     ConfigStore.instance().repo = copy.deepcopy(options)
     try:

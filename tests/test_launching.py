@@ -197,6 +197,7 @@ def test_a_grid_is_trained_once_and_extended(tmp_path: Path) -> None:
     first = run_command(*grid, "epochs=2", "workers=2", cwd=tmp_path)
     assert first.returncode == 0, first.stderr
     assert_done(store, *two)
+    assert "optimizer=adam,sgd_momentum" in (store / "multirun.yaml").read_text()
     assert all(len(re.findall(rf"{run_name(one)} .*done.*2/2", first.stderr)) == 1 for one in two)  # the closing table
     for one in two:
         assert (directory(store, one) / ".hydra" / "config.yaml").exists()
@@ -223,6 +224,21 @@ def test_a_grid_is_trained_once_and_extended(tmp_path: Path) -> None:
         assert timing(store, long)[:3] == timing(store, short)  # two epochs were not trained again
     kept = snapshot(store)
     assert {path: kept[path] for path in before} == before
+
+
+def test_workers_stay_up_between_the_batches_of_a_sweep(tmp_path: Path) -> None:
+    store = tmp_path / "store"
+    seeds = [run(seed=seed, epochs=3) for seed in (0, 1)]
+    grid = ["-m", *SMALL, "epochs=3", "seed=0,1", "workers=1", f"hydra.sweep.dir={store}"]
+    with started(tmp_path, *grid, "hydra.sweeper.max_batch_size=1") as command:
+        of_batch = []
+        for one in seeds:
+            command.until(lambda one=one: rows(store, one) >= 1)  # type: ignore[misc]
+            of_batch.append([worker.pid for worker in command.workers()])
+        assert command.wait() == 0, command.output
+    assert of_batch[0] == of_batch[1]
+    assert len(of_batch[0]) == 1
+    assert_done(store, *seeds)
 
 
 @pytest.mark.parametrize("launcher", ["basic", pytest.param("joblib", marks=pytest.mark.slow)])
