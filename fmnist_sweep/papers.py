@@ -6,7 +6,6 @@ Configurations are written as on the command line and composed by Hydra, so they
 
 from __future__ import annotations
 
-import math
 from collections import Counter
 from collections.abc import Mapping
 from functools import cached_property
@@ -20,6 +19,7 @@ from fmnist_sweep import hydra_internals, overrides, typed_values
 from fmnist_sweep.composing import register
 from fmnist_sweep.config import CONFIG_FOLDER, Config, identity
 from fmnist_sweep.errors import ConfigError, nearest
+from fmnist_sweep.expectation import Expectation
 from fmnist_sweep.plain_yaml import Plain, load
 from fmnist_sweep.records import MEASURES, one_line
 from fmnist_sweep.reductions import Reduction
@@ -48,50 +48,14 @@ class PaperError(ConfigError):
         super().__init__(one_line(message, 500))
 
 
-class Expectation(Plain):
-    """What a claim expects of its quantity: `about` ± `tolerance`, both ends included, or `above`, or `below`."""
-
-    about: float | None = None
-    tolerance: Annotated[float, Field(gt=0)] | None = None
-    above: float | None = None
-    below: float | None = None
-
-    @model_validator(mode="after")
-    def _one_form(self) -> Expectation:
-        if {key for key, value in self if value is not None} not in ({"about", "tolerance"}, {"above"}, {"below"}):
-            raise ValueError("must hold either about and tolerance, or above, or below")
-        return self
-
-    @property
-    def value(self) -> float:
-        """The number itself."""
-        return next(x for x in (self.about, self.above, self.below) if x is not None)
-
-    @property
-    def low(self) -> float:
-        """Where the expected region begins."""
-        # Rounded so that 0.36 lies within 0.35 ± 0.01, which binary fractions would deny.
-        return round(self.value - (self.tolerance or 0), 12) if self.below is None else -math.inf
-
-    @property
-    def high(self) -> float:
-        """Where the expected region ends."""
-        return round(self.value + (self.tolerance or 0), 12) if self.above is None else math.inf
-
-    def __str__(self) -> str:
-        """Such as "0.35 ± 0.05", "> 0.4" or "< 0"."""
-        value, tolerance = (f"{x:.12f}".rstrip("0").rstrip(".") for x in (self.value, self.tolerance or 0))
-        return f"{value} ± {tolerance}" if self.tolerance else f"{'<' if self.above is None else '>'} {value}"
-
-
 class Claim(Plain):
     """One statement of a paper, and the expression over the results that decides it.
 
     The quantity is `reduce` of `metric` of the configuration `of`; a comparison subtracts the same of `than`.
 
     Attributes:
-        kind: value (a number, judged by the interval of the mean), run (a number that one run gave, judged by the
-            spread of single runs), shape (a property of a configuration's curves) or comparison (of less than).
+        kind: run (a number that one run gave, judged by the spread of single runs), or what is tested over seeds: value
+            (the mean of several runs), shape (a property of a configuration's curves) or comparison (of less than).
         figure, panel: where in the paper: one of its figures, and a letter in it.
         unnamed: the text does not say whether its number is of training or of validation.
         why: of the tolerance or threshold: by language, or the name of a text under `reasons`.
@@ -119,12 +83,19 @@ class Claim(Plain):
     def _sides(self) -> Claim:
         if (self.kind == "comparison") != (self.than is not None):
             raise ValueError(f"than: a comparison needs it and no other kind takes it, and this is a {self.kind}")
+        if self.expect.margin is not None and not self.is_tested:
+            raise ValueError("expect: a run takes no margin; the kinds that are tested over seeds do")
         return self
 
     @property
     def is_number(self) -> bool:
-        """Whether the paper quotes a number, judged by an interval; the other kinds are tested over seeds."""
+        """Whether the paper quotes a number; the other kinds state a property or a difference."""
         return self.kind in ("value", "run")
+
+    @property
+    def is_tested(self) -> bool:
+        """Whether it is tested over seeds; the others are judged by the spread of single runs."""
+        return self.kind != "run"
 
     @property
     def sides(self) -> list[str]:

@@ -7,7 +7,7 @@ import math
 from typing import NamedTuple
 
 import numpy as np
-from scipy import stats
+from scipy import special, stats
 
 from fmnist_sweep.records import FloatArray
 
@@ -23,13 +23,6 @@ class Interval(NamedTuple):
     mean: float
     low: float
     high: float
-
-
-class RegionTest(NamedTuple):
-    """Whether a mean lies inside a region, and the p value of that decision (NaN where there is none)."""
-
-    inside: bool
-    p_value: float
 
 
 def mean_interval(values: FloatArray) -> Interval:
@@ -72,33 +65,40 @@ def effect_size(values: FloatArray) -> float:
     return mean / float(values.std(ddof=1))
 
 
-def region_test(values: FloatArray, low: float, high: float) -> RegionTest:
-    """Test whether the mean behind values is from `low` to `high`, one of which may be infinite.
+def region_tests(
+    mean: float, deviation: float, sizes: FloatArray, low: float, high: float, margin: float = 0
+) -> FloatArray:
+    """One-sided t tests of whether a mean lies from `low` to `high`, of which one may be infinite, or does not.
 
-    A half-line is a claim of direction, its end not included: the two-sided one-sample t test against that end, which
-    on differences by seed is the paired t test. A region with two ends, both included, is a claim of equivalence:
-    inside it the p value is that of two one-sided t tests (Schuirmann 1987), the larger of the two; outside it, that
-    of the t test against the violated end, doubled because either could have been. One seed, and values without
-    spread, have no p value: NaN.
+    A half-line is a claim of direction: its test is the one-sample t test against its end, which on differences by seed
+    is the paired t test; the contrary is tested `margin` beyond that end. A region with two ends is a claim of
+    equivalence: the larger p of two one-sided tests (Schuirmann 1987); its contrary has the smaller p of the tests
+    beyond an end, doubled because it could be either.
+
+    Args:
+        mean, deviation: sample mean and standard deviation (n - 1), which is not 0.
+        sizes: numbers of values behind them, any shape, at least 2 each.
+
+    Returns:
+        p values of "it does" and of "it does not lie there beyond the margin", along a last axis of length 2.
     """
-    mean = float(values.mean())
-    half_line = math.isinf(low) or math.isinf(high)
-    inside = low < mean < high if half_line else low <= mean <= high
-    if values.size == 1 or not has_spread(values):
-        return RegionTest(inside, math.nan)
-    depth = min(mean - low, high - mean) / float(stats.sem(values))
-    one_sided = float(stats.t.sf(abs(depth), values.size - 1))
-    return RegionTest(inside, one_sided if inside and not half_line else 2 * one_sided)
+    error, freedom = deviation / np.sqrt(sizes), sizes - 1
+    above, below = (special.stdtr(freedom, distance / error) for distance in (low - mean, mean - high))
+    inside = np.maximum(above, below)
+    short, past = (special.stdtr(freedom, (d - margin) / error) for d in (mean - low, high - mean))
+    outside = np.minimum(short, past) * (2 if math.isfinite(high - low) else 1)
+    return np.stack([inside, outside], axis=-1)
 
 
-def holm(p_values: FloatArray) -> FloatArray:
-    """Holm's step-down adjusted p values of `p_values [n_tests]`, in the order given.
+def step_down(p_values: FloatArray, multiplicity: int) -> FloatArray:
+    """Holm's step-down of `p_values [n_tests]` among `multiplicity` tests, in the order given; at most 1.
 
-    It bounds the chance of even one wrong rejection, whatever the tests' dependence; false discovery control would
-    allow a share of the verdicts to be wrong. Source: Holm, Scandinavian Journal of Statistics 6 (1979).
+    The least p counts `multiplicity` times, the next once less, and so on. It bounds the chance of even one wrong
+    rejection, whatever the tests' dependence; false discovery control would allow a share of the verdicts to be wrong.
+    Source: Holm, Scandinavian Journal of Statistics 6 (1979).
     """
     order = np.argsort(p_values, kind="stable")
-    factors = np.arange(p_values.size, 0, -1)
+    factors = multiplicity - np.arange(p_values.size)
     adjusted = np.empty_like(p_values)
     adjusted[order] = np.minimum(1.0, np.maximum.accumulate(p_values[order] * factors))
     return adjusted

@@ -2,17 +2,12 @@
 
 - The quantity is one number per seed. A comparison's is the difference between its two configurations, seed by seed
   (same initialisation, same order of the data); only seeds that both have count.
-- A seed counts where its run holds every epoch asked for, all finite; the reason names those left out. Where no seed
-  counts, the verdict is "not run".
-- A `value` is reproduced where its whole 95 % t interval over seeds lies in the expected region, not reproduced where
-  the whole interval lies outside, and inconclusive in between. One seed has no interval: its value is judged.
+- A seed counts where its run holds every epoch asked for, all finite; the reason names those left out. A seed has ended
+  once it counts or never can. Where no seed counts, the verdict is "not run".
 - A `run` is a number that one run gave: reproduced where the expected region (the quoted number with its reading
   precision) meets the 95 % prediction interval of one further run, not reproduced where it does not, inconclusive with
   one seed. It is not corrected for the number of claims: of 20 true numbers one is expected outside.
-- A `comparison` or a `shape` (one configuration against a constant) is tested over seeds: `statistics.region_test`, a
-  paired t test for a direction and two one-sided tests for "no change". All p values of one evaluation are one family,
-  corrected with Holm's method; where the corrected p is below 5 %, the verdict is the side on which the mean lies, and
-  inconclusive otherwise. One seed is always inconclusive.
+- The other kinds are tested over the seeds that have ended, in looks of 5, 10, 20, …: `looks.py` says how.
 - An epoch that a curve never reaches counts as the one after its last, a lower bound; seeds in which neither side of a
   comparison reaches it are left out.
 - Where seeds agree to the last digit there is nothing to test, and that number is judged as it is: a tie in every seed
@@ -25,19 +20,22 @@ from typing import Any, Literal, NamedTuple, get_args
 
 import numpy as np
 
-from fmnist_sweep.papers import Claim, Expectation, Paper
+from fmnist_sweep.papers import Claim, Paper
 from fmnist_sweep.records import FloatArray
-from fmnist_sweep.report.judging import statistics
-from fmnist_sweep.report.judging.statistics import Interval, RegionTest
+from fmnist_sweep.report.judging import looks, statistics
+from fmnist_sweep.report.judging.looks import Decision, Evidence
+from fmnist_sweep.report.judging.statistics import Interval
 from fmnist_sweep.report.runs.collection import recipe
 from fmnist_sweep.report.runs.curves import Curves
-from fmnist_sweep.report.texts import LANGUAGES, Texts
+from fmnist_sweep.report.texts import LANGUAGES, Texts, ranges
 
 VerdictName = Literal["reproduced", "not reproduced", "inconclusive", "not run"]
 VERDICTS: tuple[VerdictName, ...] = get_args(VerdictName)
 
 # Digits kept of a quantity: the metrics are float32, and what binary fractions leave beyond is no difference.
 _DIGITS = 12
+
+_ENDED = ("diverged", "never")  # causes for which a seed will never count
 
 
 @dataclass(frozen=True)
@@ -47,54 +45,73 @@ class Verdict:
     Attributes:
         measured: the mean over `seeds`; of a comparison, of the difference.
         interval: 95 % interval of that mean, or of one further run for a claim of kind run; None with one seed.
-        p_value, effect_size: corrected p, and the quantity's mean over its standard deviation (d_z); None for values
-            and runs, and where seeds are too few or all equal.
-        case, values: the text of section `verdicts` that gives the reason, and what fills it.
-        left_out: the cause of each seed that does not count, a key of the same section.
+        seeds: those that count; of a tested claim at `look`.
+        look: the look that decided a tested claim, or the last that an open one took (0: none); None for a run.
+        seeds_needed: with how many seeds about an inconclusive claim would be settled; None where no number would do.
+        p_value, effect_size: corrected p, and the quantity's mean over its standard deviation (d_z); None for numbers
+            that one run gave and where seeds are too few or all equal; a value has no effect size either.
+        case, notes: the texts of section `verdicts` that give the reason, which `values` fill.
+        left_out: the cause of each seed up to the last of `look` that does not count, a key of the same section.
     """
 
     claim: Claim
     measured: float | None
     interval: tuple[float, float] | None
     seeds: tuple[int, ...]
+    look: int | None
+    seeds_needed: int | None
     p_value: float | None
     effect_size: float | None
     verdict: VerdictName
     case: str
+    notes: tuple[str, ...]
     values: dict[str, str | int]
     left_out: dict[int, str]
 
 
 class _Measurement(NamedTuple):
     claim: Claim
-    seeds: tuple[int, ...]
-    values: FloatArray  # (n_seeds,)
+    ended: dict[int, float]  # by seed, ascending; NaN where it does not count
     left_out: dict[int, str]
 
     @property
-    def test(self) -> RegionTest | None:
-        if self.claim.is_number or len(self.seeds) < 2:
-            return None
-        test = statistics.region_test(self.values, self.claim.expect.low, self.claim.expect.high)
-        return None if math.isnan(test.p_value) else test
+    def counting(self) -> FloatArray:
+        """The values that count."""
+        values = np.array(list(self.ended.values()))
+        return np.asarray(values[~np.isnan(values)])
+
+    def at(self, look: int) -> "_Measurement":
+        """What a look takes of it: the first seeds that have ended; all, where they do not fill it."""
+        size = looks.look_size(look)
+        if len(self.ended) < size:
+            return self
+        taken = dict(list(self.ended.items())[:size])
+        left_out = {seed: cause for seed, cause in self.left_out.items() if seed <= max(taken)}
+        return self._replace(ended=taken, left_out=left_out)
 
 
 def judge(paper: Paper, curves: Curves) -> list[Verdict]:
     """Judge each claim of a paper, in its order; this module's docstring says how."""
     measurements = [_measure(claim, paper, curves) for claim in paper.claims]
-    tests = [measurement.test for measurement in measurements]
-    corrected = iter(statistics.holm(np.array([test.p_value for test in tests if test])))
-    return [
-        _verdict(measurement, test and test._replace(p_value=float(next(corrected))))
-        for measurement, test in zip(measurements, tests, strict=True)
-    ]
+    tested = [measurement for measurement in measurements if measurement.claim.is_tested]
+    decisions = iter(looks.decide([_evidence(measurement) for measurement in tested]))
+    verdicts = []
+    for measurement in measurements:
+        if measurement.claim.is_tested:
+            decision = next(decisions)
+            verdicts.append(_verdict(measurement.at(max(1, decision.look)), decision))
+        else:
+            verdicts.append(_verdict(measurement, _judged_by_a_run(measurement)))
+    return verdicts
 
 
 def reason(verdict: Verdict, texts: Texts) -> str:
     """The sentence that explains a verdict, with the seeds that were left out and the cause of each."""
-    left_out = sorted(verdict.left_out.items())
-    notes = [texts("verdicts.left out", seed=seed, cause=texts(f"verdicts.{cause}")) for seed, cause in left_out]
-    return "; ".join([texts(f"verdicts.{verdict.case}", **verdict.values), *notes]) + "."
+    said = [texts(f"verdicts.{text}", **verdict.values) for text in (verdict.case, *verdict.notes)]
+    for cause in dict.fromkeys(cause for _, cause in sorted(verdict.left_out.items())):
+        seeds = [seed for seed, why in verdict.left_out.items() if why == cause]
+        said.append(texts("verdicts.left out", seeds=ranges(seeds), cause=texts(f"verdicts.{cause}")))
+    return "; ".join(said) + "."
 
 
 def row(paper: Paper, verdict: Verdict) -> dict[str, Any]:
@@ -112,15 +129,18 @@ def row(paper: Paper, verdict: Verdict) -> dict[str, Any]:
         "expected": str(claim.expect),
         "expected_low": _finite(claim.expect.low),
         "expected_high": _finite(claim.expect.high),
+        "margin": claim.expect.margin,
         **{f"why_{language}": text for language, text in paper.why(claim).items()},
         "measured": verdict.measured,
         "interval": verdict.interval and list(verdict.interval),
         "interval_low": low,
         "interval_high": high,
         "seeds": list(verdict.seeds),
+        "look": verdict.look,
         "p_value": verdict.p_value,
         "effect_size": verdict.effect_size,
         "verdict": verdict.verdict,
+        "seeds_needed": verdict.seeds_needed,
         **{f"reason_{language}": reason(verdict, Texts(language)) for language in LANGUAGES},
     }
 
@@ -139,61 +159,89 @@ def _measure(claim: Claim, paper: Paper, curves: Curves) -> _Measurement:
         seeds = [seed for seed in seeds if seed not in never]
     values = np.array([[by_seed[seed] for seed in seeds] for by_seed in reduced])  # [n_sides, n_seeds]
     values = np.where(np.isnan(values), [[side.training.epochs + 1.0] for side in sides], values)
-    quantity = values[0] - values[1] if claim.than else values[0]
+    quantity = (values[0] - values[1] if claim.than else values[0]).round(_DIGITS)
     left_out = {seed: cause for seed, cause in left_out.items() if seed not in seeds}
-    return _Measurement(claim, tuple(seeds), quantity.round(_DIGITS), left_out)
+    ended = dict.fromkeys((seed for seed, cause in left_out.items() if cause in _ENDED), math.nan)
+    ended |= dict(zip(seeds, quantity.tolist(), strict=True))
+    return _Measurement(claim, dict(sorted(ended.items())), left_out)
 
 
-def _verdict(measurement: _Measurement, test: RegionTest | None) -> Verdict:
-    claim, seeds, values = measurement.claim, measurement.seeds, measurement.values
+def _evidence(measurement: _Measurement) -> Evidence:
+    expect = measurement.claim.expect
+    return Evidence(np.array(list(measurement.ended.values())), expect.low, expect.high, expect.margin or 0)
+
+
+def _judged_by_a_run(measurement: _Measurement) -> Decision:
+    """Of a number that one run gave: whether one further run could give it."""
+    expect, values = measurement.claim.expect, measurement.counting
+    if len(values) < 2:
+        return Decision(seeds_needed=looks.look_size(1))
+    interval = statistics.prediction_interval(values)
+    return Decision(interval.low <= expect.high and interval.high >= expect.low)
+
+
+def _verdict(measurement: _Measurement, decision: Decision) -> Verdict:
+    claim, values = measurement.claim, measurement.counting
     interval = None
-    if seeds:
-        interval = (statistics.prediction_interval if claim.kind == "run" else statistics.mean_interval)(values)
-    case, verdict = _decide(measurement, interval, test)
-    words: dict[str, str | int] = {"needs": " & ".join(claim.sides), "n": len(seeds), "expected": str(claim.expect)}
-    if interval:
-        numbers = {**interval._asdict(), "width": interval.high - interval.low}
-        words |= {name: f"{number:.4g}" for name, number in numbers.items()}
-    if test:
-        words["p"] = "< 0.0001" if test.p_value < 0.0001 else f"= {test.p_value:.2g}"
+    if len(values):
+        interval = (statistics.mean_interval if claim.is_tested else statistics.prediction_interval)(values)
+    tested = math.isfinite(decision.p_value)
+    case, notes = _words(measurement, interval, decision)
     return Verdict(
         claim=claim,
         measured=interval.mean if interval else None,
-        interval=(interval.low, interval.high) if interval and len(seeds) > 1 else None,
-        seeds=seeds,
-        p_value=test.p_value if test else None,
-        effect_size=_finite(statistics.effect_size(values)) if seeds and not claim.is_number else None,
-        verdict=verdict,
-        case=case if case in ("none", "single") else f"{case} {verdict.split()[0]}",
-        values=words,
+        interval=(interval.low, interval.high) if interval and len(values) > 1 else None,
+        seeds=tuple(seed for seed, value in measurement.ended.items() if not math.isnan(value)),
+        look=decision.look if claim.is_tested else None,
+        seeds_needed=decision.seeds_needed,
+        p_value=decision.p_value if tested else None,
+        effect_size=_finite(statistics.effect_size(values)) if len(values) and not claim.is_number else None,
+        verdict=_name(measurement, decision),
+        case=case,
+        notes=notes,
+        values=_numbers(measurement, interval, decision),
         left_out=measurement.left_out,
     )
 
 
-def _decide(measurement: _Measurement, interval: Interval | None, test: RegionTest | None) -> tuple[str, VerdictName]:
-    claim, expect, one = measurement.claim, measurement.claim.expect, len(measurement.seeds) == 1
-    if interval is None:
-        return "none", "inconclusive" if "never" in measurement.left_out.values() else "not run"
-    if one and claim.kind != "value":
-        return "single", "inconclusive"
-    if test:
-        return "test", _side(test.inside) if test.p_value < statistics.ALPHA else "inconclusive"
-    if not statistics.has_spread(measurement.values):
-        return "single value" if one else "same", _side(_holds(interval.mean, expect))
-    meets = interval.low <= expect.high and interval.high >= expect.low
-    if claim.kind == "run":
-        return "run", _side(meets)
-    if _holds(interval.low, expect) and _holds(interval.high, expect):
-        return "value", "reproduced"
-    return "value", "inconclusive" if meets else "not reproduced"
+def _name(measurement: _Measurement, decision: Decision) -> VerdictName:
+    if decision.inside is not None:
+        return "reproduced" if decision.inside else "not reproduced"
+    judged = len(measurement.counting) or "never" in measurement.left_out.values()
+    return "inconclusive" if judged else "not run"
 
 
-def _side(inside: bool) -> VerdictName:
-    return "reproduced" if inside else "not reproduced"
+def _words(measurement: _Measurement, interval: Interval | None, decision: Decision) -> tuple[str, tuple[str, ...]]:
+    """The case of a verdict, and what is to be said besides."""
+    claim, expect, count = measurement.claim, measurement.claim.expect, len(measurement.counting)
+    if interval is None or count == 1:
+        return "single" if interval else "none", ()
+    preview = ("preview",) if claim.is_tested and len(measurement.ended) < looks.look_size(1) else ()
+    if decision.inside is None:
+        outside = interval.low > expect.high or interval.high < expect.low
+        within = expect.low <= interval.low and interval.high <= expect.high
+        needed = "settles" if decision.seeds_needed else "never settles"
+        return "open " + ("outside" if outside else "inside" if within else "across"), (needed, *preview)
+    kind = "run" if not claim.is_tested else "test" if math.isfinite(decision.p_value) else "same"
+    if kind == "test" and not decision.inside and expect.low < interval.mean < expect.high:
+        return "slight", preview
+    return f"{kind} {'reproduced' if decision.inside else 'not'}", preview
 
 
-def _holds(value: float, expect: Expectation) -> bool:
-    return statistics.region_test(np.array([value]), expect.low, expect.high).inside
+def _numbers(measurement: _Measurement, interval: Interval | None, decision: Decision) -> dict[str, str | int]:
+    """What the texts of a reason may name."""
+    claim, p_value = measurement.claim, decision.p_value
+    numbers = {**interval._asdict(), "width": interval.high - interval.low} if interval else {}
+    return {
+        "needs": " & ".join(claim.sides),
+        "n": len(measurement.counting),
+        "expected": str(claim.expect),
+        "margin": f"{claim.expect.margin or 0:g}",
+        "p": "< 0.0001" if p_value < 0.0001 else f"= {p_value:.2g}",
+        "first": looks.look_size(1),
+        "needed": decision.seeds_needed or looks.look_size(looks.MOST_LOOKS),
+        **{name: f"{number:.4g}" for name, number in numbers.items()},
+    }
 
 
 def _finite(value: float) -> float | None:

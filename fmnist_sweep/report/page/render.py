@@ -62,6 +62,7 @@ def render(
         nonce=_nonce(collection),
         counts=counts,
         intro=_intro(collection, counts, texts),
+        looks=tables.look_sizes(max((verdict.look or 0 for verdict in verdicts), default=0)),
         claims=[tables.claim_row(paper, verdict, names, texts) for verdict in verdicts],
         nearest=tables.nearest_tables(paper, verdicts, collection, curves, names, texts),
         figures=[(figure.title[texts.language], pictures.get(name)) for name, figure in paper.figures.items()],

@@ -3,7 +3,6 @@
 import math
 from collections import Counter
 from collections.abc import Sequence
-from itertools import groupby
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -12,12 +11,13 @@ import pandas as pd
 from fmnist_sweep.papers import Claim, Paper
 from fmnist_sweep.records import RecordError, one_line, read_record
 from fmnist_sweep.reductions import Reduction
+from fmnist_sweep.report.judging.looks import look_size
 from fmnist_sweep.report.judging.nearest import nearest_configuration, quoted
 from fmnist_sweep.report.judging.summaries import missing, varying
 from fmnist_sweep.report.judging.verdicts import VERDICTS, Verdict, reason
 from fmnist_sweep.report.runs.collection import Collection
 from fmnist_sweep.report.runs.curves import Curves
-from fmnist_sweep.report.texts import Texts, sentence
+from fmnist_sweep.report.texts import Texts, ranges, sentence
 
 NOTHING = "\N{EN DASH}"
 
@@ -58,6 +58,10 @@ def claim_row(paper: Paper, verdict: Verdict, names: _Named, texts: Texts) -> di
         ("tolerance", paper.why(claim)[texts.language]),
         ("expression", sentence(_quantity(claim, names, texts))),
     ]
+    if verdict.look:
+        details.append(("look", texts("page.looks_at", sizes=look_sizes(verdict.look))))
+    if verdict.seeds_needed and verdict.seeds:
+        details.append(("seeds_needed", texts("page.about", n=verdict.seeds_needed)))
     if verdict.p_value is not None:
         details.append(("p_value", f"{verdict.p_value:.2g}"))
     if verdict.effect_size is not None:
@@ -80,6 +84,11 @@ def claim_row(paper: Paper, verdict: Verdict, names: _Named, texts: Texts) -> di
         "rank": VERDICTS.index(verdict.verdict),
         "details": [(texts(f"page.{term}"), meaning) for term, meaning in details],
     }
+
+
+def look_sizes(looks: int) -> str:
+    """The numbers of seeds at which so many looks are taken."""
+    return ", ".join(str(look_size(look)) for look in range(1, looks + 1))
 
 
 def nearest_tables(
@@ -125,7 +134,7 @@ def missing_lines(paper: Paper, curves: Curves, names: _Named, texts: Texts) -> 
         parts = [texts("page.numbered" if figure else "page.missing_claims", title=names[name], **numbered)]
         none = rows.loc[rows["epochs_done"] == 0, "seed"].tolist()
         if none:
-            parts.append(texts("page.missing_seeds", seeds=_ranges(none)))
+            parts.append(texts("page.missing_seeds", seeds=ranges(none)))
         for seed, done in rows.loc[rows["epochs_done"] > 0, ["seed", "epochs_done"]].itertuples(index=False):
             epochs = paper.configs[name].training.epochs
             parts.append(texts("page.missing_partly", seed=seed, done=done, epochs=epochs))
@@ -215,14 +224,8 @@ def _reduction(reduce: Reduction, texts: Texts) -> str:
     return texts(f"page.reduce_{reduce.name}", **values)
 
 
-def _ranges(numbers: Sequence[int]) -> str:
-    """As `0-4, 7`, with the dash of ranges."""
-    parts = [[n for _, n in run] for _, run in groupby(enumerate(sorted(numbers)), lambda pair: pair[1] - pair[0])]
-    return ", ".join(f"{part[0]}{NOTHING}{part[-1]}" if len(part) > 1 else f"{part[0]}" for part in parts)
-
-
 def _seeds(seeds: Sequence[int]) -> str:
-    return f"{len(seeds)} ({_ranges(seeds)})" if seeds else "0"
+    return f"{len(seeds)} ({ranges(seeds)})" if seeds else "0"
 
 
 def _number(value: float | None, interval: tuple[float, float]) -> str:

@@ -3,6 +3,7 @@
 import functools
 from collections.abc import Iterable, Mapping
 from importlib import resources
+from itertools import groupby
 from typing import Any
 
 import yaml
@@ -66,6 +67,12 @@ class Texts:
 def sentence(words: str) -> str:
     """`words` with a capital first letter."""
     return words[:1].upper() + words[1:]
+
+
+def ranges(numbers: Iterable[int]) -> str:
+    """Whole numbers as `0-4, 7`, with the dash of ranges."""
+    parts = [[n for _, n in run] for _, run in groupby(enumerate(sorted(numbers)), lambda pair: pair[1] - pair[0])]
+    return ", ".join(f"{part[0]}\N{EN DASH}{part[-1]}" if len(part) > 1 else f"{part[0]}" for part in parts)
 
 
 @functools.cache
