@@ -3,6 +3,8 @@ PYTHON ?= python3
 PAPER ?= caprari2024
 SEEDS ?= 0,1,2
 GRID_SEEDS ?= 0,1,2,3,4
+MAX_SEEDS ?= 40
+BUDGET ?=
 RUNS ?= multirun
 REPORT ?= report
 REPORT_LANG ?= en
@@ -14,7 +16,7 @@ SWEEP := $(BIN) -m fmnist_sweep -m hydra.sweep.dir=$(RUNS) paper=$(PAPER)
 WRITE_REPORT := $(BIN) -m fmnist_sweep.report $(RUNS) --paper $(PAPER) --output $(REPORT) --lang $(REPORT_LANG)
 FIGURES := fig1 fig2 fig3 fig4 fig5
 
-.PHONY: help setup data $(FIGURES) figures grid report test test-browser test-cluster test-slow lint bench clean
+.PHONY: help setup data $(FIGURES) figures settle grid report test test-browser test-cluster test-slow lint bench clean
 .DEFAULT_GOAL := help
 
 help:  ## list the targets
@@ -39,6 +41,10 @@ $(FIGURES): $(READY)  ## train what one figure needs, and draw what the runs giv
 
 figures: $(READY)  ## train what the paper's figures and claims need, draw and judge them
 	$(SWEEP) figure=paper seed=$(SEEDS)
+	$(WRITE_REPORT)
+
+settle: $(READY)  ## add seeds where claims are open until each has a verdict, at most MAX_SEEDS or for BUDGET; judge them
+	$(SWEEP) until=settled max_seeds=$(MAX_SEEDS) $(if $(BUDGET),budget=$(BUDGET))
 	$(WRITE_REPORT)
 
 grid: $(READY)  ## train every combination of what the paper varies

@@ -8,6 +8,7 @@ value that the group sets, so that any number works. Arguments that name nothing
 from collections.abc import Sequence
 
 from hydra.core.config_loader import ConfigLoader
+from hydra.core.config_store import ConfigStore
 from hydra.core.object_type import ObjectType
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override, OverrideType, QuotedString, ValueType
@@ -39,7 +40,8 @@ def rewrite(arguments: Sequence[str], loader: ConfigLoader) -> list[str]:
             # An option and a number are applied at different times: the last one would not always win.
             raise ConfigError(f"{override.input_line}: given twice, see {given[key]}; give it once")
         given[key] = override.input_line
-    return [_rewrite_one(override, loader) for override in overrides]
+    settings = _settings(overrides, loader)
+    return [_rewrite_one(override, loader, settings) for override in overrides]
 
 
 def target(override: Override) -> str:
@@ -62,9 +64,22 @@ def words(override: Override) -> list[str]:
     return ["null" if text is None else str(text) for text in texts]
 
 
-def _rewrite_one(override: Override, loader: ConfigLoader) -> str:
+def _settings(overrides: Sequence[Override], loader: ConfigLoader) -> list[str]:
+    """The settings of the sweeper that is chosen, which may be typed without `hydra.sweeper.`."""
+    names = [str(override.value()) for override in overrides if override.key_or_group == "hydra/sweeper"]
+    if not names or names[-1] not in loader.get_group_options("hydra/sweeper"):
+        return []
+    node = ConfigStore.instance().load(f"hydra/sweeper/{names[-1]}.yaml").node
+    return [str(key) for key in node if not str(key).startswith("_")]
+
+
+def _rewrite_one(override: Override, loader: ConfigLoader, settings: Sequence[str]) -> str:
     key, line = override.key_or_group, override.input_line
     assert line is not None
+    if key in settings:
+        if override.is_sweep_override():
+            raise ConfigError(f"{line}: is a setting of the sweeper, not swept; a list is written [a,b]")
+        return f"hydra.sweeper.{line}"
     if key == "paper":
         raise ConfigError(f"{line}: a paper is chosen on the command line alone, as paper=NAME")
     if key in GROUPS and override.type in (OverrideType.ADD, OverrideType.FORCE_ADD):
@@ -74,7 +89,7 @@ def _rewrite_one(override: Override, loader: ConfigLoader) -> str:
     if key.startswith("optimizer."):
         # Arguments beyond those that the option's file lists are welcome; the optimizer's signature decides.
         return f"++{line}"
-    known = [*GROUPS, *KEYS]
+    known = [*GROUPS, *KEYS, *settings]
     if key not in known:
         meant = nearest(key, [*known, "optimizer.lr"])
         raise ConfigError(f"{line}: there is no {key}; see --help for what there is{meant}")

@@ -1,6 +1,7 @@
-"""The option `paper=NAME`: the sweeps of a paper become options of the group `figure`.
+"""The options `paper=NAME` and `until=settled`.
 
-The paper's file itself never enters a job's configuration.
+The sweeps of a paper become options of the group `figure`; the paper's file itself never enters a job's configuration.
+Until its claims are settled, the sweeper `settle` chooses them.
 """
 
 from collections.abc import Sequence
@@ -28,8 +29,17 @@ def take(arguments: Sequence[str], loader: ConfigLoader, *, trains: bool) -> lis
         ConfigError: there is no such paper, it has a mistake, or several are asked for.
     """
     asked = [line for line in arguments if line.startswith("paper=")]
-    rest = [line for line in arguments if line not in asked]
+    until = [line for line in arguments if line.startswith("until=")]
+    rest = [line for line in arguments if line not in (*asked, *until)]
     drawn = any(line.startswith("figure=") for line in rest)
+    if until:
+        if until != ["until=settled"]:
+            raise ConfigError(f"{' '.join(until)}: must be settled: seeds are added until every claim has a verdict")
+        if not asked:
+            raise ConfigError(f"until=settled: needs a paper; add paper=NAME, one of {_options(loader)}")
+        if drawn:
+            raise ConfigError("figure=: until=settled trains what the paper's claims need; leave one of them out")
+        return [*rest, "hydra/sweeper=settle", f"hydra.sweeper.paper={_one(asked, loader)}", "hydra.mode=MULTIRUN"]
     if asked or drawn or not trains:
         name = _one(asked, loader) if asked else papers.DEFAULT
         paper = papers.read(name, loader) if trains else load(papers.find(name, loader), Paper)
@@ -43,6 +53,9 @@ def _one(asked: Sequence[str], loader: ConfigLoader) -> str:
     parsed = OverridesParser.create(loader).parse_overrides(list(asked))
     names = [word for override in parsed for word in words(override)]
     if len(names) != 1:
-        options = ", ".join(loader.get_group_options("paper"))
-        raise ConfigError(f"{' '.join(asked)}: one paper at a time; choose one of {options}")
+        raise ConfigError(f"{' '.join(asked)}: one paper at a time; choose one of {_options(loader)}")
     return names[0]
+
+
+def _options(loader: ConfigLoader) -> str:
+    return ", ".join(loader.get_group_options("paper"))

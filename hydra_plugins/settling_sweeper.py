@@ -1,0 +1,51 @@
+"""Hydra sweeper that trains a paper's configurations with more and more seeds until its claims have verdicts."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Optional
+
+from hydra.core.config_store import ConfigStore
+from hydra.core.utils import JobReturn
+from omegaconf import MISSING
+
+from hydra_plugins.grid_sweeper import GridSweeper, raise_failures, staying
+
+
+@dataclass
+class SettlingSweeperConf:
+    """Whose claims, and when to stop at the latest: with so many seeds, or after so long, as in 30min."""
+
+    _target_: str = "hydra_plugins.settling_sweeper.SettlingSweeper"
+    paper: str = MISSING
+    max_seeds: int = 40
+    budget: Optional[str] = None
+
+
+ConfigStore.instance().store(group="hydra/sweeper", name="settle", node=SettlingSweeperConf, provider="fmnist_sweep")
+
+
+class SettlingSweeper(GridSweeper):
+    """Launches what the open claims need, reads the store, and asks again; `fmnist_sweep.settling` knows what."""
+
+    def __init__(self, paper: str, max_seeds: int = 40, budget: str | None = None):
+        super().__init__()
+        self.paper = paper
+        self.max_seeds = max_seeds
+        self.budget = budget
+
+    def sweep(self, arguments: list[str]) -> Any:
+        """Launch until nothing is needed any more; `RunError` counts the runs that did not end well."""
+        from fmnist_sweep.hydra_internals import resolve
+        from fmnist_sweep.settling import Settling
+
+        loader = self.hydra_context.config_loader
+        settling = Settling(self.paper, loader, arguments, self.max_seeds, self.budget)
+        store = resolve(self.config, "hydra.sweep.dir")
+        returns: list[Sequence[JobReturn]] = []
+        with staying(self.launcher, settling.most), settling.within_budget(), self.told():
+            while grids := settling.look(store):
+                jobs = self.jobs(arguments, grids)
+                returns.append(self.launcher.launch(jobs, initial_job_idx=sum(map(len, returns))))
+        settling.close(store)
+        raise_failures(returns)
+        return returns
