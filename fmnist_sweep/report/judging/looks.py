@@ -100,23 +100,25 @@ def decide(claims: Sequence[Evidence]) -> list[Decision]:
         if not taking:
             break
         p_values = np.array([_p_values(claims[place], look) for place in taking])
-        corrected = np.stack([step_down(p_values[:, f], multiplicity[f]) for f in (_INSIDE, _OUTSIDE)], axis=1)
-        corrected = np.minimum(1, 2 * 2**look * corrected)
+        holm = np.stack([step_down(p_values[:, f], multiplicity[f]) for f in (_INSIDE, _OUTSIDE)], axis=1)
+        corrected = _corrected(holm, look)
         decided = corrected < ALPHA
         multiplicity -= decided.sum(axis=0)
         for place, p_value, (inside, outside) in zip(taking, corrected, decided, strict=True):
             family = _OUTSIDE if outside else _INSIDE if inside else int(p_value.argmin())
-            tested = has_spread(claims[place].first(look))
             decisions[place] = Decision(
                 inside=family == _INSIDE if inside or outside else None,
                 look=look,
-                p_value=float(p_value[family]) if tested else math.nan,
+                p_value=float(p_value[family]) if _testable(claims[place].first(look)) else math.nan,
             )
-    return [
-        decision if decision.inside is not None else replace(decision, seeds_needed=needed)
-        for decision, claim in zip(decisions, claims, strict=True)
-        for needed in [_seeds_needed(claim, decision.look, multiplicity)]
-    ]
+    for place, (claim, decision) in enumerate(zip(claims, decisions, strict=True)):
+        if decision.inside is None:
+            decisions[place] = replace(decision, seeds_needed=_seeds_needed(claim, decision.look, multiplicity))
+    return decisions
+
+
+def _testable(values: FloatArray) -> bool:
+    return len(values) > 1 and has_spread(values)
 
 
 def _p_values(claim: Evidence, look: int) -> FloatArray:
@@ -124,30 +126,34 @@ def _p_values(claim: Evidence, look: int) -> FloatArray:
     values = claim.first(look)
     if len(values) < 2:
         return np.ones(2)
-    if not has_spread(values):
-        mean = values.mean()
-        half_line = math.isinf(claim.low) or math.isinf(claim.high)
-        inside = claim.low < mean < claim.high if half_line else claim.low <= mean <= claim.high
+    if not _testable(values):
+        value, half_line = values[0], math.isinf(claim.low) or math.isinf(claim.high)
+        inside = claim.low < value < claim.high if half_line else claim.low <= value <= claim.high
         return np.array([0.0, 1.0] if inside else [1.0, 0.0])
-    return _tests(claim, values, np.array(len(values)))
+    return _tests(claim, values, len(values))
 
 
-def _tests(claim: Evidence, values: FloatArray, sizes: FloatArray) -> FloatArray:
-    return region_tests(values.mean(), values.std(ddof=1), sizes, claim.low, claim.high, claim.margin)
+def _tests(claim: Evidence, values: FloatArray, size: int) -> FloatArray:
+    """p values by family, had so many seeds given the mean and the standard deviation of these values."""
+    return region_tests(values.mean(), values.std(ddof=1), size, claim.low, claim.high, claim.margin)
 
 
 def _seeds_needed(claim: Evidence, look: int, multiplicity: FloatArray) -> int | None:
-    """The first later look's size at which an open claim would be decided; None where no look up to `MOST_LOOKS` would.
+    """The size of the first later look that would decide an open claim; None where none up to `MOST_LOOKS` would.
 
     Mean, standard deviation and multiplicity are taken to stay as they are, and all further seeds to count. A claim
     that has not filled the first look and cannot be measured needs that one.
     """
-    values = claim.first(look)
-    filled = len(claim.values) >= look_size(1)
+    values, filled = claim.first(look), len(claim.values) >= look_size(1)
     if len(values) < 2:
         return None if filled else look_size(1)
     for later in range(look + 1 if filled else 1, MOST_LOOKS + 1):
-        p_values = _tests(claim, values, np.array(look_size(later)))
-        if (2 * 2**later * multiplicity * p_values < ALPHA).any():
+        p_values = _tests(claim, values, look_size(later))
+        if (_corrected(multiplicity * p_values, later) < ALPHA).any():
             return look_size(later)
     return None
+
+
+def _corrected(p_values: FloatArray, look: int) -> FloatArray:
+    """p values that Holm's method has corrected, corrected for looks and families too."""
+    return np.asarray(np.minimum(1, 2 * 2**look * p_values))

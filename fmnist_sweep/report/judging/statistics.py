@@ -13,6 +13,8 @@ from fmnist_sweep.records import FloatArray
 
 ALPHA = 0.05
 
+Numbers = float | FloatArray
+
 # Values that agree to this share of their size are equal: what is left is rounding, no ground for a test.
 _ROUNDING = 1e-12
 
@@ -66,7 +68,7 @@ def effect_size(values: FloatArray) -> float:
 
 
 def region_tests(
-    mean: float, deviation: float, sizes: FloatArray, low: float, high: float, margin: float = 0
+    mean: Numbers, deviation: Numbers, size: Numbers, low: Numbers, high: Numbers, margin: Numbers = 0.0
 ) -> FloatArray:
     """One-sided t tests of whether a mean lies from `low` to `high`, of which one may be infinite, or does not.
 
@@ -76,18 +78,18 @@ def region_tests(
     beyond an end, doubled because it could be either.
 
     Args:
-        mean, deviation: sample mean and standard deviation (n - 1), which is not 0.
-        sizes: numbers of values behind them, any shape, at least 2 each.
+        mean, deviation: of samples; the standard deviation is that with n - 1, and not 0.
+        size: how many values each sample has, at least 2.
+        low, high, margin: of each sample's region. All arguments are broadcast.
 
     Returns:
         p values of "it does" and of "it does not lie there beyond the margin", along a last axis of length 2.
     """
-    error, freedom = deviation / np.sqrt(sizes), sizes - 1
+    error, freedom = deviation / np.sqrt(size), np.subtract(size, 1)
     above, below = (special.stdtr(freedom, distance / error) for distance in (low - mean, mean - high))
-    inside = np.maximum(above, below)
-    short, past = (special.stdtr(freedom, (d - margin) / error) for d in (mean - low, high - mean))
-    outside = np.minimum(short, past) * (2 if math.isfinite(high - low) else 1)
-    return np.stack([inside, outside], axis=-1)
+    short, past = (special.stdtr(freedom, (depth - margin) / error) for depth in (mean - low, high - mean))
+    outside = np.minimum(1, np.minimum(short, past) * np.where(np.isfinite(high - low), 2, 1))
+    return np.stack([np.maximum(above, below), outside], axis=-1)
 
 
 def step_down(p_values: FloatArray, multiplicity: int) -> FloatArray:
