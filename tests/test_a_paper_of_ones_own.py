@@ -55,7 +55,7 @@ claims:
     section: Results
     quote: Even without it the model learns.
     statement: {en: Without momentum the validation accuracy ends above one tenth.}
-    kind: value
+    kind: run
     of: none
     metric: val_accuracy
     reduce: last

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from fmnist_sweep import papers, records, reductions
 from fmnist_sweep.config import CONFIG_FOLDER, Config, DataConfig, ModelConfig, TrainingConfig
+from fmnist_sweep.expectation import Expectation
 from fmnist_sweep.hydra_internals import config_loader
 from fmnist_sweep.papers import PaperError
 
@@ -31,6 +32,7 @@ claims:
   - {id: mine, section: I, figure: fig1, panel: a, quote: q, statement: {en: So., es: Así.}, kind: value, of: heavy,
      metric: val_loss, reduce: {at: 1}, expect: {about: 0.35, tolerance: 0.01}, why: rule}
 """)
+CLAIM = PAPER["claims"][1]
 
 
 @pytest.fixture(scope="module")
@@ -79,6 +81,10 @@ def test_the_first_paper(loader):
     sweeps = {name: list(rows) for name, rows in paper.sweeps().items()}
     (grid,) = paper.sweeps()["grid"].values()
     assert len(paper.claims) == 57 and {claim.section for claim in paper.claims} == {"III.A", "III.B", "III.C", "IV"}
+    directions = [
+        claim for claim in paper.claims if claim.is_tested and claim.expect.value == 0 and not claim.expect.tolerance
+    ]
+    assert len(directions) == 23 and all(claim.expect.margin for claim in directions)
     assert math.prod(len(grid[key].split(",")) for key in ("optimizer", "batch_size", "dropout", "epochs")) == 24
     assert [len(sweeps[name]) for name in ("fig1", "fig2", "fig3", "fig4", "fig5", "paper")] == [2, 1, 1, 1, 1, 9]
     assert (grid["model.hidden"], sweeps["fig5"], paper.number("fig5")) == ("[128,64]", ["adam-100-epochs"], 5)
@@ -86,6 +92,7 @@ def test_the_first_paper(loader):
     assert marks == [("adam-1000-val-loss-final", 30), ("adam-1000-val-accuracy-final", 30)]
     text = (CONFIG_FOLDER / "paper" / "caprari2024.yaml").read_text(encoding="utf-8").split("title: C")[0]
     words = (*reductions.KINDS, *records.MEASURES, *papers.GAPS, *papers.Paper.model_fields, *papers.Claim.model_fields)
+    words += tuple(Expectation.model_fields)
     assert [word for word in words if word not in text] == []
 
 
@@ -163,6 +170,13 @@ def test_a_paper_on_any_key(tmp_path, loader):
         ("claims/1/reduce", {"slope": {"from": 9, "to": 3}}, "slope: needs at least 2 epochs, not 0"),
         ("claims/1/reduce", {"rise": {"after": 3, "over": 5}}, "rise: over 5 epochs reaches back before epoch 1"),
         ("claims/1/expect", {"about": 0.4}, "claim mine: expect: must hold either about and tolerance, or above"),
+        (
+            "claims/1/expect",
+            {"about": 0.4, "tolerance": 1, "margin": 1},
+            "or above, or below; these two may have a margin",
+        ),
+        ("claims/1/expect", {"above": 0.4, "margin": 0}, "claim mine: expect.margin=0: must be greater than 0"),
+        ("claims/1", CLAIM | {"kind": "run", "expect": {"above": 0, "margin": 1}}, "expect: a run takes no margin"),
         ("claims/1/expect", {"about": 0.4, "tolerance": 0}, "expect.tolerance=0: must be greater than 0"),
         ("claims/1/expect", {"abuot": 0.4}, "expect: there is no key abuot; did you mean about?"),
         ("claims/1/expect", {"above": math.nan}, "expect.above=nan: must be a finite number"),
