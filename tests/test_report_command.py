@@ -133,12 +133,12 @@ def test_a_sweep_under_way_is_reported_with_what_is_missing(tmp_path, capsys):
 
 def test_long_lists_are_counted(tmp_path, capsys):
     for seed in range(25):
-        write_run(tmp_path, batch_size=500, seed=seed, epochs=30)
+        write_run(tmp_path, batch_size=500, seed=seed, epochs=30, epochs_done=0, status="running")
         (tmp_path / f"folder{seed:02}").mkdir()
     out = report(tmp_path, "--output", tmp_path / ".out", capsys=capsys)[1]
     foreign = [line for line in out if line.startswith("foreign")]
     assert len(foreign) == 21 and foreign[-1] == "foreign: and 5 more"
-    (missing,) = [line for line in out if line.startswith("missing for fig3")]
+    (missing,) = [line for line in out if line.startswith("missing for fig2")]
     assert missing.endswith(f"seed {', '.join(map(str, range(20)))} and 5 more")
 
 

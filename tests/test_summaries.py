@@ -166,3 +166,13 @@ def test_missing_names_each_seed_of_each_figure_and_of_what_claims_alone_need(tm
         ("fig5", "adam-100-epochs", 1, 40),
         *(("", "sgd-1000", seed, 0) for seed in (0, 1)),
     }
+
+
+def test_seeds_that_open_claims_got_are_missing_nowhere_else(tmp_path):
+    paper = papers.read("caprari2024")
+    for seed in range(9):
+        write_run(tmp_path, optimizer="sgd", seed=seed)
+    write_run(tmp_path, optimizer="sgd", seed=9, epochs_done=3, status="interrupted")
+    absent = summaries.missing(paper, Curves(collect(tmp_path)))
+    assert set(absent.loc[absent["configuration"] == "adam-500", "seed"]) == {0, 1, 2, 3, 4}
+    assert absent.loc[absent["configuration"] == "sgd", ["seed", "epochs_done"]].to_numpy().tolist() == [[9, 3]]

@@ -7,6 +7,7 @@ from itertools import permutations
 import pandas as pd
 
 from fmnist_sweep.papers import Paper
+from fmnist_sweep.report.judging.looks import look_size
 from fmnist_sweep.report.judging.statistics import mean_interval
 from fmnist_sweep.report.runs.collection import CONFIGURATION, FACTORS, Collection, recipe
 from fmnist_sweep.report.runs.curves import Curves
@@ -130,24 +131,26 @@ def target_accuracy(paper: Paper) -> float | None:
 
 
 def missing(paper: Paper, curves: Curves) -> pd.DataFrame:
-    """A row for each configuration of a paper's figures and claims and each of its seeds without all epochs.
+    """A row for each configuration of a paper's figures and claims and each seed that it lacks epochs of.
 
-    Columns: figure ("" where only claims need it), configuration (its name), seed, epochs_done.
+    It should have the seeds of `seeds_of`, and every further one that was begun: the rest are given where claims are
+    open. Columns: figure ("" where only claims need it), configuration (its name), seed, epochs_done.
     """
     seeds = seeds_of(paper, curves) or [0]
     rows = []
     for figure, name in _wanted(paper):
         epochs = paper.configs[name].training.epochs
         serving = curves.serving(recipe(paper.configs[name]), epochs)
-        done = {seed: len(curve.metrics) for seed, curve in serving.items()}
-        rows += [(figure, name, seed, done.get(seed, 0)) for seed in seeds if done.get(seed, 0) < epochs]
+        done = {**dict.fromkeys(seeds, 0), **{seed: len(curve.metrics) for seed, curve in serving.items()}}
+        rows += [(figure, name, seed, done[seed]) for seed in sorted(done) if done[seed] < epochs]
     return pd.DataFrame(rows, columns=["figure", "configuration", "seed", "epochs_done"])
 
 
 def seeds_of(paper: Paper, curves: Curves) -> list[int]:
-    """The seeds with which any configuration of a paper's figures and claims was run."""
+    """Of the seeds with which any configuration of a paper's figures and claims was run, those of the first look."""
     wanted = [paper.configs[name] for _, name in _wanted(paper)]
-    return sorted({seed for config in wanted for seed in curves.serving(recipe(config), config.training.epochs)})
+    seeds = {seed for config in wanted for seed in curves.serving(recipe(config), config.training.epochs)}
+    return sorted(seeds)[: look_size(1)]
 
 
 def _wanted(paper: Paper) -> list[tuple[str, str]]:
