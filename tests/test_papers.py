@@ -32,7 +32,6 @@ claims:
   - {id: mine, section: I, figure: fig1, panel: a, quote: q, statement: {en: So., es: Así.}, kind: value, of: heavy,
      metric: val_loss, reduce: {at: 1}, expect: {about: 0.35, tolerance: 0.01}, why: rule}
 """)
-CLAIM = PAPER["claims"][1]
 
 
 @pytest.fixture(scope="module")
@@ -176,7 +175,11 @@ def test_a_paper_on_any_key(tmp_path, loader):
             "or above, or below; these two may have a margin",
         ),
         ("claims/1/expect", {"above": 0.4, "margin": 0}, "claim mine: expect.margin=0: must be greater than 0"),
-        ("claims/1", CLAIM | {"kind": "run", "expect": {"above": 0, "margin": 1}}, "expect: a run takes no margin"),
+        (
+            "claims/1",
+            PAPER["claims"][1] | {"kind": "run", "expect": {"above": 0, "margin": 1}},
+            "expect: a run takes no margin",
+        ),
         ("claims/1/expect", {"about": 0.4, "tolerance": 0}, "expect.tolerance=0: must be greater than 0"),
         ("claims/1/expect", {"abuot": 0.4}, "expect: there is no key abuot; did you mean about?"),
         ("claims/1/expect", {"above": math.nan}, "expect.above=nan: must be a finite number"),

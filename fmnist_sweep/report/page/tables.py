@@ -60,8 +60,6 @@ def claim_row(paper: Paper, verdict: Verdict, names: _Named, texts: Texts) -> di
     ]
     if verdict.look:
         details.append(("look", texts("page.looks_at", sizes=look_sizes(verdict.look))))
-    if verdict.seeds_needed and verdict.seeds:
-        details.append(("seeds_needed", texts("page.about", n=verdict.seeds_needed)))
     if verdict.p_value is not None:
         details.append(("p_value", f"{verdict.p_value:.2g}"))
     if verdict.effect_size is not None:
