@@ -1,14 +1,18 @@
-"""What Hydra calls for a job, and what its launcher `stacked` asks of an application. Nothing here loads torch."""
+"""What Hydra calls for a job, and what its launcher `stacked` and sweeper `search` ask of an application. No torch."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, Literal, Protocol, runtime_checkable
 
+from hydra.core.config_loader import ConfigLoader
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
+
+Direction = Literal["minimize", "maximize"]
 
 
 class JobsTogether(Protocol):
@@ -40,8 +44,56 @@ class TrainsTogether(Protocol):
         """
 
 
-class Application(TrainsTogether):
-    """Trains a run, or the runs of a sweep."""
+@dataclass(frozen=True)
+class Objective:
+    """What a search goes by.
+
+    Attributes:
+        name: as it is asked for.
+        direction: whether less is better or more.
+        value: of the directories of a trial's runs, one for each seed; and what else is to be known of the trial.
+        defaults: values as typed, of keys that are not given.
+        cautions: what is to be said where an override is given.
+        seeds: of each trial, where nothing is said of seeds.
+        comparable: whether a run that is cut short has a value that tells of the whole.
+    """
+
+    name: str
+    direction: Direction
+    value: Callable[[Sequence[Path]], tuple[float, dict[str, Any]]]
+    defaults: Mapping[str, str] = field(default_factory=dict)
+    cautions: Mapping[str, str] = field(default_factory=dict)
+    seeds: int | None = None
+    comparable: bool = True
+
+
+@runtime_checkable
+class Searchable(Protocol):
+    """A task function whose runs the sweeper `search` can judge by objectives with a name.
+
+    Attributes:
+        usual_objective: the one to go by where none is named.
+    """
+
+    usual_objective: str
+
+    def objective(self, name: str, loader: ConfigLoader) -> Objective:
+        """The objective of a name; `ConfigError` where there is none."""
+
+    def rewrite(self, lines: Sequence[str], loader: ConfigLoader) -> list[str]:
+        """Overrides as typed, in the form that Hydra takes."""
+
+    def decides(self, key: str) -> bool:
+        """Whether a key of the configuration can change a result."""
+
+    def check(self, jobs: Sequence[Sequence[str]], loader: ConfigLoader, sweep: DictConfig) -> None:
+        """Raise `ConfigError` for a job, given by its overrides, that cannot work in a sweep of this configuration."""
+
+
+class Application(TrainsTogether, Searchable):
+    """Trains a run, or the runs of a sweep or a search."""
+
+    usual_objective = "val_loss"
 
     def __call__(self, composed: DictConfig) -> float | None:
         """Train one run. Returns its final validation loss, None for a dry run."""
@@ -55,3 +107,29 @@ class Application(TrainsTogether):
         from fmnist_sweep.launching import Sweep
 
         return Sweep(jobs, executor)
+
+    def objective(self, name: str, loader: ConfigLoader) -> Objective:
+        """A measure, final or best, or the distance to the numbers of a figure."""
+        from fmnist_sweep.search.objectives import objective
+
+        return objective(name, loader)
+
+    def rewrite(self, lines: Sequence[str], loader: ConfigLoader) -> list[str]:
+        """Numbers choose options of groups, as on the command line."""
+        from fmnist_sweep.overrides import rewrite
+
+        return rewrite(lines, loader)
+
+    def decides(self, key: str) -> bool:
+        """All but what says how to carry a run out."""
+        from fmnist_sweep.config import Execution, leaves
+
+        return key.replace("data.dir", "data_dir") not in leaves(Execution)
+
+    def check(self, jobs: Sequence[Sequence[str]], loader: ConfigLoader, sweep: DictConfig) -> None:
+        """Compose and check every job."""
+        from fmnist_sweep.composing import Composer
+        from fmnist_sweep.config import agree, parse
+
+        composer = Composer(loader, sweep)
+        agree([parse(composer.compose(job))[1] for job in jobs])

@@ -1,0 +1,135 @@
+"""The space of a search, from overrides as Hydra parses them.
+
+What hydra-optuna-sweeper makes of them, this does: a list of values is a choice, `range(1,5)` and `int(interval(1,5))`
+are whole numbers, `interval(0,1)` real ones, and `tag(log,...)` makes an interval logarithmic.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from hydra.core.override_parser.types import (
+    ChoiceSweep,
+    IntervalSweep,
+    Override,
+    QuotedString,
+    RangeSweep,
+    Transformer,
+)
+from optuna.distributions import (
+    BaseDistribution,
+    CategoricalDistribution,
+    FloatDistribution,
+    IntDistribution,
+    distribution_to_json,
+)
+
+from fmnist_sweep.errors import ConfigError
+
+Params = Mapping[str, Any]  # a trial's values by key
+
+
+@dataclass(frozen=True)
+class Space:
+    """What is searched and what is fixed.
+
+    Attributes:
+        distributions: Optuna's, by key.
+        fixed: overrides that every job has.
+        keys: the keys as overrides write them, such as `++optimizer.lr`.
+        choices: of each key that has them, how overrides write them.
+    """
+
+    distributions: dict[str, BaseDistribution]
+    fixed: list[str]
+    keys: dict[str, str]
+    choices: dict[str, dict[Any, str]]
+
+    @classmethod
+    def of(cls, overrides: Sequence[Override]) -> Space:
+        """Read a space; `ConfigError` where an override is none that can be searched, or where there is nothing to."""
+        space = cls({}, [], {}, {})
+        for override in overrides:
+            if not override.is_sweep_override():
+                space.fixed.append(str(override.input_line))
+                continue
+            key = override.get_key_element()
+            name = key.lstrip("+")
+            if name == "seed":
+                raise ConfigError(
+                    f"{override.input_line}: a search would take the luckiest seed; give it one, or seeds=N for a mean"
+                )
+            space.keys[name] = key
+            space.distributions[name] = _distribution(override, space.choices.setdefault(name, {}))
+        if not space.keys:
+            raise ConfigError("nothing to search: give a key several values or an interval, as in key=interval(0,1)")
+        return space
+
+    def overrides(self, params: Params) -> list[str]:
+        """What a job of a trial with these values is given."""
+        texts = {name: self.choices[name].get(value) or repr(value) for name, value in params.items()}
+        return [*self.fixed, *(f"{self.keys[name]}={text}" for name, text in texts.items())]
+
+    def corners(self) -> Iterator[list[str]]:
+        """Jobs that have each choice and each end of each interval once, of the other keys the first."""
+        ends = {name: _ends(distribution) for name, distribution in self.distributions.items()}
+        first = {name: values[0] for name, values in ends.items()}
+        for name, values in ends.items():
+            yield from (self.overrides({**first, name: value}) for value in values)
+
+    def described(self) -> dict[str, Any]:
+        """The distributions as plain values, equal for equal spaces."""
+        return {name: json.loads(distribution_to_json(one)) for name, one in sorted(self.distributions.items())}
+
+
+def _distribution(override: Override, choices: dict[Any, str]) -> BaseDistribution:
+    """The distribution of an override; `choices` is filled with how its values are written, if it is a choice."""
+    sweep, line = override.value(), override.input_line
+    log = _is_log(sweep, line)
+    if isinstance(sweep, IntervalSweep):
+        low, high = sweep.start, sweep.end
+        assert low is not None and high is not None
+        if not (math.isfinite(low) and math.isfinite(high) and low < high):
+            raise ConfigError(f"{line}: an interval must begin below its end, as in interval(0,1)")
+        if log and low <= 0:
+            raise ConfigError(f"{line}: a logarithmic interval must begin above 0, as in tag(log,interval(1e-4,1))")
+        if isinstance(low, int) and isinstance(high, int):
+            return IntDistribution(low, high, log=log)
+        return FloatDistribution(low, high, log=log)
+    if log:
+        raise ConfigError(f"{line}: only an interval can be logarithmic, as in tag(log,interval(1e-4,1))")
+    values: list[Any] = sweep.list if isinstance(sweep, ChoiceSweep) else list(override.sweep_iterator())
+    if not values:
+        raise ConfigError(f"{line}: has no values")
+    if isinstance(sweep, RangeSweep):
+        least, greatest, step = min(values), max(values), abs(sweep.step)
+        if all(isinstance(value, int) for value in values):
+            return IntDistribution(least, greatest, step=int(step))
+        return FloatDistribution(least, greatest, step=float(step))
+    choices |= {_plain(value): Transformer.str(value) for value in values}
+    return CategoricalDistribution(list(choices))
+
+
+def _is_log(sweep: Any, line: str | None) -> bool:
+    for tag in getattr(sweep, "tags", ()):
+        if tag != "log":
+            raise ConfigError(f"{line}: there is no tag {tag}; allowed: log")
+    return bool(getattr(sweep, "tags", ()))
+
+
+def _plain(value: Any) -> str | int | float | bool:
+    """A choice as the storage holds it: a number, a truth value, or a text as it is typed, without quotes."""
+    if isinstance(value, QuotedString):
+        return value.text
+    return value if isinstance(value, str | int | float) else Transformer.str(value)
+
+
+def _ends(distribution: BaseDistribution) -> list[Any]:
+    if isinstance(distribution, CategoricalDistribution):
+        return list(distribution.choices)
+    assert isinstance(distribution, IntDistribution | FloatDistribution)
+    return [distribution.low, distribution.high]

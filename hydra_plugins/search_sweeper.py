@@ -1,0 +1,123 @@
+"""Hydra sweeper that searches: it asks Optuna for a batch of trials, launches them together, tells, and asks again.
+
+hydra-optuna-sweeper pins an Optuna of years ago and goes on from nothing that a process left. Samplers and storages are
+Optuna's; an application may offer objectives by name, as `fmnist_sweep.application.Searchable` says.
+"""
+
+from collections.abc import Iterator, Sequence
+from contextlib import nullcontext
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Optional
+
+from hydra.core.config_store import ConfigStore
+from hydra.core.plugins import Plugins
+from hydra.core.utils import JobReturn
+from hydra.plugins.sweeper import Sweeper
+from hydra.types import HydraContext, TaskFunction
+from omegaconf import DictConfig, OmegaConf
+
+from fmnist_sweep.application import Searchable
+
+if TYPE_CHECKING:
+    from fmnist_sweep.search.problem import Problem
+    from fmnist_sweep.search.study import Batch, Study
+
+
+@dataclass
+class SearchSweeperConf:
+    """A search; its space is what the overrides give, as in `lr=tag(log,interval(1e-4,1e-1))`."""
+
+    _target_: str = "hydra_plugins.search_sweeper.SearchSweeper"
+    _convert_: str = "all"  # plain lists and dictionaries
+    n_trials: int = 32
+    batch: int = 16  # trials that are launched together
+    sampler: str = "tpe"  # any of optuna.samplers
+    sampler_args: Any = None  # a dictionary, which OmegaConf takes from the command line only if it is untyped
+    sampler_seed: int = 0
+    seeds: Optional[int] = None  # jobs of a trial, with seed=0 and so on; their mean counts
+    objective: Any = None  # names that the application knows; null: its usual one, or what a job returns
+    direction: Any = None  # of what a job returns: minimize | maximize, or a list of them
+    rungs: Optional[list[int]] = None  # successive halving: what the best of each batch go on to
+    resource: str = "epochs"  # what rungs are of
+    storage: Optional[str] = None  # address or SQLite file; null: search.db in the sweep's folder
+    study_name: str = "search"
+    params: Optional[dict[str, str]] = None  # the space in a file
+    grids: dict[str, Any] = field(default_factory=dict)  # refused: what figure=NAME sets is for the sweeper grids
+
+
+ConfigStore.instance().store(group="hydra/sweeper", name="search", node=SearchSweeperConf, provider="fmnist_sweep")
+
+
+class SearchSweeper(Sweeper):
+    """A search over a space of overrides; see `SearchSweeperConf`."""
+
+    def __init__(self, **settings: Any):
+        self.settings = SearchSweeperConf(**settings)
+
+    def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:
+        """Keep what a search needs."""
+        self.hydra_context = hydra_context
+        self.config = config
+        self.task = task_function if isinstance(task_function, Searchable) else None
+        self.launcher = Plugins.instance().instantiate_launcher(
+            hydra_context=hydra_context, task_function=task_function, config=config
+        )
+
+    def sweep(self, arguments: list[str]) -> list[Sequence[JobReturn]]:
+        """Search until there are `n_trials`, those of earlier calls included; `RunError` where none ended well."""
+        from fmnist_sweep.search.conclusion import conclude
+        from fmnist_sweep.search.problem import check, pose
+        from fmnist_sweep.search.study import opened, sampler
+
+        settings, loader = self.settings, self.hydra_context.config_loader
+        problem = pose(settings, arguments, self.task, loader)
+        make_sampler = sampler(settings.sampler, settings.sampler_args or {}, settings.sampler_seed, problem)
+        check(problem, self.task, loader, self.config)
+        folder = Path(self.config.hydra.sweep.dir)
+        is_dry = bool(OmegaConf.select(self.config, "dry_run", default=False))
+        url = settings.storage or str(folder / "search.db")
+        returns: list[Sequence[JobReturn]] = []
+        with (
+            opened(url, settings.study_name, problem, make_sampler, copied=is_dry) as study,
+            getattr(self.launcher, "staying", lambda _: nullcontext())(settings.batch * (problem.seeds or 1)),
+        ):
+            while (batch := study.next_batch(settings.batch, settings.n_trials)).trials:
+                for results in self._carry_out(batch, study, problem):
+                    returns.append(results)
+                    if any(result.working_dir is None for result in results):
+                        return returns  # a dry run, or jobs that are left to a cluster
+            if not is_dry:
+                conclude(study.trials(), study.best(), problem.names, folder)
+        return returns
+
+    def _carry_out(self, batch: "Batch", study: "Study", problem: "Problem") -> Iterator[Sequence[JobReturn]]:
+        """Launch a batch, rung by rung, and tell of it. Yields what each launch gave, before any of it is told."""
+        running, rungs = list(batch.trials), problem.steps or (0,)
+        for place, step in enumerate(rungs):
+            waiting = [trial for trial in running if step not in trial.intermediate_values]
+            jobs = [problem.jobs(trial.params, place) for trial in waiting]
+            count = problem.seeds or 1
+            first = (batch.trials[0].number * len(rungs) + place * batch.size) * count
+            values = {trial.number: [trial.intermediate_values[step]] for trial in running if trial not in waiting}
+            if jobs:
+                results = self.launcher.launch([job for of_trial in jobs for job in of_trial], initial_job_idx=first)
+                yield results
+                for index, trial in enumerate(waiting):
+                    judged = problem.judge(results[index * count : (index + 1) * count])
+                    study.note(trial.number, **judged.notes)
+                    if judged.values is None:
+                        study.fail(trial.number)
+                    else:
+                        values[trial.number] = judged.values
+                        if problem.steps:
+                            study.report(trial.number, step, judged.values[0])
+            sign = 1 if problem.directions[0] == "minimize" else -1
+            running = sorted((t for t in running if t.number in values), key=lambda t: sign * values[t.number][0])
+            if place + 1 < len(rungs):
+                keep = max(1, batch.size * rungs[0] // rungs[place + 1])
+                for trial in running[keep:]:
+                    study.prune(trial.number)
+                running = running[:keep]
+        for trial in running:
+            study.complete(trial.number, values[trial.number])
