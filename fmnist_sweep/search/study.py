@@ -215,7 +215,8 @@ def _file(path: Path) -> RDBStorage:
         _database(f"{_SQLITE}{temporary}").engine.dispose()
         temporary.rename(path)
     try:
-        with closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True)) as connection:
+        # Not to read alone: what a process left half written when it was killed is undone first.
+        with closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=rw", uri=True)) as connection:
             is_optunas = connection.execute("select 1 from sqlite_master where name = 'studies'").fetchone()
     except sqlite3.DatabaseError as error:
         raise ConfigError(f"{path}: {error}; {_ANOTHER_FILE}") from error
