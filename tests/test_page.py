@@ -79,8 +79,9 @@ def test_a_store_without_a_whole_epoch_gives_a_page(tmp_path, no_fashion, langua
 
 def test_the_page_speaks_of_the_paper_given(tmp_path, no_fashion):
     """Its names, its figures, its protocol and its kinds of claims; nothing of the paper that is the default."""
-    write_run(tmp_path / "runs", optimizer="sgd", optimizer_args={"lr": 0.001}, epochs=10, seed=0)
-    write_run(tmp_path / "runs", optimizer="sgd", optimizer_args={"lr": 0.001}, epochs=10, seed=1)
+    for seed, dropout in ((0, 0.2), (1, 0.2), (0, 0.0)):
+        sgd = {"optimizer": "sgd", "optimizer_args": {"lr": 0.001}, "dropout": dropout}
+        write_run(tmp_path / "runs", **sgd, epochs=10, seed=seed)
     write_run(tmp_path / "runs", validation="holdout")
     paper = papers.read("bordone2025")
     page = write_page(tmp_path / "runs", no_fashion, tmp_path / "out", "en", paper).read_text(encoding="utf-8")
