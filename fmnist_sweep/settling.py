@@ -6,13 +6,14 @@ seeds are added until there is one), so a sweep that was interrupted goes on, an
 
 from __future__ import annotations
 
+import itertools
 import os
 import re
 import signal
 import tempfile
 import threading
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -26,7 +27,7 @@ from fmnist_sweep.display import console, minutes
 from fmnist_sweep.errors import ConfigError
 from fmnist_sweep.papers import Paper
 from fmnist_sweep.report.judging import looks
-from fmnist_sweep.report.judging.verdicts import Verdict, judge, reason
+from fmnist_sweep.report.judging.verdicts import ENDED, Verdict, judge, reason
 from fmnist_sweep.report.runs.collection import collect, recipe
 from fmnist_sweep.report.runs.curves import Curves
 from fmnist_sweep.report.texts import Texts
@@ -58,7 +59,8 @@ class Settling:
                     f"{override.input_line}: the paper says what is trained; leave it out or until=settled"
                 )
         self._grids = self.paper.sweeps()[papers.ALL]
-        self._max_seeds = max_seeds
+        later = itertools.takewhile(lambda size: size <= max_seeds, map(looks.look_size, itertools.count(2)))
+        self._sizes = [min(looks.look_size(1), max_seeds), *later]
         self._seconds = _seconds(budget) if budget is not None else None
         self._budget = budget
         self._began = time.monotonic()
@@ -67,24 +69,25 @@ class Settling:
     @property
     def most(self) -> int:
         """How many jobs a batch may have."""
-        return len(self._grids) * self._max_seeds
+        return len(self._grids) * self._sizes[-1]
 
     def look(self, store: Path) -> list[dict[str, str]]:
         """Judge what a store holds. Returns grids of what to train next, none where nothing is left to be done."""
         curves = self._curves(store)
         verdicts = judge(self.paper, curves)
-        grids, named = [], []
-        for name, seeds in wanted(self.paper, verdicts, self._max_seeds).items():
-            ended = _ended(self.paper.configs[name], curves)
-            missing = [n for n in range(seeds) if n not in ended and (name, n) not in self._asked]
-            self._asked |= {(name, seed) for seed in missing}
-            if missing:
-                grids.append({**self._grids[name], "seed": ",".join(map(str, missing))})
-                named.append(f"{name} ({seeds})")
-        if grids:
-            self._say(curves, verdicts)
-            console.print(f"to be trained, with so many seeds: {', '.join(named)}")
-        return grids
+        for look, size in enumerate(self._sizes, start=1):
+            grids = {}
+            for name in wanted(self.paper, verdicts, look):
+                ended = _ended(self.paper.configs[name], curves)
+                missing = [n for n in range(size) if n not in ended and (name, n) not in self._asked]
+                self._asked |= {(name, seed) for seed in missing}
+                if missing:
+                    grids[name] = {**self._grids[name], "seed": ",".join(map(str, missing))}
+            if grids:
+                self._say(curves, verdicts)
+                console.print(f"look {look}, at {size} seeds: to be trained are {', '.join(grids)}")
+                return list(grids.values())
+        return []
 
     @contextmanager
     def within_budget(self) -> Iterator[None]:
@@ -135,19 +138,26 @@ class Settling:
         )
 
 
-def wanted(paper: Paper, verdicts: Sequence[Verdict], max_seeds: int) -> Mapping[str, int]:
-    """How many seeds each configuration of the paper's figures and claims should have.
+def wanted(paper: Paper, verdicts: Sequence[Verdict], look: int) -> list[str]:
+    """The configurations that should have all seeds of a look: at the first all, then those that open claims speak of.
 
-    All have those of the first look; then what an open claim speaks of has those of its next one, but never more than
-    `max_seeds`: part of a look decides nothing.
+    A look that was interrupted is so made whole before the next begins: claims are judged together.
     """
-    seeds = dict.fromkeys(paper.sweeps()[papers.ALL], min(looks.look_size(1), max_seeds))
-    for verdict in filter(is_open, verdicts):
-        ended = len(verdict.seeds) + sum(cause in ("diverged", "never") for cause in verdict.left_out.values())
-        more = next(size for size in map(looks.look_size, range(1, 64)) if size > ended)
-        if more <= max_seeds and (verdict.seeds or not ended):
-            seeds |= {side: max(seeds[side], more) for side in verdict.claim.sides}
-    return seeds
+    names = paper.sweeps()[papers.ALL]
+    if look == 1:
+        return list(names)
+    sides = {
+        side for verdict in filter(is_open, verdicts) if _next_look(verdict) == look for side in verdict.claim.sides
+    }
+    return [name for name in names if name in sides]
+
+
+def _next_look(verdict: Verdict) -> int | None:
+    """The look that an open claim takes next; None where no seed of the first counts."""
+    ended = len(verdict.seeds) + sum(cause in ENDED for cause in verdict.left_out.values())
+    if ended and not verdict.seeds:
+        return None
+    return next(look for look in itertools.count(1) if looks.look_size(look) > ended)
 
 
 def is_open(verdict: Verdict) -> bool:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import random
 import re
+import shutil
 import signal
 from collections import Counter
 from collections.abc import Callable
@@ -139,6 +140,18 @@ def test_it_stops_at_the_most_seeds_and_goes_on_from_there(
     before = len(trained)
     assert call(*SETTLE, cwd=tmp_path).code == 0
     assert len(trained) == before  # there is nothing left to do
+
+
+def test_a_look_that_was_interrupted_is_made_whole_before_the_next(
+    trained: list[list[tuple[float, int]]], tmp_path: Path
+) -> None:
+    assert call(*SETTLE, "max_seeds=10", cwd=tmp_path).code == 0
+    for path in (tmp_path / "multirun").glob("*-do0.2-*-seed[6-9]-*"):
+        shutil.rmtree(path)
+    trained.clear()
+    assert call(*SETTLE, cwd=tmp_path).code == 0
+    assert [{seed for _, seed in batch} for batch in trained] == [{6, 7, 8, 9}, {*range(10, 20)}, {*range(20, 40)}]
+    assert {dropout for dropout, _ in trained[0]} == {0.2}
 
 
 @pytest.mark.parametrize(

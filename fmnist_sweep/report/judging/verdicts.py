@@ -35,7 +35,7 @@ VERDICTS: tuple[VerdictName, ...] = get_args(VerdictName)
 # Digits kept of a quantity: the metrics are float32, and what binary fractions leave beyond is no difference.
 _DIGITS = 12
 
-_ENDED = ("diverged", "never")  # causes for which a seed will never count
+ENDED = ("diverged", "never")  # causes for which a seed will never count
 
 
 @dataclass(frozen=True)
@@ -161,7 +161,7 @@ def _measure(claim: Claim, paper: Paper, curves: Curves) -> _Measurement:
     values = np.where(np.isnan(values), [[side.training.epochs + 1.0] for side in sides], values)
     quantity = (values[0] - values[1] if claim.than else values[0]).round(_DIGITS)
     left_out = {seed: cause for seed, cause in left_out.items() if seed not in seeds}
-    ended = dict.fromkeys((seed for seed, cause in left_out.items() if cause in _ENDED), math.nan)
+    ended = dict.fromkeys((seed for seed, cause in left_out.items() if cause in ENDED), math.nan)
     ended |= dict(zip(seeds, quantity.tolist(), strict=True))
     return _Measurement(claim, dict(sorted(ended.items())), left_out)
 
