@@ -47,7 +47,7 @@ def main(arguments: list[str] | None = None) -> int:
         return _refuse(f"cannot read {store}: {error.strerror}; give the folder of a sweep")
     plural = "" if collection.others == 1 else "s"
     others = f"left out: {collection.others} run{plural} of another protocol than {paper.name}'s"
-    if collection.runs.empty:
+    if collection.runs.empty and not collection.searches:
         for line in _problems(collection):
             print(line)
         single = (store / records.RECORD).exists()

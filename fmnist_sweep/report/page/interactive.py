@@ -23,6 +23,17 @@ _DIGITS = 4
 _WIDEST = 40  # characters of a line of the legend
 _SYMBOLS = {"o": "circle", "s": "square", "^": "triangle-up", "v": "triangle-down", "P": "cross", "X": "x"}
 
+AXIS = {"gridcolor": "#dddddd", "linecolor": "#888888", "ticks": "outside", "automargin": True, "zeroline": False}
+LAYOUT = {
+    "template": "none",
+    "font": {"family": "system-ui, sans-serif", "size": 13, "color": "#1b1b1b"},
+    "margin": {"l": 20, "r": 12, "t": 76, "b": 40},
+    "dragmode": False,  # or a finger that scrolls the page would zoom
+    "hovermode": "closest",
+    "hoverlabel": {"bgcolor": "white", "align": "left", "namelength": -1},
+    "legend": {"orientation": "h", "x": 0, "xanchor": "left", "yref": "container", "y": 0, "yanchor": "bottom"},
+}
+
 _View = dict[str, list[Any]]
 
 
@@ -104,21 +115,14 @@ def _layout(views: dict[str, _View], texts: Texts) -> dict[str, Any]:
         }
         for metric, view in views.items()
     ]
-    axis = {"gridcolor": "#dddddd", "linecolor": "#888888", "ticks": "outside", "automargin": True, "zeroline": False}
     menu = {"buttons": buttons, "x": 0, "xanchor": "left", "y": 1.0, "yanchor": "bottom", "pad": {"b": 12}}
     menu |= {"bgcolor": "white", "bordercolor": "#888888", "font": {"size": 11}}
     return {
-        "template": "none",
-        "font": {"family": "system-ui, sans-serif", "size": 13, "color": "#1b1b1b"},
+        **LAYOUT,
         "height": 640,
-        "margin": {"l": 20, "r": 12, "t": 76, "b": 40},
-        "xaxis": {**axis, "title": {"text": texts("page.epoch")}, "rangemode": "tozero"},
-        "yaxis": {**axis, "title": {"text": titles[METRICS[0]]}},
-        "dragmode": False,  # or a finger that scrolls the page would zoom
-        "hovermode": "closest",
+        "xaxis": {**AXIS, "title": {"text": texts("page.epoch")}, "rangemode": "tozero"},
+        "yaxis": {**AXIS, "title": {"text": titles[METRICS[0]]}},
         "hoverdistance": 40,
-        "hoverlabel": {"bgcolor": "white", "align": "left", "namelength": -1},
-        "legend": {"orientation": "h", "x": 0, "xanchor": "left", "yref": "container", "y": 0, "yanchor": "bottom"},
         "updatemenus": [menu],
     }
 

@@ -17,4 +17,4 @@ document.getElementById("verdict-filter").addEventListener("change", (event) => 
 document.getElementById("sheet")?.addEventListener("change", (event) => {
   for (const sheet of document.querySelectorAll(".sheet")) sheet.hidden = sheet.id !== event.target.value;
 });
-if (data.curves.data.length) Plotly.newPlot("curves-plot", data.curves.data, data.curves.layout, data.config);
+for (const [id, plot] of Object.entries(data.plots)) Plotly.newPlot(id, plot.data, plot.layout, data.config);

@@ -23,6 +23,7 @@ from fmnist_sweep.report.judging.verdicts import VERDICTS, Verdict
 from fmnist_sweep.report.page import tables
 from fmnist_sweep.report.page.examples import SPRITE_COLUMNS, Examples
 from fmnist_sweep.report.page.interactive import curves_figure
+from fmnist_sweep.report.page.searches import section
 from fmnist_sweep.report.runs.collection import Collection
 from fmnist_sweep.report.runs.curves import Curves
 from fmnist_sweep.report.texts import Texts, sentence
@@ -55,6 +56,9 @@ def render(
     problems, more_problems = tables.problem_table(collection, texts)
     counts = [(verdict, sum(one.verdict == verdict for one in verdicts)) for verdict in VERDICTS]
     sprite, places = shown.sprite()
+    searches = [section(search, texts) for search in collection.searches]
+    every = [plot for search in searches for plot in search.plots.values()]
+    searched = {f"search-plot-{number}": plot for number, plot in enumerate(every, 1)}
     return _TEMPLATES.get_template("page.html").render(
         texts=texts,
         t=lambda key, **values: texts(f"page.{key}", **values),
@@ -66,7 +70,8 @@ def render(
         claims=[tables.claim_row(paper, verdict, names, texts) for verdict in verdicts],
         nearest=tables.nearest_tables(paper, verdicts, collection, curves, names, texts),
         figures=[(figure.title[texts.language], pictures.get(name)) for name, figure in paper.figures.items()],
-        interactive=interactive,
+        searches=searches,
+        plots={"curves-plot": interactive} | searched if interactive["data"] else searched,
         more_curves=more_curves,
         plotly_config=_plotly_config(texts),
         comparisons=comparisons,

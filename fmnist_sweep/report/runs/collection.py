@@ -22,6 +22,8 @@ from fmnist_sweep import records
 from fmnist_sweep.config import Config, identity, leaves
 from fmnist_sweep.optimizers import complete
 from fmnist_sweep.records import MEASURES, FloatArray, MissingFileError, Record, RecordError, one_line
+from fmnist_sweep.report.runs.search import FILE as SEARCH_FILE
+from fmnist_sweep.report.runs.search import Search, read_searches
 
 # What tells configurations apart for a reader: the optimizer in words, the rest as configuration keys.
 FACTORS = tuple(key for key in leaves(Config) if key != "seed")
@@ -55,12 +57,14 @@ class Collection:
             `diverged`, `running`, `interrupted`, `foreign`: no run, `superseded`: another directory holds the same
             configuration and seed), message (one line).
         others: how many runs of another protocol were left out.
+        searches: what searches left, of whatever protocol.
     """
 
     runs: pd.DataFrame
     metrics: pd.DataFrame
     problems: pd.DataFrame
     others: int
+    searches: tuple[Search, ...]
 
 
 class _Run(NamedTuple):
@@ -109,8 +113,10 @@ def collect(store: Path, covers: Callable[[Config], bool] = lambda _: True) -> C
     table["optimizer"] = _optimizer_labels([run.record.config for run in found])
     table = table.astype(_TYPES)
     problems += [run.problem for run in found if run.problem]
+    searches, complaint = read_searches(store)
+    problems += [(SEARCH_FILE, "unreadable", complaint)] if complaint else []
     listed = pd.DataFrame(problems, columns=["name", "kind", "message"], dtype="str")
-    return Collection(table, _metrics(table, found), listed.sort_values("name", ignore_index=True), others)
+    return Collection(table, _metrics(table, found), listed.sort_values("name", ignore_index=True), others, searches)
 
 
 def _directories(store: Path, problems: list[_Problem]) -> Iterator[Path]:
