@@ -4,8 +4,11 @@ import json
 from pathlib import Path
 
 import numpy as np
+import optuna
 from made_up_runs import write_run
 from numpy.typing import NDArray
+from optuna.samplers import RandomSampler
+from optuna.trial import TrialState
 
 from fmnist_sweep import data, papers
 from fmnist_sweep.report.drawing.comparisons import comparison_figures
@@ -68,6 +71,35 @@ def write_store(store: Path, labels: NDArray[np.uint8]) -> None:
         (run / "run.json").write_text(json.dumps(info))
         run.rename(store / (f"{number}" + text.replace("/", "\N{DIVISION SLASH}") + run.name))
     (store / "<img src=x onerror=window.pwned=1>").mkdir()
+
+
+def write_search(
+    store: Path, *, name: str = "search", objectives: tuple[str, ...] = ("val_loss",), trials: int = 12
+) -> None:
+    """Write a study as the sweeper does, with rungs, a failure and hostile texts."""
+    database = optuna.storages.RDBStorage(f"sqlite:///{store / 'search.db'}")
+    study = optuna.create_study(
+        storage=database, study_name=name, directions=["minimize"] * len(objectives), sampler=RandomSampler(seed=0)
+    )
+    rungs = [1, 3, 9] if len(objectives) == 1 else []
+    study.set_user_attr("problem", {"objectives": list(objectives), "seeds": 2, "rungs": rungs})
+    for number in range(trials):
+        trial = study.ask()
+        lr = trial.suggest_float("optimizer.lr", 1e-4, 1e-1, log=True)
+        hostile = trial.suggest_categorical(HOSTILE[1], HOSTILE)
+        trial.set_user_attr("batch", 0)
+        trial.set_user_attr("runs", [f"adam-bs100-do0.2-ep9-seed0-{number:08x}", SCRIPT])
+        values = [lr * (HOSTILE.index(hostile) + 1), 1 - lr][: len(objectives)]
+        steps = rungs[: 3 if number % 4 == 0 else 1] if number != trials - 1 else []
+        for step in steps:
+            trial.report(values[0], step)
+        if number == trials - 1:
+            study.tell(trial, state=TrialState.FAIL)
+        elif len(steps) == 1:
+            study.tell(trial, state=TrialState.PRUNED)
+        else:
+            study.tell(trial, values)
+    database.engine.dispose()
 
 
 def write_page(store: Path, fashion: Path, output: Path, language: str, paper: papers.Paper = PAPER) -> Path:

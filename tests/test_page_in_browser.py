@@ -4,7 +4,7 @@ import json
 import shutil
 
 import pytest
-from page_stores import HOSTILE, PAPER, write_fashion, write_page, write_store
+from page_stores import HOSTILE, PAPER, write_fashion, write_page, write_search, write_store
 from selenium import webdriver
 from selenium.webdriver.common.action_chains import ActionChains
 from selenium.webdriver.common.by import By
@@ -33,6 +33,8 @@ def pages(tmp_path_factory):
     folder = tmp_path_factory.mktemp("page")
     labels = write_fashion(folder / "fashion")
     write_store(folder / "runs", labels)
+    write_search(folder / "runs")
+    write_search(folder / "runs", name="front", objectives=("val_loss", "train_loss"))
     return {
         language: write_page(folder / "runs", folder / "fashion", folder / language, language) for language in LANGUAGES
     }
@@ -125,6 +127,7 @@ def test_everything_is_there_and_nothing_is_fetched(page, pages, language):
     assert len(page.texts("#figures figcaption")) == 5
     assert page.js("return document.getElementById('curves-plot').data.length") >= 14
     assert len(page.all(".nearest tbody tr")) > 1
+    assert len(page.all(".plot .plotly .xtick")) > 5 == len(page.all(".plot"))
     assert len(page.all(".sheet")) == 2
     assert len(page.all("#runs-table tbody tr")) == 15 + len(HOSTILE)
     assert page.js("return document.documentElement.lang") == language
@@ -137,6 +140,7 @@ def test_spanish_is_spanish(page, pages):
         "Si un número no se reproduce: qué se acerca más",
         "Las figuras del artículo, con estas corridas",
         "Curvas para explorar",
+        "Búsquedas",
         "Comparaciones",
         "Qué se confunde",
         "Todas las corridas",
@@ -146,7 +150,7 @@ def test_spanish_is_spanish(page, pages):
     said = page.js("return document.body.innerText")
     for english in ("inconclusive", "Search", "Verdict", "Seeds", "epochs", "validation", "shown", "running"):
         assert english not in said
-    titles = page.js("return [...document.querySelectorAll('.modebar-btn')].map(e => e.dataset.title)")
+    titles = page.js("return [...document.querySelectorAll('#curves-plot .modebar-btn')].map(e => e.dataset.title)")
     assert titles == ["Acercar", "Alejar", "Restablecer ejes", "Descargar como PNG"]
 
 

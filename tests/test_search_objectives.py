@@ -160,6 +160,7 @@ def test_what_cannot_work_is_refused_before_anything_is_kept(tmp_path: Path, typ
 # Real training
 
 
+@pytest.mark.slow
 def test_sixteen_real_trials_on_rungs_train_each_epoch_once_and_leave_runs_as_a_grid_does(tmp_path: Path) -> None:
     arguments = [*SEARCH, *SPACE, "dropout=interval(0,0.6)", "hydra.sweep.dir=runs"]
     arguments += ["hydra.sweeper.n_trials=16", "hydra.sweeper.rungs=[1,2]", "hydra.sweeper.seeds=1"]

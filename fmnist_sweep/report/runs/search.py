@@ -71,7 +71,7 @@ class Search:
 def read_searches(store: Path) -> tuple[tuple[Search, ...], str | None]:
     """The searches of a store, and what is wrong with their file, if anything is; nothing in it is executed."""
     path = store / FILE
-    if not path.exists():
+    if not path.exists() or path.is_dir():  # a folder is for `collect` to complain of
         return (), None
     try:
         if not path.is_file() or path.stat().st_size > _LARGEST:
