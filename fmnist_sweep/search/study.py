@@ -40,6 +40,14 @@ optuna.logging.set_verbosity(optuna.logging.WARNING)
 MakeSampler = Callable[[int], BaseSampler]
 
 
+@contextmanager
+def _experimental() -> Iterator[None]:
+    """Without Optuna's warnings of what may change."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ExperimentalWarning)
+        yield
+
+
 def sampler(name: str, arguments: Mapping[str, Any], seed: int, problem: Problem) -> MakeSampler:
     """What makes the sampler of the trial at a place.
 
@@ -62,8 +70,7 @@ def sampler(name: str, arguments: Mapping[str, Any], seed: int, problem: Problem
     def make(place: int) -> BaseSampler:
         # Two numbers, so that searches with seeds 0 and 1 share no trial.
         state = int(np.random.SeedSequence([seed, place]).generate_state(1)[0])
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", ExperimentalWarning)
+        with _experimental():
             made: BaseSampler = cls(**{**({"seed": state} if seeded else {}), **arguments})
             return made
 
@@ -245,6 +252,8 @@ def _agree(study: optuna.Study, problem: Problem, where: str) -> None:
     if known is None:
         if study.get_trials(deepcopy=False) or tuple(d.name.lower() for d in study.directions) != problem.directions:
             raise ConfigError(f"{where} was made by another program; {_ANOTHER}")
+        with _experimental():
+            study.set_metric_names(problem.names)  # for Optuna's own dashboard
         return study.set_user_attr(PROBLEM, described)
     for key, value in described.items():
         if known.get(key) != value:

@@ -59,7 +59,7 @@ def _table(search: Search, texts: Texts) -> Table:
         [
             Cell(f"{trial.number}", trial.number),
             *(Cell(f"{value:.4g}", value, "number") for value in trial.values),
-            *(Cell(_short(trial.params.get(key, "")), style="free") for key in params),
+            *(_param(trial.params.get(key, "")) for key in params),
             Cell(", ".join(trial.runs), style="name"),
         ]
         for trial in shown
@@ -86,7 +86,7 @@ def _history(search: Search, texts: Texts) -> dict[str, Any]:
     found = _finished(figure, texts("page.search_trial"), sentence(_objective(search.objectives[0], texts)))
     values = [trial.values[0] for trial in search.trials if trial.values]
     if min(values) > 0 and max(values) > _WIDE * min(values):
-        found["layout"]["yaxis"]["type"] = "log"
+        found["layout"]["yaxis"] |= {"type": "log", "dtick": "D2"}
     return found
 
 
@@ -141,6 +141,10 @@ def _objective(name: str, texts: Texts) -> str:
 def _factor(key: str, texts: Texts) -> str:
     whole = NUMBERS.get(key, key)
     return texts(f"factors.{whole}") if whole in FACTORS else key
+
+
+def _param(value: object) -> Cell:
+    return Cell(_short(value), style="number" if isinstance(value, float) else "free")
 
 
 def _short(value: object) -> str:
