@@ -5,7 +5,6 @@ Optuna's; an application may offer objectives by name, as `fmnist_sweep.applicat
 """
 
 from collections.abc import Iterator, Sequence
-from contextlib import nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Optional
@@ -18,6 +17,7 @@ from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig, OmegaConf
 
 from fmnist_sweep.application import Searchable
+from hydra_plugins.grid_sweeper import staying
 
 if TYPE_CHECKING:
     from fmnist_sweep.search.problem import Problem
@@ -66,7 +66,7 @@ class SearchSweeper(Sweeper):
 
     def sweep(self, arguments: list[str]) -> list[Sequence[JobReturn]]:
         """Search until there are `n_trials`, those of earlier calls included; `RunError` where none ended well."""
-        from fmnist_sweep.search.conclusion import conclude
+        from fmnist_sweep.search.conclusion import conclude, progress
         from fmnist_sweep.search.problem import check, pose
         from fmnist_sweep.search.study import opened, sampler
 
@@ -80,9 +80,10 @@ class SearchSweeper(Sweeper):
         returns: list[Sequence[JobReturn]] = []
         with (
             opened(url, settings.study_name, problem, make_sampler, copied=is_dry) as study,
-            getattr(self.launcher, "staying", lambda _: nullcontext())(settings.batch * (problem.seeds or 1)),
+            staying(self.launcher, settings.batch * (problem.seeds or 1)),
         ):
             while (batch := study.next_batch(settings.batch, settings.n_trials)).trials:
+                progress(study.trials(), study.best(), problem.names, settings.n_trials)
                 for results in self._carry_out(batch, study, problem):
                     returns.append(results)
                     if any(result.working_dir is None for result in results):

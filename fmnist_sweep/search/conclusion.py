@@ -16,6 +16,15 @@ from fmnist_sweep.errors import RunError
 RESULTS = "optimization_results.yaml"
 
 
+def progress(trials: Sequence[FrozenTrial], best: Sequence[FrozenTrial], names: Sequence[str], most: int) -> None:
+    """Print where a search of `most` trials stands before its next batch, if any of them has ended."""
+    ended = sum(trial.state.is_finished() for trial in trials)
+    if not ended:
+        return
+    found = f"; best {names[0]} {best[0].value:.6g}" if len(names) == 1 and best else ""
+    console.print(f"{ended} of {most} trials ended{found}")
+
+
 def conclude(trials: Sequence[FrozenTrial], best: Sequence[FrozenTrial], names: Sequence[str], folder: Path) -> None:
     """Write and print what was found.
 
