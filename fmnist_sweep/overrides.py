@@ -49,6 +49,24 @@ def target(override: Override) -> str:
     return NUMBERS.get(override.key_or_group, override.key_or_group)
 
 
+def beneath(lines: Sequence[str], arguments: Sequence[str], loader: ConfigLoader) -> list[str]:
+    """Those of a file's overrides that the command line leaves as they are: an optimizer brings its own arguments.
+
+    Args:
+        lines: the file's, as Hydra takes them.
+        arguments: the command line's, likewise.
+        loader: knows the options of each group.
+    """
+    parser = OverridesParser.create(loader)
+    given = {target(override) for override in parser.parse_overrides(list(arguments))}
+    parsed = {str(override.input_line): target(override) for override in parser.parse_overrides(list(lines))}
+    return [
+        line
+        for line, key in parsed.items()
+        if key not in given and not ("optimizer" in given and key.startswith("optimizer."))
+    ]
+
+
 def is_sweep(arguments: Sequence[str]) -> str | None:
     """The first of these overrides that gives several values, or None."""
     overrides = OverridesParser.create().parse_overrides(list(arguments))

@@ -92,22 +92,14 @@ class GridSweeper(Sweeper):
 
     def jobs(self, arguments: Sequence[str], grids: Iterable[Mapping[str, str]]) -> list[list[str]]:
         """The jobs of some grids, each a list of overrides, where the command line has these arguments."""
-        from fmnist_sweep.overrides import rewrite, target
+        from fmnist_sweep.overrides import beneath, rewrite
 
         loader = self.hydra_context.config_loader
-        parser = OverridesParser.create(loader)
-        given = {target(override) for override in parser.parse_overrides(list(arguments))}
         lists = []
         for grid in grids:
             lines = rewrite([f"{key}={values}" for key, values in {**self.params, **grid}.items()], loader)
-            kept = [
-                override.input_line
-                for override in parser.parse_overrides(lines)
-                if target(override) not in given
-                and not ("optimizer" in given and target(override).startswith("optimizer."))
-            ]
-            lists.append([*map(str, kept), *arguments])
-        return self.union(lists, parser)
+            lists.append([*beneath(lines, arguments, loader), *arguments])
+        return self.union(lists, OverridesParser.create(loader))
 
     def validate_batch_is_legal(self, batch: Sequence[Sequence[str]]) -> None:
         """Check the configuration of every job before the first starts."""

@@ -57,7 +57,7 @@ def test_a_measure_is_the_mean_over_seeds_of_its_last_or_best_value(
 
 
 def test_the_distance_to_a_figure_is_that_of_the_report(tmp_path: Path) -> None:
-    runs = [write_run(tmp_path, epochs=100, seed=seed) for seed in range(2)]
+    runs = [write_run(tmp_path, epochs=100, seed=seed) for seed in range(1)]
     paper = papers.read("caprari2024", loader())
     claims = quoted(paper)["fig5", "adam-100-epochs"]
     collection = collect(tmp_path)

@@ -17,7 +17,7 @@ from fmnist_sweep.application import Objective
 from fmnist_sweep.errors import ConfigError, nearest
 from fmnist_sweep.papers import Claim
 from fmnist_sweep.records import MEASURES, FloatArray, read_metrics
-from fmnist_sweep.report.judging.nearest import quoted
+from fmnist_sweep.report.judging.nearest import distance, quoted
 from fmnist_sweep.typed_values import typed
 
 SEEDS = 3
@@ -31,8 +31,8 @@ def objective(name: str, loader: ConfigLoader) -> Objective:
     """The objective of a name: `val_loss`, `best_val_accuracy`, or a paper's figure, such as `caprari2024.fig5`.
 
     A measure is the mean over seeds of its value after the last epoch, or of the best of all epochs, in runs that hold
-    out a validation set unless told otherwise. For a figure see `distance`; runs are what the paper says of it, unless
-    told otherwise.
+    out a validation set unless told otherwise. For a figure it is the distance to its numbers
+    (`report.judging.nearest`) of runs that are what the paper says of it, unless told otherwise.
     """
     if "." in name:
         return _figure(name, loader)
@@ -53,29 +53,6 @@ def objective(name: str, loader: ConfigLoader) -> Objective:
         cautions=_ON_TEST if validates else {},
         seeds=SEEDS,
     )
-
-
-def distance(curves: dict[str, FloatArray], claims: Sequence[Claim], training: str) -> float:
-    """How far runs of one configuration are from quoted numbers: the root mean square of (mean - quoted) / tolerance.
-
-    Args:
-        curves: of each of `MEASURES`, shape `(n_seeds, n_epochs)`.
-        claims: the numbers.
-        training: `train` or `running`, what the paper's training curve is taken for.
-
-    Returns:
-        The distance in tolerances; nan where a number cannot be measured, for want of epochs.
-    """
-    epochs = next(iter(curves.values())).shape[1]
-    if any(claim.reduce.misfit(epochs) for claim in claims):
-        return math.nan
-    metrics = [claim.metric.replace("train_", f"{training}_") for claim in claims]
-    means = [claim.reduce(curves[metric]).mean() for claim, metric in zip(claims, metrics, strict=True)]
-    off = [
-        (mean - claim.expect.value) / (claim.expect.tolerance or math.nan)
-        for claim, mean in zip(claims, means, strict=True)
-    ]
-    return float(np.sqrt(np.mean(np.square(off))))
 
 
 def _figure(name: str, loader: ConfigLoader) -> Objective:
@@ -106,9 +83,19 @@ def _measured(runs: Sequence[Path], column: int, best: bool, least: bool) -> tup
 def _distance(runs: Sequence[Path], claims: Sequence[Claim]) -> tuple[float, dict[str, Any]]:
     stacked = np.stack([_rows(run) for run in runs])
     curves = {measure: stacked[:, :, column] for column, measure in enumerate(MEASURES)}
-    found = {training: distance(curves, claims, training) for training in ("train", "running")}
+    found = {training: _off(curves, claims, training) for training in ("train", "running")}
     training = min(found, key=lambda one: found[one])
     return found[training], {"training": "evaluation" if training == "train" else "running"}
+
+
+def _off(curves: dict[str, FloatArray], claims: Sequence[Claim], training: str) -> float:
+    """The distance where the paper's training curve is taken for `train` or `running`; nan for want of epochs."""
+    epochs = next(iter(curves.values())).shape[1]
+    if any(claim.reduce.misfit(epochs) for claim in claims):
+        return math.nan
+    metrics = [claim.metric.replace("train_", f"{training}_") for claim in claims]
+    means = [float(claim.reduce(curves[metric]).mean()) for claim, metric in zip(claims, metrics, strict=True)]
+    return distance(means, claims, [claim.expect.tolerance or math.nan for claim in claims])
 
 
 def _rows(run: Path) -> FloatArray:

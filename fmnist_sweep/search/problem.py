@@ -18,7 +18,7 @@ from omegaconf import DictConfig
 
 from fmnist_sweep.application import Direction, Objective, Searchable
 from fmnist_sweep.errors import ConfigError, reason
-from fmnist_sweep.overrides import target
+from fmnist_sweep.overrides import beneath, target
 from fmnist_sweep.records import one_line
 from fmnist_sweep.search.space import Space
 
@@ -116,16 +116,12 @@ def pose(settings: Any, arguments: list[str], task: Searchable | None, loader: C
         rungs = tuple(_rewrite([f"{settings.resource}={step}"], task, loader) for step in settings.rungs)
         _check_rungs(settings, given, objectives, parser.parse_overrides(rungs[0]))
         given |= {target(override): override for override in parser.parse_overrides(rungs[0])}
-    beneath: dict[str, str] = {}
-    for defaults in (*(one.defaults for one in reversed(objectives)), settings.params or {}):
-        beneath |= defaults
-    lines = _rewrite([f"{key}={values}" for key, values in beneath.items()], task, loader)
-    kept = [
-        str(override.input_line)
-        for override in parser.parse_overrides(lines)
-        if target(override) not in given and not ("optimizer" in given and target(override).startswith("optimizer."))
-    ]
-    overrides = parser.parse_overrides([*kept, *arguments])
+    defaults: dict[str, str] = {}
+    for more in (*(one.defaults for one in reversed(objectives)), settings.params or {}):
+        defaults |= more
+    lines = _rewrite([f"{key}={values}" for key, values in defaults.items()], task, loader)
+    typed = [*arguments, *(rungs[0] if settings.rungs else [])]
+    overrides = parser.parse_overrides([*beneath(lines, typed, loader), *arguments])
     space = Space.of(overrides)
     for line in dict.fromkeys(line for one in objectives for key, line in one.cautions.items() if key in arguments):
         print(f"fmnist_sweep: {line}", file=sys.stderr)

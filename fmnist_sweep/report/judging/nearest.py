@@ -22,23 +22,27 @@ def quoted(paper: Paper) -> dict[tuple[str | None, str], list[Claim]]:
     return numbers
 
 
+def distance(means: Sequence[float], claims: Sequence[Claim], tolerances: Sequence[float]) -> float:
+    """Root mean square of (mean - quoted) / tolerance over quoted numbers: below 1, within tolerance on the whole."""
+    quotes = np.array([claim.expect.value for claim in claims])
+    return float(np.sqrt((((np.array(means) - quotes) / np.array(tolerances)) ** 2).mean()))
+
+
 def nearest_configuration(
     claims: Sequence[Claim], paper: Paper, collection: Collection, curves: Curves
 ) -> pd.DataFrame:
     """Distance of every configuration that was run to some quoted numbers of one configuration, nearest first.
 
     Each claim's reduction is applied to each configuration, and the means over seeds are compared with the quoted
-    numbers: the distance is the root mean square, over the claims, of the difference divided by the claim's tolerance
-    (below 1: within tolerance on the whole). The tolerance of a number that one run gave is widened by half the 95 %
-    prediction interval of one run of the paper's own configuration, where that has two seeds. Configurations in which
-    a claim cannot be measured, for want of epochs or of finite values, are left out.
+    numbers, as `distance` says. The tolerance of a number that one run gave is widened by half the 95 % prediction
+    interval of one run of the paper's own configuration, where that has two seeds. Configurations in which a claim
+    cannot be measured, for want of epochs or of finite values, are left out.
 
     Columns: `FACTORS`, own (whether the numbers were quoted of it), seeds (how many: the fewest of any claim),
     distance, and the measured mean under each claim's id.
     """
-    numbers = np.array([claim.expect.value for claim in claims])
     own = paper.configs[claims[0].of]
-    tolerance = np.array([_tolerance(claim, own, curves) for claim in claims])
+    tolerance = [_tolerance(claim, own, curves) for claim in claims]
     factors = list(FACTORS)
     rows = []
     for run in collection.runs.drop_duplicates(CONFIGURATION).sort_values(factors).to_dict("records"):
@@ -49,9 +53,9 @@ def nearest_configuration(
         fewest = min(len(sample.seeds) for sample in samples)
         if fewest:
             means = [claim.reduce(sample.curves).mean() for claim, sample in zip(claims, samples, strict=True)]
-            distance = np.sqrt((((np.array(means) - numbers) / tolerance) ** 2).mean())
             is_own = (run["recipe"], epochs) == (recipe(own), own.training.epochs)
-            rows.append([*(run[factor] for factor in factors), is_own, fewest, distance, *means])
+            off = distance(means, claims, tolerance)
+            rows.append([*(run[factor] for factor in factors), is_own, fewest, off, *means])
     columns = [*factors, "own", "seeds", "distance", *(claim.id for claim in claims)]
     table = pd.DataFrame(rows, columns=columns).dropna(subset="distance")
     return table.sort_values("distance", kind="stable", ignore_index=True)
