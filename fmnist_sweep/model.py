@@ -139,7 +139,7 @@ class Workspace:
     """
 
     def __init__(self, stack: PerceptronStack, batch_size: int, training: bool):
-        def buffer(*shape: int, dtype: torch.dtype = torch.float32) -> Tensor:
+        def buffer(*shape: int, dtype: torch.dtype | None = None) -> Tensor:
             return torch.zeros(stack.size, *shape, dtype=dtype, device=stack.device)
 
         hidden = stack.widths[:-1]
