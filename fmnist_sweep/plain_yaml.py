@@ -14,6 +14,7 @@ from typing import Any, TypeVar
 import yaml
 from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
 
+from fmnist_sweep import plain_files
 from fmnist_sweep.errors import ConfigError, first_problem, nearest
 
 _LARGEST = 1 << 20  # characters
@@ -99,12 +100,9 @@ def _spread(content: Any) -> Any:
 
 def _read(path: Path) -> Any:
     try:
-        with path.open("rb") as file:
-            content = file.read(_LARGEST + 1)
+        content = plain_files.read(path, _LARGEST)
     except OSError as error:
         raise ConfigError(f"{error.strerror}; give the name of a paper or the path of a YAML file") from error
-    if len(content) > _LARGEST:
-        raise ConfigError(f"is larger than {_LARGEST // 1024} KiB, the most that is read")
     try:
         return yaml.load(content.decode(), _Loader)
     except yaml.MarkedYAMLError as error:

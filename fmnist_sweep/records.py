@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from fmnist_sweep import plain_files
 from fmnist_sweep.config import Config
 from fmnist_sweep.data import CLASS_NAMES
 from fmnist_sweep.errors import first_problem
@@ -244,19 +245,12 @@ def encode_predictions(predictions: NDArray[np.uint8]) -> bytes:
 
 
 def _content(path: Path) -> bytes:
-    limit = _LIMITS[path.name]
     try:
-        if path.exists() and not path.is_file():  # a named pipe would wait for a writer
-            raise RecordError(f"{path.name} is not a plain file")
-        with path.open("rb") as file:
-            content = file.read(limit + 1)
+        return plain_files.read(path, _LIMITS[path.name])
     except FileNotFoundError:
         raise MissingFileError(f"no {path.name}") from None
     except OSError as error:
         raise RecordError(f"{path.name}: {error.strerror}") from error
-    if len(content) > limit:
-        raise RecordError(f"{path.name} is larger than {limit // 1024} KiB")
-    return content
 
 
 def _leading(good: NDArray[np.bool_]) -> int:

@@ -6,11 +6,8 @@ Rows are appended and synced epoch by epoch; every other file is written under a
 
 from __future__ import annotations
 
-import hashlib
-import io
 import logging
 import os
-import pickle
 import re
 from collections.abc import Sequence
 from dataclasses import astuple, dataclass
@@ -21,16 +18,16 @@ import filelock
 import numpy as np
 from numpy.typing import NDArray
 
-from fmnist_sweep import records
+from fmnist_sweep import plain_files, records
 from fmnist_sweep.records import METRICS, TIMING, FloatArray, Metrics, Record, RecordError, Status
 
 if TYPE_CHECKING:
-    from fmnist_sweep.training import Progress
+    from fmnist_sweep.checkpoints import Checkpoint
+    from fmnist_sweep.config import Config
 
 log = logging.getLogger(__name__)
 
 LEASE_SECONDS = 120.0  # a network file system may show a renewal a minute late
-_DIGEST_BYTES = 32
 
 
 @dataclass(frozen=True)
@@ -55,28 +52,12 @@ class Found:
         return self.status in records.FINISHED
 
 
-@dataclass
-class Checkpoint:
-    """A model's progress with the rows that led there.
-
-    Attributes:
-        metrics: a row an epoch.
-        seconds: since the start of training, at each epoch's end.
-        cpu: on which it was trained; of several types each in turn.
-    """
-
-    progress: Progress
-    metrics: list[Metrics]
-    seconds: list[float]
-    cpu: str
-
-
 def runs_by_trajectory(store: Path) -> dict[str, list[Path]]:
     """The run directories in a store, by the name of their trajectory."""
     runs: dict[str, list[Path]] = {}
     if store.is_dir():
         for entry in sorted(os.scandir(store), key=lambda entry: entry.name):
-            if records.is_run_name(entry.name) and entry.is_dir():
+            if records.is_run_name(entry.name) and entry.is_dir(follow_symlinks=False):
                 runs.setdefault(records.trajectory_name(entry.name), []).append(Path(entry.path))
     return runs
 
@@ -179,47 +160,22 @@ class RunDirectory:
             checkpoint: what to keep.
             version: says what the checkpoint goes with; loading asks for the same.
         """
-        import torch
+        from fmnist_sweep import checkpoints
 
-        stream = io.BytesIO()
-        progress = checkpoint.progress
-        torch.save(
-            {
-                "version": version,
-                "epoch": progress.epoch,
-                "parameters": progress.parameters,
-                "optimizer": progress.optimizer,
-                "metrics": [list(astuple(row)) for row in checkpoint.metrics],
-                "seconds": checkpoint.seconds,
-                "cpu": checkpoint.cpu,
-            },
-            stream,
-        )
-        content = stream.getvalue()
-        self._write(f"checkpoint-{progress.epoch}.pt", content + hashlib.sha256(content).digest())
+        self._write(f"checkpoint-{checkpoint.progress.epoch}.pt", checkpoints.encode(checkpoint, version))
         for epoch in self._checkpoints()[2:]:
             (self.path / f"checkpoint-{epoch}.pt").unlink(missing_ok=True)
 
-    def load_checkpoint(self, epoch: int, version: str) -> Checkpoint | None:
-        """Load a checkpoint. One that is torn or of another version is set aside with a warning, and None returned."""
-        import torch
-
-        from fmnist_sweep.training import Progress
+    def load_checkpoint(self, epoch: int, version: str, config: Config) -> Checkpoint | None:
+        """Load a checkpoint of that version and configuration; any other is set aside with a warning, for None."""
+        from fmnist_sweep import checkpoints
 
         path = self.path / f"checkpoint-{epoch}.pt"
         try:
-            content = path.read_bytes()
-            content, digest = content[:-_DIGEST_BYTES], content[-_DIGEST_BYTES:]
-            if hashlib.sha256(content).digest() != digest:
-                raise ValueError("is torn or corrupt")
-            saved = torch.load(io.BytesIO(content), weights_only=True)
-            if saved["version"] != version:
-                raise ValueError(f"is of version {saved['version']}, not {version}")
-            progress = Progress(saved["epoch"], saved["parameters"], saved["optimizer"])
-            metrics = [Metrics(*row) for row in saved["metrics"]]
-            return Checkpoint(progress, metrics, saved["seconds"], saved.get("cpu", ""))
-        except (OSError, ValueError, KeyError, TypeError, RuntimeError, pickle.UnpicklingError) as error:
-            log.warning("%s %s: set aside as %s.bad", path, error, path.name)
+            content = plain_files.read(path, checkpoints.most_bytes(config))
+            return checkpoints.decode(content, version, config, epoch)
+        except Exception as error:  # what comes from anyone may raise anything
+            log.warning("%s", records.one_line(f"{path} {error}: set aside as {path.name}.bad", 1000))
             if path.exists():
                 path.rename(path.with_name(f"{path.name}.bad"))
             return None

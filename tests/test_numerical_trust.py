@@ -1,7 +1,7 @@
 """What results rest on, from first principles: gradients, optimizers, dropout, orders, losses; in double precision.
 
-Statistical tests ask of many seeds whether what is standard normal, if all is right, looks so. With seeds drawn anew each
-such question would raise one false alarm in `RATE`; as the seeds are fixed, its answer never changes.
+Statistical tests ask of many seeds whether what is standard normal, if all is right, looks so. With seeds drawn anew
+each such question would raise one false alarm in `RATE`; as the seeds are fixed, its answer never changes.
 """
 
 from __future__ import annotations

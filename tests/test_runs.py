@@ -200,7 +200,7 @@ NO_JSON = (b"", b'{"format": 1,', bytes(range(256)), b"[" * 100_000, b"\x80\x04c
 HARM = {
     "no run.json": (lambda run: (run / "run.json").unlink(), "no run.json"),
     **{f"run.json {content[:9]!r}": (replace(content, "run.json"), "Invalid JSON") for content in NO_JSON},
-    "huge run.json": (lambda run: sparse(run, "run.json"), "run.json is larger than 256 KiB"),
+    "huge run.json": (lambda run: sparse(run, "run.json"), "run.json: is larger than 256 KiB"),
     "list run.json": (replace(b"[1]", "run.json"), "must be an object"),
     "other format": (lambda run: change(run, format=2), "format=2: must be 1"),
     "wrong status": (lambda run: change(run, status="<b>ok</b>"), "must be 'running', 'interrupted'"),
@@ -221,7 +221,7 @@ HARM = {
     "no metrics": (lambda run: (run / "metrics.csv").unlink(), "no metrics.csv"),
     "empty metrics": (replace(b"", "metrics.csv"), "has 0 of 3 epochs"),
     "binary metrics": (replace(b"\0\n" * 99, "metrics.csv"), "first line is not epoch,"),
-    "huge metrics": (lambda run: sparse(run, "metrics.csv"), "metrics.csv is larger than 8192 KiB"),
+    "huge metrics": (lambda run: sparse(run, "metrics.csv"), "metrics.csv: is larger than 8192 KiB"),
     "other columns": (lambda run: edit(run, "epoch,", "Epoch,"), "the first line is not epoch,train_loss"),
     **{f"row {row[:9]!r}": (partial(edit, old="\n2,", new=row), "line 3: not the 7 values of epoch 2") for row in ROWS},
     "long row": (lambda run: edit(run, "\n2,", "\n2,0," + "0," * 9999), "metrics.csv line 3: not numbers"),
@@ -232,8 +232,8 @@ HARM = {
     "infinite time": (lambda run: edit(run, "\n2,1.4", "\n2,inf", "timing.csv"), "line 3: seconds"),
     "link to itself": (replace(lambda path: path.symlink_to(path.name), "metrics.csv"), "levels of symbolic links"),
     "device": (replace(lambda path: path.symlink_to("/dev/zero"), "metrics.csv"), "not a plain file"),
-    "named pipe": (replace(os.mkfifo, "metrics.csv"), "metrics.csv is not a plain file"),
-    "folder": (replace(Path.mkdir, "run.json"), "run.json is not a plain file"),
+    "named pipe": (replace(os.mkfifo, "metrics.csv"), "metrics.csv: is not a plain file"),
+    "folder": (replace(Path.mkdir, "run.json"), "run.json: is not a plain file"),
 }
 
 

@@ -23,11 +23,13 @@ import torch
 from small_runs import ADAM, MOMENTUM, RMSPROP, SGD, config, piece
 
 from fmnist_sweep import records, store
+from fmnist_sweep.checkpoints import Checkpoint
 from fmnist_sweep.records import Metrics, Record, Status
-from fmnist_sweep.store import Checkpoint, Found, RunDirectory
+from fmnist_sweep.store import Found, RunDirectory
 from fmnist_sweep.training import Trainer, start
 
 VERSION = "1/some torch/cpu"
+ONE = config(batch_size=20)
 NAME = "adam-bs100-do0.2-ep30-seed0-1a2b3c4d"
 
 
@@ -178,7 +180,7 @@ def test_predictions_are_bytes_that_load_without_pickle(run: RunDirectory) -> No
 def test_a_checkpoint_comes_back_as_it_was(run: RunDirectory, optimizer: dict[str, object]) -> None:
     kept = checkpoint(2, optimizer)
     run.save_checkpoint(kept, VERSION)
-    loaded = run.load_checkpoint(2, VERSION)
+    loaded = run.load_checkpoint(2, VERSION, config(optimizer, batch_size=20))
     assert loaded is not None
     assert (loaded.metrics, loaded.seconds, loaded.progress.epoch, loaded.cpu) == (
         kept.metrics,
@@ -260,22 +262,22 @@ def test_a_damaged_checkpoint_is_set_aside(
     run.save_checkpoint(checkpoint(2), VERSION)
     path = run.path / "checkpoint-2.pt"
     path.write_bytes(damage(path.read_bytes()))
-    assert run.load_checkpoint(2, VERSION) is None
+    assert run.load_checkpoint(2, VERSION, ONE) is None
     assert [record.levelno for record in caplog.records] == [logging.WARNING]
     assert "set aside as checkpoint-2.pt.bad" in caplog.text
     assert run.look().checkpoints == (1,)
-    assert run.load_checkpoint(1, VERSION) is not None
+    assert run.load_checkpoint(1, VERSION, ONE) is not None
 
 
 def test_a_checkpoint_of_another_version_is_set_aside(run: RunDirectory, caplog: pytest.LogCaptureFixture) -> None:
     run.save_checkpoint(checkpoint(2), "1/older torch/cpu")
-    assert run.load_checkpoint(2, VERSION) is None
+    assert run.load_checkpoint(2, VERSION, ONE) is None
     assert "is of version 1/older torch/cpu, not 1/some torch/cpu" in caplog.text
     assert run.look().checkpoints == ()
 
 
 def test_a_checkpoint_that_has_gone_is_no_error(run: RunDirectory) -> None:
-    assert run.load_checkpoint(7, VERSION) is None
+    assert run.load_checkpoint(7, VERSION, ONE) is None
 
 
 class Bomb:
@@ -296,7 +298,7 @@ def test_loading_a_checkpoint_executes_nothing(
     write({"version": VERSION, "epoch": Bomb(tmp_path / "exploded")}, stream)
     content = stream.getvalue() + hashlib.sha256(stream.getvalue()).digest()
     (run.path / "checkpoint-2.pt").write_bytes(content)
-    assert run.load_checkpoint(2, VERSION) is None
+    assert run.load_checkpoint(2, VERSION, ONE) is None
     assert not (tmp_path / "exploded").exists()
     assert "checkpoint-2.pt.bad" in files(run.path)
 
