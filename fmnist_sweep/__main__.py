@@ -11,14 +11,15 @@ from typing import cast
 from hydra import version
 from hydra.core.config_loader import ConfigLoader
 from hydra.core.override_parser.overrides_parser import OverridesParser
-from hydra.errors import HydraException
 from hydra.types import RunMode
-from omegaconf.errors import OmegaConfBaseException
 
 from fmnist_sweep import composing, hydra_internals, overrides, paper_option
 from fmnist_sweep.application import Application
 from fmnist_sweep.data import DataError
 from fmnist_sweep.errors import ConfigError, RunError, reason
+from fmnist_sweep.records import one_line
+
+_LONGEST_LINE = 2000  # optimizers and papers that there are may be many
 
 
 def main() -> int:
@@ -29,11 +30,11 @@ def main() -> int:
     os.environ["HYDRA_FULL_ERROR"] = "1"
     try:
         _carry_out(arguments)
-    except (DataError, RunError, HydraException, OmegaConfBaseException, OSError, ValueError) as error:
+    except Exception as error:  # what a value may be is for Hydra, OmegaConf and torch to say, each in its own way
         if wants_traceback:
             raise
         # Where no data can be had, the manual steps follow on lines of their own.
-        said = str(error) if isinstance(error, DataError) else reason(error)
+        said = str(error) if isinstance(error, DataError) else one_line(reason(error), _LONGEST_LINE)
         print(f"fmnist_sweep: {said}", file=sys.stderr)
         return 1 if isinstance(error, RunError) else 2
     except KeyboardInterrupt:

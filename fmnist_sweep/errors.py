@@ -68,4 +68,6 @@ def reason(error: BaseException) -> str:
     for pattern, allowed in _WRONG_TYPES.items():
         if re.search(pattern, " ".join(firsts)):
             return f"{firsts[0]}: must be {allowed}"
-    return ": ".join(dict.fromkeys(firsts[:2])) or type(error).__name__
+    if not firsts:
+        return f"{type(error).__name__}; HYDRA_FULL_ERROR=1 shows where"
+    return ": ".join(dict.fromkeys(firsts[:2]))

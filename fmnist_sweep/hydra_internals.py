@@ -10,7 +10,7 @@ import sys
 from argparse import Namespace
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import hydra
 
@@ -41,8 +41,15 @@ from fmnist_sweep.config import CONFIG_FOLDER
 
 def arguments() -> Namespace:
     """What was typed, with Hydra's own options."""
-    parsed: Namespace = get_args_parser().parse_args()
+    parser = get_args_parser()
+    parser.error = _refuse  # type: ignore[method-assign]
+    parsed: Namespace = parser.parse_args()
     return parsed
+
+
+def _refuse(message: str) -> NoReturn:
+    print(f"fmnist_sweep: {message}; see --help", file=sys.stderr)
+    sys.exit(2)
 
 
 def config_loader(*folders: Path | str | None, config_path: str | None = None) -> ConfigLoader:

@@ -90,7 +90,7 @@ def _class(optimizer: Mapping[str, Any]) -> type[torch.optim.Optimizer]:
         if isinstance(value, type) and issubclass(value, torch.optim.Optimizer) and value is not torch.optim.Optimizer
     }
     name = optimizer.get("name")
-    if name not in known:
+    if not isinstance(name, str) or name not in known:
         allowed = ", ".join(sorted(known))
         raise ConfigError(
             f"optimizer.name={name}: no such class in torch.optim, which has {allowed}{nearest(str(name), known)}"

@@ -11,7 +11,7 @@ from hydra.core.config_loader import ConfigLoader
 from hydra.core.config_store import ConfigStore
 from hydra.core.object_type import ObjectType
 from hydra.core.override_parser.overrides_parser import OverridesParser
-from hydra.core.override_parser.types import Override, OverrideType, QuotedString, ValueType
+from hydra.core.override_parser.types import Override, OverrideType, QuotedString, RangeSweep, ValueType
 from hydra.errors import HydraException
 
 from fmnist_sweep.config import KEYS
@@ -20,6 +20,7 @@ from fmnist_sweep.errors import ConfigError, nearest
 GROUPS = ("optimizer", "batch_size", "dropout", "epochs", "figure", "paper")
 NUMBERS = {"batch_size": "training.batch_size", "epochs": "training.epochs", "dropout": "model.dropout"}
 WHOLE_NUMBERS = ("batch_size", "epochs")
+MOST_JOBS = 100_000  # of a sweep: more would fill the memory before the first is composed
 
 
 def rewrite(arguments: Sequence[str], loader: ConfigLoader) -> list[str]:
@@ -40,6 +41,9 @@ def rewrite(arguments: Sequence[str], loader: ConfigLoader) -> list[str]:
             # An option and a number are applied at different times: the last one would not always win.
             raise ConfigError(f"{override.input_line}: given twice, see {given[key]}; give it once")
         given[key] = override.input_line
+        sweep = override.value()
+        if isinstance(sweep, RangeSweep) and not _is_short(sweep):
+            raise ConfigError(f"{override.input_line}: gives more than {MOST_JOBS} values, the most that a sweep takes")
     settings = _settings(overrides, loader)
     return [_rewrite_one(override, loader, settings) for override in overrides]
 
@@ -65,6 +69,11 @@ def beneath(lines: Sequence[str], arguments: Sequence[str], loader: ConfigLoader
         for line, key in parsed.items()
         if key not in given and not ("optimizer" in given and key.startswith("optimizer."))
     ]
+
+
+def _is_short(sweep: RangeSweep) -> bool:
+    assert sweep.start is not None and sweep.stop is not None
+    return abs(sweep.stop - sweep.start) <= MOST_JOBS * abs(sweep.step)  # not so where one of them is nan
 
 
 def is_sweep(arguments: Sequence[str]) -> str | None:

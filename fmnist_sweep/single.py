@@ -14,6 +14,7 @@ from omegaconf import DictConfig
 
 from fmnist_sweep import data
 from fmnist_sweep.display import RunBar
+from fmnist_sweep.errors import RunError, reason
 from fmnist_sweep.jobs import make_job, outcome, show_plan
 from fmnist_sweep.planning import Job
 
@@ -51,9 +52,12 @@ def _train(job: Job, folder: Path) -> float:
 
     signal.signal(signal.SIGINT, interrupt)
     with RunBar(job) as bar:
-        while worker.train_stack([[job]], folder, lambda: bool(interrupts), bar.update) and not interrupts:
-            bar.wait()  # another process is training this very run
-            time.sleep(POLL_SECONDS)
+        try:
+            while worker.train_stack([[job]], folder, lambda: bool(interrupts), bar.update) and not interrupts:
+                bar.wait()  # another process is training this very run
+                time.sleep(POLL_SECONDS)
+        except Exception as error:
+            raise RunError(f"{job.name} failed: {reason(error)}; its directory has the traceback") from error
     loss = outcome(job)
     log.info("%s is done: validation loss %.4f; see %s", job.name, loss, job.directory)
     return loss

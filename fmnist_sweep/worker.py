@@ -17,13 +17,14 @@ import filelock
 import torch
 
 from fmnist_sweep import planning, store
+from fmnist_sweep.checkpoints import Checkpoint
 from fmnist_sweep.config import device_type, resolve_device
 from fmnist_sweep.data import Data, load, prepare
 from fmnist_sweep.machine import cpu
 from fmnist_sweep.planning import Job
 from fmnist_sweep.recording import elapsed, keep_failure, write_record
 from fmnist_sweep.records import FINISHED, Metrics, Status, Test
-from fmnist_sweep.store import Checkpoint, RunDirectory
+from fmnist_sweep.store import RunDirectory
 from fmnist_sweep.training import Model, Trainer, start
 
 log = logging.getLogger(__name__)
@@ -96,7 +97,7 @@ def train_stack(
                     _take_up(groups[index], begun, later)
                 except filelock.Timeout:
                     continue
-                except OSError as error:  # what cannot be read of a trajectory concerns its runs alone
+                except Exception as error:  # what a trajectory cannot begin with concerns its runs alone
                     for job in groups[index]:
                         if RunDirectory(job.directory).status() not in FINISHED:
                             keep_failure(job, error)
@@ -152,7 +153,7 @@ def _take_up(jobs: Sequence[Job], begun: list[_Begun], later: list[tuple[Job, ..
     if not trajectory.train:
         return
     version = checkpoint_version(device_type(jobs[0].execution.device))
-    loaded = (RunDirectory(path).load_checkpoint(epoch, version) for epoch, path in trajectory.sources)
+    loaded = (RunDirectory(path).load_checkpoint(epoch, version, jobs[0].config) for epoch, path in trajectory.sources)
     checkpoint = next(filter(None, loaded), None) or Checkpoint(start(jobs[0].config), [], [], cpu())
     if checkpoint.cpu and not checkpoint.cpu.endswith(cpu()):
         # To begin anew would lose more than the last digits are worth, if it is told.

@@ -1,5 +1,6 @@
 """Hydra sweeper that runs a list of grids: each is a product of values, and the sweep is their union."""
 
+import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field
@@ -59,9 +60,15 @@ class GridSweeper(Sweeper):
     @staticmethod
     def union(grids: Sequence[Sequence[str]], parser: OverridesParser) -> list[list[str]]:
         """The jobs of several grids, each given by its overrides, in order and without duplicates."""
-        jobs = {}
+        from fmnist_sweep.errors import ConfigError
+        from fmnist_sweep.overrides import MOST_JOBS
+
+        jobs: dict[frozenset[str], list[str]] = {}
         for grid in grids:
             values = {one.get_key_element(): _values(one) for one in parser.parse_overrides(list(grid))}
+            size = math.prod(map(len, values.values()))
+            if size > MOST_JOBS:
+                raise ConfigError(f"{size} jobs: a sweep takes at most {MOST_JOBS}; split it, by seeds for example")
             for job in product(*values.values()):
                 jobs.setdefault(frozenset(job), list(job))
         return list(jobs.values())
