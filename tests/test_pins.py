@@ -1,4 +1,4 @@
-"""What is installed is what was reviewed: constraints.txt names one version of everything that this project pulls in."""
+"""What is installed was reviewed: constraints.txt names one version of everything that this project pulls in."""
 
 from __future__ import annotations
 
