@@ -14,9 +14,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import filelock
+import numpy as np
 import torch
+from numpy.typing import NDArray
 
-from fmnist_sweep import planning, store
+from fmnist_sweep import planning, records, store
 from fmnist_sweep.config import device_type, resolve_device
 from fmnist_sweep.data import Data, load, prepare
 from fmnist_sweep.machine import cpu
@@ -51,8 +53,20 @@ class _Member:
         """Seconds of training so far."""
         return self.seconds[-1] if self.seconds else 0.0
 
-    def finish(self, job: Job, status: Status, error: str | None = None, test: Test | None = None) -> None:
-        write_record(job, status, len(self.metrics), self.elapsed, error=error, test=test, cpu=self.cpu)
+    def finish(
+        self,
+        job: Job,
+        status: Status,
+        error: str | None = None,
+        test: Test | None = None,
+        predictions: NDArray[np.uint8] | None = None,
+    ) -> None:
+        files = records.csv_files(self.metrics, self.seconds)
+        if predictions is not None:
+            RunDirectory(job.directory).write_predictions(predictions)
+            files[records.PREDICTIONS] = records.encode_predictions(predictions)
+        epochs = len(self.metrics)
+        write_record(job, status, epochs, self.elapsed, error=error, test=test, cpu=self.cpu, files=files)
 
     def checkpoint(self, job: Job) -> None:
         checkpoint = Checkpoint(self.model.progress(), self.metrics, self.seconds, self.cpu)
@@ -142,16 +156,22 @@ def _take_up(jobs: Sequence[Job], begun: list[_Begun], later: list[tuple[Job, ..
             with _apart(job):
                 RunDirectory(job.directory).reset()
     trajectory = planning.trajectory(jobs, planning.look(jobs, store.runs_by_trajectory(jobs[0].directory.parent)))
+    version = checkpoint_version(device_type(jobs[0].execution.device))
+    for job in jobs:
+        RunDirectory(job.directory).sweep_up()
     for job, longer in trajectory.cut:
-        directory = RunDirectory(job.directory)
         with _apart(job):
-            directory.cut_from(RunDirectory(longer), job.epochs)
+            rows = RunDirectory(longer).first_rows(job.epochs, version)
+            if rows is None:  # a checkpoint was damaged, and is set aside
+                return _take_up(jobs, begun, later)
+            directory = RunDirectory(job.directory)
+            directory.write_rows(*rows)
             record = RunDirectory(longer).record()
             trained_on = record.environment.get("cpu") if record else None
-            write_record(job, "done", job.epochs, elapsed(directory), cut_from=longer.name, cpu=trained_on)
+            files, seconds = records.csv_files(*rows), elapsed(directory)
+            write_record(job, "done", job.epochs, seconds, cut_from=longer.name, cpu=trained_on, files=files)
     if not trajectory.train:
         return
-    version = checkpoint_version(device_type(jobs[0].execution.device))
     loaded = (RunDirectory(path).load_checkpoint(epoch, version) for epoch, path in trajectory.sources)
     checkpoint = next(filter(None, loaded), None) or Checkpoint(start(jobs[0].config), [], [], cpu())
     if checkpoint.cpu and not checkpoint.cpu.endswith(cpu()):
@@ -286,8 +306,7 @@ class _Session:
             for job in ending.get(member, []):
                 with _apart(job):
                     member.checkpoint(job)
-                    RunDirectory(job.directory).write_predictions(predictions[k].numpy())
-                    member.finish(job, "done", test=test)
+                    member.finish(job, "done", test=test, predictions=predictions[k].numpy())
                 member.waiting.remove(job)
 
     def _interrupt(self) -> None:
