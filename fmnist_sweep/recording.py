@@ -11,7 +11,7 @@ from types import MappingProxyType
 from fmnist_sweep.config import device_type
 from fmnist_sweep.machine import environment
 from fmnist_sweep.planning import Job
-from fmnist_sweep.records import Record, Status, Test
+from fmnist_sweep.records import Digested, Record, Status, Test
 from fmnist_sweep.store import RunDirectory
 
 log = logging.getLogger(__name__)
@@ -48,7 +48,7 @@ def write_record(
     test: Test | None = None,
     cut_from: str | None = None,
     cpu: str | None = None,
-    files: Mapping[str, bytes] = MappingProxyType({}),
+    files: Mapping[Digested, bytes] = MappingProxyType({}),
 ) -> None:
     """Write a run's run.json; see `records.Record`.
 

@@ -26,10 +26,11 @@ from fmnist_sweep.errors import first_problem
 Status = Literal["running", "interrupted", "done", "failed", "diverged"]
 FINISHED = ("done", "diverged")  # nothing is left to train
 
+Digested = Literal["metrics.csv", "timing.csv", "predictions.npy"]
 RECORD = "run.json"
-METRICS = "metrics.csv"
-TIMING = "timing.csv"
-PREDICTIONS = "predictions.npy"
+METRICS: Digested = "metrics.csv"
+TIMING: Digested = "timing.csv"
+PREDICTIONS: Digested = "predictions.npy"
 TRACEBACK = "traceback.txt"
 
 FloatArray = NDArray[np.float64]
@@ -110,12 +111,7 @@ class Record(_Model):
     test: Test | None = None
     config: Config
     environment: dict[str, Any] = {}
-    sha256: dict[Literal["metrics.csv", "timing.csv", "predictions.npy"], str] = {}
-
-    @property
-    def finished(self) -> bool:
-        """Whether there is nothing left to train."""
-        return self.status in FINISHED
+    sha256: dict[Digested, str] = {}
 
     def encode(self) -> bytes:
         """The file's content."""
@@ -147,13 +143,8 @@ def csv_lines(rows: Iterable[Iterable[float]]) -> bytes:
     return "".join(",".join(map(repr, row)) + "\n" for row in rows).encode()
 
 
-def csv_files(metrics: Iterable[Metrics], seconds: Iterable[float]) -> dict[str, bytes]:
-    """The content of metrics.csv and timing.csv, by name.
-
-    Args:
-        metrics: a row an epoch.
-        seconds: since the start of training, at each epoch's end.
-    """
+def csv_files(metrics: Iterable[Metrics], seconds: Iterable[float]) -> dict[Digested, bytes]:
+    """The content of metrics.csv and timing.csv, by name; `seconds` are since the start, at each epoch's end."""
     times = ((epoch, round(until, 3)) for epoch, until in enumerate(seconds, 1))
     return {
         METRICS: csv_header(METRICS) + csv_lines(map(astuple, metrics)),
@@ -161,7 +152,7 @@ def csv_files(metrics: Iterable[Metrics], seconds: Iterable[float]) -> dict[str,
     }
 
 
-def csv_header(file: str) -> bytes:
+def csv_header(file: Digested) -> bytes:
     """The first line of metrics.csv or timing.csv."""
     return ",".join(_COLUMNS[file]).encode() + b"\n"
 
@@ -188,18 +179,18 @@ def read_record(directory: Path) -> Record:
     return record
 
 
-def damage(directory: Path, record: Record) -> str | None:
-    """What is wrong with a run's files, by the digests that its run.json has; None where they agree."""
-    for file, digest in record.sha256.items():
+def damage(directory: Path, record: Record, *files: Digested) -> str | None:
+    """What is wrong with these of a run's files, by the digests that its run.json has; None where they agree."""
+    for file in files:
         try:
-            if hashlib.sha256(_content(directory / file)).hexdigest() != digest:
+            if file in record.sha256 and hashlib.sha256(_content(directory / file)).hexdigest() != record.sha256[file]:
                 return f"{file}: its SHA-256 is not the one in {RECORD}"
         except RecordError as error:
             return str(error)
     return None
 
 
-def read_rows(directory: Path, file: str) -> tuple[FloatArray, str | None]:
+def read_rows(directory: Path, file: Digested) -> tuple[FloatArray, str | None]:
     """The whole rows of metrics.csv or timing.csv before the first bad one.
 
     Returns:

@@ -131,10 +131,10 @@ class RunDirectory:
             return Found(checkpoints=checkpoints)
         done = record.status == "done"
         rows = len(records.read_metrics(self.path, done=done)[0])
-        complaint = records.damage(self.path, record)
+        complaint = records.damage(self.path, record, METRICS, TIMING, records.PREDICTIONS)
         if complaint is None and done and rows < record.config.training.epochs:
             complaint = f"metrics.csv has only {rows} rows"
-        if complaint is not None and record.finished:
+        if complaint is not None and record.status in records.FINISHED:
             log.warning("%s: run.json says %s, but %s", self.path, record.status, complaint)
             return Found(checkpoints=checkpoints)
         certain = complaint is None and (done or METRICS in record.sha256)

@@ -201,11 +201,11 @@ class Disk:
                     _make(self._durable, change)
                     self._pending.remove(change)
 
-    def lose_power(self, random: Random | None) -> None:
-        """Make the folder what is left: what was synced, and of the rest what chance kept."""
+    def lose_power(self, random: Random, share: float) -> None:
+        """Make the folder what is left: what was synced, and of the rest about a share; all of it after a mere kill."""
         left = dict(self._durable)
         for change in self._pending:
-            if random is not None and random.random() < 0.5:
+            if random.random() < share:
                 _make(left, change)
         for path in sorted(self.folder.rglob("*"), reverse=True):
             path.rmdir() if path.is_dir() else path.unlink()
@@ -215,7 +215,7 @@ class Disk:
             if inode.content is None:
                 path.mkdir()
             else:
-                path.write_bytes(_kept(inode, random))
+                path.write_bytes(_kept(inode, random, share))
 
     def _change(self, change: _Change) -> None:
         _make(self._names, change)
@@ -234,10 +234,10 @@ def _make(names: dict[Path, _Inode], change: _Change) -> None:
             names[path] = inode
 
 
-def _kept(inode: _Inode, random: Random | None) -> bytes:
+def _kept(inode: _Inode, random: Random, share: float) -> bytes:
     """A file's content after the power was lost: of what was not synced nothing, a part, zeros or all."""
     durable, content = inode.durable or b"", inode.content or b""
-    if random is None or durable == content:
-        return durable
+    if share in (0, 1):
+        return content if share else durable
     length = random.randint(0, len(content))
     return random.choice([durable, content[:length], content[:length] + bytes(len(content) - length), content])

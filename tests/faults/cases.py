@@ -13,7 +13,7 @@ class Case:
 
     Attributes:
         name: says how to repeat it.
-        attempt: tries it, with a generator; raises where it is not survived; returns how often it struck, None for once.
+        attempt: tries it with a generator; raises where it is not survived; returns how often it struck, None for once.
     """
 
     name: str

@@ -3,19 +3,30 @@
 from __future__ import annotations
 
 import functools
+import os
 import shutil
 import subprocess
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from random import Random
 
 from faults import work
-from faults.calls import ERRORS, KINDS, Calls, Disk
+from faults.calls import ERRORS, KINDS, Call, Calls, Disk
 from faults.cases import Case
 from fmnist_sweep import records
 from fmnist_sweep.store import RunDirectory
+
+
+@functools.cache
+def _files(before: Callable[[Path], None]) -> Mapping[Path, bytes]:
+    """What is in a store in which something has been before, by relative path."""
+    with work.small(), tempfile.TemporaryDirectory(prefix="faults-", dir=work.PLACE) as place:
+        folder = Path(place).resolve() / "store"
+        folder.mkdir()
+        before(folder)
+        return {path.relative_to(folder): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
 
 
 @contextmanager
@@ -24,7 +35,9 @@ def _store(before: Callable[[Path], None]) -> Iterator[Path]:
     with tempfile.TemporaryDirectory(prefix="faults-", dir=work.PLACE) as place:
         folder = Path(place).resolve() / "store"
         folder.mkdir()
-        before(folder)
+        for path, content in _files(before).items():
+            (folder / path).parent.mkdir(exist_ok=True)
+            (folder / path).write_bytes(content)
         yield folder
 
 
@@ -81,7 +94,9 @@ def _fail(
 
 
 def full_disk() -> list[Case]:
-    """A disk of each size, from nothing to enough."""
+    """A disk of each size, from nothing to enough; only root may make one."""
+    if os.geteuid() != 0:
+        return []
     with work.small(), _store(finished) as folder:
         pages = sum(-(-path.stat().st_size // 4096) for path in folder.rglob("*") if path.is_file())
     return [Case(f"{size}-pages", functools.partial(_fill, size)) for size in range(1, pages + 24)]
@@ -104,11 +119,11 @@ def _fill(pages: int, _: Random) -> None:
 
 
 def lost_power() -> list[Case]:
-    """The power goes between any two calls; what was not synced is lost, or a part of it that chance chooses."""
+    """The power goes between any two calls; what was not synced is lost, or a part by chance; or the process alone."""
     cases = []
     for state, before in BEFORE.items():
         again = {"rerun": True} if before is finished else {}
-        count = len(_recorded(before, **again)[1])
+        count = len(_recorded(before, **again)[0])
         for cut in range(1, count + 1):
             for draw in range(5):
                 case = functools.partial(_lose_power, before, again, cut, draw)
@@ -117,34 +132,27 @@ def lost_power() -> list[Case]:
 
 
 @functools.cache
-def _recorded(before: Callable[[Path], None], **how: bool) -> tuple[Path, list[tuple[str, Path, object]], Path]:
-    """A store as it was before training, the calls that training made, and where it made them."""
-    kept = Path(tempfile.mkdtemp(prefix="faults-before-", dir=work.PLACE))
+def _recorded(before: Callable[[Path], None], **how: bool) -> tuple[list[Call], Path]:
+    """The calls that training made, and where it made them."""
     with work.small(), _store(before) as folder:
-        shutil.copytree(folder, kept, dirs_exist_ok=True)
         calls = Calls(folder)
         with calls.watched():
             work.train(folder, **how)
-    return kept, calls.made, folder
+    return calls.made, folder
 
 
 def _lose_power(before: Callable[[Path], None], again: dict[str, bool], cut: int, draw: int, random: Random) -> None:
-    kept, calls, recorded = _recorded(before, **again)
-    with _store(lambda folder: shutil.copytree(kept, folder, dirs_exist_ok=True)) as folder:
+    calls, recorded = _recorded(before, **again)
+    with _store(before) as folder:
         disk = Disk(folder)
         promised: dict[Path, object] = {}
         for kind, path, more in calls[:cut]:
-            moved = [
-                folder / Path(p).relative_to(recorded) if recorded in Path(p).parents else p
-                for p in (path, more)
-                if isinstance(p, Path)
-            ]
-            where = moved[0] if path != recorded else folder
+            where = _moved(path, recorded, folder)
             if kind == "promise":
-                promised[where] = max(promised.get(where, 0), more, key=lambda x: (x == "done", x != "done" and x))
+                promised[where] = "done" if "done" in (more, promised.get(where)) else more
             else:
-                disk.apply((kind, where, moved[1] if kind == "rename" else more))
-        disk.lose_power(Random(random.random()) if draw else None)
+                disk.apply((kind, where, _moved(more, recorded, folder) if kind == "rename" else more))
+        disk.lose_power(random, (0, 0.3, 0.5, 0.7, 1)[draw])
         for run, what in promised.items():
             if what == "done":
                 work.require(RunDirectory(run).look().status == "done", f"{run.name} was done and is lost")
@@ -152,6 +160,10 @@ def _lose_power(before: Callable[[Path], None], again: dict[str, bool], cut: int
                 furthest = work.held(folder).get(records.trajectory_name(run.name), 0)
                 work.require(furthest >= int(str(what)), f"{run.name}: checkpoint {what} is lost")
         work.complete(folder)
+
+
+def _moved(path: Path, recorded: Path, folder: Path) -> Path:
+    return folder / path.relative_to(recorded) if path.is_relative_to(recorded) else path
 
 
 def damaged_files() -> list[Case]:
@@ -200,10 +212,10 @@ def _damage(before: Callable[[Path], None], place: str, damage: str, random: Ran
 
 
 def vanishing_folders() -> list[Case]:
-    """During the sweep a run's directory, or the store, is removed, renamed or made read-only."""
+    """During the sweep a run's directory, or the store, is removed, renamed or, as root, mounted read-only."""
     return [
         Case(f"{what}-of-{victim}-after-row-{row}", functools.partial(_vanish, what, victim, row))
-        for what in ("removal", "renaming", "closing")
+        for what in ("removal", "renaming", *(["closing"] if os.geteuid() == 0 else []))
         for victim in ("run", "store")
         for row in range(1, work.EPOCHS + 1)
     ]
