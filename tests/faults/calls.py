@@ -237,7 +237,7 @@ def _make(names: dict[Path, _Inode], change: _Change) -> None:
 def _kept(inode: _Inode, random: Random, share: float) -> bytes:
     """A file's content after the power was lost: of what was not synced nothing, a part, zeros or all."""
     durable, content = inode.durable or b"", inode.content or b""
-    if share in (0, 1):
+    if durable == content or share in (0, 1):
         return content if share else durable
     length = random.randint(0, len(content))
     return random.choice([durable, content[:length], content[:length] + bytes(len(content) - length), content])

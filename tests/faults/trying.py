@@ -80,6 +80,7 @@ def _attempt(kind: str, seed: int, name: str) -> tuple[int, str]:
 def _outcome(case: Case, seed: int) -> tuple[int, str]:
     log = logging.getLogger("fmnist_sweep")
     log.propagate, before = False, log.propagate
+    log.addHandler(logging.NullHandler())
     try:
         with work.small():
             return case.outcome(seed)
