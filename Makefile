@@ -16,7 +16,7 @@ SWEEP := $(BIN) -m fmnist_sweep -m hydra.sweep.dir=$(RUNS) paper=$(PAPER)
 WRITE_REPORT := $(BIN) -m fmnist_sweep.report $(RUNS) --paper $(PAPER) --output $(REPORT) --lang $(REPORT_LANG)
 FIGURES := fig1 fig2 fig3 fig4 fig5
 
-.PHONY: help setup data $(FIGURES) figures settle grid report test test-browser test-cluster test-slow lint bench clean
+.PHONY: help setup data $(FIGURES) figures settle grid report test test-browser test-cluster test-slow faults lint bench clean
 .DEFAULT_GOAL := help
 
 help:  ## list the targets
@@ -65,6 +65,9 @@ test-cluster: $(READY)  ## the tests on a real Slurm and a real Ray: Debian's sl
 
 test-slow: $(READY)  ## the tests that take minutes
 	$(BIN) -m pytest -q -m slow
+
+faults: $(READY)  ## break runs in every way there is, and write docs/faults.md; as root, for it mounts small disks
+	PYTHONPATH=.:tests OMP_NUM_THREADS=1 $(BIN) -m faults
 
 lint: $(READY)  ## style and types
 	$(BIN) -m ruff check .

@@ -27,6 +27,7 @@ from fmnist_sweep.errors import ConfigError, reason
 from fmnist_sweep.executors import Executor
 from fmnist_sweep.executors.local import LocalExecutor
 from fmnist_sweep.planning import Job, Plan, Trajectory
+from fmnist_sweep.store import make_folder
 
 POLL_SECONDS = 0.5
 CLUSTER_SECONDS = 10.0  # between looks at a cluster and at the rows of its many stacks, so that waiting costs nothing
@@ -111,7 +112,7 @@ class Sweep:
             jobs.show_plan(wanted, self._executor)
             return False
         for store in {job.directory.parent for job in wanted}:
-            store.mkdir(parents=True, exist_ok=True)
+            make_folder(store)
         trainable = wanted
         if self._is_local:
             self._folders = jobs.find_data(wanted)

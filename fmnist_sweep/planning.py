@@ -143,7 +143,7 @@ def trajectory(jobs: Sequence[Job], found: Mapping[Path, Found]) -> Trajectory:
     """
     retry = jobs[0].execution.retry
     done, cut, train = [], [], []
-    longest = max(sorted(found), key=lambda path: found[path].rows, default=None)
+    longest = max(sorted(found), key=lambda path: found[path].reach, default=None)
     for job in jobs:
         state = found.get(job.directory, Found())
         if state.finished or (retry == "failed" and state.status != "failed"):
@@ -163,7 +163,7 @@ def trajectory(jobs: Sequence[Job], found: Mapping[Path, Found]) -> Trajectory:
 
 def _can_be_cut(job: Job, longer: Found) -> bool:
     # A held-out test set wants the model itself at the run's last epoch.
-    return longer.rows > job.epochs and job.config.data.validation == "test"
+    return longer.reach > job.epochs and job.config.data.validation == "test"
 
 
 def plan(trajectories: Sequence[Trajectory], workers: int, largest_stack: int) -> Plan:

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import hashlib
 import logging
 import traceback
+from collections.abc import Mapping
+from types import MappingProxyType
 
 from fmnist_sweep.config import device_type
 from fmnist_sweep.machine import environment
 from fmnist_sweep.planning import Job
-from fmnist_sweep.records import Record, Status, Test
+from fmnist_sweep.records import Digested, Record, Status, Test
 from fmnist_sweep.store import RunDirectory
 
 log = logging.getLogger(__name__)
@@ -16,11 +19,12 @@ log = logging.getLogger(__name__)
 
 def keep_failure(job: Job, error: BaseException) -> None:
     """Leave a failure's traceback and reason in the run's directory, as far as that can be written."""
+    reason = f"{type(error).__name__}: {error}".splitlines()[0]
     try:
+        write_failure(job, reason)
         RunDirectory(job.directory).write_traceback("".join(traceback.format_exception(error)))
-        write_failure(job, f"{type(error).__name__}: {error}".splitlines()[0])
-    except OSError:
-        log.exception("%s: its failure cannot be kept there", job.directory)
+    except OSError as second:
+        log.error("%s: %s; that cannot be kept there: %s", job.name, reason, second)
 
 
 def write_failure(job: Job, reason: str) -> None:
@@ -44,8 +48,14 @@ def write_record(
     test: Test | None = None,
     cut_from: str | None = None,
     cpu: str | None = None,
+    files: Mapping[Digested, bytes] = MappingProxyType({}),
 ) -> None:
-    """Write a run's run.json; see `records.Record`. `cpu` is where it was trained, by default this machine's."""
+    """Write a run's run.json; see `records.Record`.
+
+    Args:
+        cpu: where it was trained, by default this machine's.
+        files: content that the run's files must have from now on, by name.
+    """
     record = Record(
         status=status,
         name=job.name,
@@ -56,5 +66,6 @@ def write_record(
         test=test,
         config=job.config,
         environment=environment(device_type(job.execution.device)) | ({"cpu": cpu} if cpu else {}),
+        sha256={file: hashlib.sha256(content).hexdigest() for file, content in files.items()},
     )
     RunDirectory(job.directory).write_record(record)

@@ -4,6 +4,7 @@ A run directory may be torn by a crash or come from someone else: nothing in it 
 stated size, and what cannot be used is said in one line. Who can change files while they are read is not kept out.
 """
 
+import hashlib
 import math
 import re
 import tokenize
@@ -17,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from fmnist_sweep import plain_files
+from fmnist_sweep import plain_files, sealing
 from fmnist_sweep.config import Config
 from fmnist_sweep.data import CLASS_NAMES
 from fmnist_sweep.errors import first_problem
@@ -25,10 +26,11 @@ from fmnist_sweep.errors import first_problem
 Status = Literal["running", "interrupted", "done", "failed", "diverged"]
 FINISHED = ("done", "diverged")  # nothing is left to train
 
+Digested = Literal["metrics.csv", "timing.csv", "predictions.npy"]
 RECORD = "run.json"
-METRICS = "metrics.csv"
-TIMING = "timing.csv"
-PREDICTIONS = "predictions.npy"
+METRICS: Digested = "metrics.csv"
+TIMING: Digested = "timing.csv"
+PREDICTIONS: Digested = "predictions.npy"
 TRACEBACK = "traceback.txt"
 
 FloatArray = NDArray[np.float64]
@@ -96,6 +98,7 @@ class Record(_Model):
         seconds: of training.
         cut_from: name of the longer run that this one is the beginning of.
         environment: versions and machine, as `machine.environment` gives them.
+        sha256: of the run's files as they were when this was written, by name, as far as they had ended.
     """
 
     format: Literal[1] = 1
@@ -108,10 +111,12 @@ class Record(_Model):
     test: Test | None = None
     config: Config
     environment: dict[str, Any] = {}
+    sha256: dict[Digested, str] = {}
 
     def encode(self) -> bytes:
         """The file's content."""
-        return self.model_dump_json(indent=2).encode() + b"\n"
+        content = self.model_dump_json(indent=2).encode() + b"\n"
+        return sealing.seal(content) if self.sha256 else content
 
 
 def run_name(config: Config, digest: str) -> str:
@@ -138,7 +143,16 @@ def csv_lines(rows: Iterable[Iterable[float]]) -> bytes:
     return "".join(",".join(map(repr, row)) + "\n" for row in rows).encode()
 
 
-def csv_header(file: str) -> bytes:
+def csv_files(metrics: Iterable[Metrics], seconds: Iterable[float]) -> dict[Digested, bytes]:
+    """The content of metrics.csv and timing.csv, by name; `seconds` are since the start, at each epoch's end."""
+    times = ((epoch, round(until, 3)) for epoch, until in enumerate(seconds, 1))
+    return {
+        METRICS: csv_header(METRICS) + csv_lines(map(astuple, metrics)),
+        TIMING: csv_header(TIMING) + csv_lines(times),
+    }
+
+
+def csv_header(file: Digested) -> bytes:
     """The first line of metrics.csv or timing.csv."""
     return ",".join(_COLUMNS[file]).encode() + b"\n"
 
@@ -151,15 +165,32 @@ def one_line(text: str, limit: int = 200) -> str:
 
 
 def read_record(directory: Path) -> Record:
-    """The checked content of run.json; `RecordError` where it is absent, of another format or out of range."""
+    """The checked content of run.json; `RecordError` where it is absent, of another format, out of range or damaged.
+
+    Without digests, as other programs write it, it is taken as it is.
+    """
     content = _content(directory / RECORD)
     try:
-        return Record.model_validate_json(content)
+        record = Record.model_validate_json(content)
     except ValidationError as error:
         raise RecordError(one_line(f"{RECORD}: {first_problem(error)}")) from error
+    if not sealing.is_sealed(content) and (record.sha256 or b'"seal"' in content):
+        raise RecordError(f"{RECORD}: its SHA-256 is not the one that it states")
+    return record
 
 
-def read_rows(directory: Path, file: str) -> tuple[FloatArray, str | None]:
+def damage(directory: Path, record: Record, *files: Digested) -> str | None:
+    """What is wrong with these of a run's files, by the digests that its run.json has; None where they agree."""
+    for file in files:
+        try:
+            if file in record.sha256 and hashlib.sha256(_content(directory / file)).hexdigest() != record.sha256[file]:
+                return f"{file}: its SHA-256 is not the one in {RECORD}"
+        except RecordError as error:
+            return str(error)
+    return None
+
+
+def read_rows(directory: Path, file: Digested) -> tuple[FloatArray, str | None]:
     """The whole rows of metrics.csv or timing.csv before the first bad one.
 
     Returns:

@@ -10,6 +10,7 @@ import logging
 import os
 import re
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import astuple, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -37,7 +38,7 @@ class Found:
     Attributes:
         status: None where there is no run yet.
         error: what went wrong, in one line.
-        rows: whole rows in metrics.csv.
+        rows: in metrics.csv, as far as they are certain: run.json has the digest of the file.
         checkpoints: epochs of the checkpoints there, newest first.
     """
 
@@ -50,6 +51,11 @@ class Found:
     def finished(self) -> bool:
         """Whether there is nothing left to train."""
         return self.status in records.FINISHED
+
+    @property
+    def reach(self) -> int:
+        """Epochs whose rows can be had, from metrics.csv or a checkpoint."""
+        return max(self.rows, *self.checkpoints, 0)
 
 
 def runs_by_trajectory(store: Path) -> dict[str, list[Path]]:
@@ -102,14 +108,18 @@ class RunDirectory:
     def look(self) -> Found:
         """What is there, without loading checkpoints."""
         record, checkpoints = self.record(), tuple(self._checkpoints())
-        done = record is not None and record.status == "done"
-        rows = len(records.read_metrics(self.path, done=done)[0])
         if record is None:
-            return Found(None, None, rows, checkpoints)
-        if done and rows < record.config.training.epochs:
-            log.warning("%s: run.json says done, but metrics.csv has only %d rows", self.path, rows)
-            return Found(None, None, rows, checkpoints)
-        return Found(record.status, record.error, rows, checkpoints)
+            return Found(checkpoints=checkpoints)
+        done = record.status == "done"
+        rows = len(records.read_metrics(self.path, done=done)[0])
+        complaint = records.damage(self.path, record, METRICS, TIMING, records.PREDICTIONS)
+        if complaint is None and done and rows < record.config.training.epochs:
+            complaint = f"metrics.csv has only {rows} rows"
+        if complaint is not None and record.status in records.FINISHED:
+            log.warning("%s: run.json says %s, but %s", self.path, record.status, complaint)
+            return Found(checkpoints=checkpoints)
+        certain = complaint is None and (done or METRICS in record.sha256)
+        return Found(record.status, record.error, rows if certain else 0, checkpoints)
 
     def metrics(self) -> FloatArray:
         """Whole rows of metrics.csv, `[epochs_done, 6]`, columns `records.MEASURES`."""
@@ -125,13 +135,14 @@ class RunDirectory:
         for path in [self.path / records.RECORD, self.path / METRICS, *self.path.glob("*")]:
             if path.name != ".hydra" and path.suffix in (".csv", ".pt", ".npy", ".json", ".txt", ".tmp"):
                 path.unlink(missing_ok=True)
+        if self.path.exists():
+            _sync(self.path)
 
     def write_rows(self, metrics: Sequence[Metrics], seconds: Sequence[float]) -> None:
         """Replace both CSV files by these rows."""
-        self.path.mkdir(parents=True, exist_ok=True)
-        self._write(METRICS, records.csv_header(METRICS) + records.csv_lines(map(astuple, metrics)))
-        times = ((epoch, round(until, 3)) for epoch, until in enumerate(seconds, 1))
-        self._write(TIMING, records.csv_header(TIMING) + records.csv_lines(times))
+        make_folder(self.path)
+        for file, content in records.csv_files(metrics, seconds).items():
+            self._write(file, content)
 
     def append_row(self, metrics: Metrics, seconds: float) -> None:
         """Append an epoch's row to both CSV files; it is on the disk when this returns."""
@@ -180,12 +191,19 @@ class RunDirectory:
                 path.rename(path.with_name(f"{path.name}.bad"))
             return None
 
-    def cut_from(self, longer: RunDirectory, epochs: int) -> None:
-        """Take over the first rows of a longer run of the same trajectory."""
-        self.path.mkdir(parents=True, exist_ok=True)
-        for file in (TIMING, METRICS):
-            lines = (longer.path / file).read_bytes().splitlines(keepends=True)
-            self._write(file, b"".join(lines[: epochs + 1]))
+    def first_rows(self, epochs: int, version: str, config: Config) -> tuple[list[Metrics], list[float]] | None:
+        """Metrics and times of the first epochs, as `Found.reach` says; None where a checkpoint proves damaged."""
+        found = self.look()
+        if found.rows >= epochs:
+            rows, times = self.metrics()[:epochs].tolist(), self.seconds()[:epochs].tolist()
+            return [Metrics(epoch, *row) for epoch, row in enumerate(rows, 1)], times
+        checkpoint = self.load_checkpoint(found.reach, version, config)
+        return None if checkpoint is None else (checkpoint.metrics[:epochs], checkpoint.seconds[:epochs])
+
+    def sweep_up(self) -> None:
+        """Remove what writers left that were killed; only for who holds the run's lock."""
+        for path in self.path.glob("*.tmp"):
+            path.unlink(missing_ok=True)
 
     def _checkpoints(self) -> list[int]:
         matches = (re.fullmatch(r"checkpoint-(\d+)\.pt", path.name) for path in self.path.glob("checkpoint-*.pt"))
@@ -193,14 +211,32 @@ class RunDirectory:
 
     def _write(self, file: str, content: bytes) -> None:
         temporary = self.path / f"{file}.{os.getpid()}.tmp"
-        with temporary.open("wb") as stream:
-            stream.write(content)
-            stream.flush()
-            os.fsync(stream.fileno())
-        temporary.rename(self.path / file)
-        # The renaming is on the disk only once the folder is.
-        folder = os.open(self.path, os.O_RDONLY)
         try:
-            os.fsync(folder)
-        finally:
-            os.close(folder)
+            with temporary.open("wb") as stream:
+                stream.write(content)
+                stream.flush()
+                os.fsync(stream.fileno())
+            temporary.rename(self.path / file)
+        except OSError:
+            with suppress(OSError):
+                temporary.unlink(missing_ok=True)  # on a full disk what is written next needs its space
+            raise
+        _sync(self.path)
+
+
+def make_folder(path: Path) -> None:
+    """Make a folder and those above it; they are on the disk when this returns."""
+    missing = [folder for folder in path.parents if not folder.exists()]
+    path.mkdir(parents=True, exist_ok=True)
+    # Also where it was there: who made it may not have come so far.
+    for folder in (path, *missing):
+        _sync(folder.parent)
+
+
+def _sync(folder: Path) -> None:
+    """A new name is on the disk only once its folder is."""
+    file = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(file)
+    finally:
+        os.close(file)

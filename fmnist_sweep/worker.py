@@ -14,26 +14,26 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import filelock
+import numpy as np
 import torch
+from numpy.typing import NDArray
 
-from fmnist_sweep import planning, store
+from fmnist_sweep import records, store
+from fmnist_sweep.beginning import Begun, apart, checkpoint_version, take_up
 from fmnist_sweep.checkpoints import Checkpoint
-from fmnist_sweep.config import device_type, resolve_device
+from fmnist_sweep.config import resolve_device
 from fmnist_sweep.data import Data, load, prepare
-from fmnist_sweep.machine import cpu
 from fmnist_sweep.planning import Job
-from fmnist_sweep.recording import elapsed, keep_failure, write_record
+from fmnist_sweep.recording import keep_failure, write_record
 from fmnist_sweep.records import FINISHED, Metrics, Status, Test
 from fmnist_sweep.store import RunDirectory
-from fmnist_sweep.training import Model, Trainer, start
+from fmnist_sweep.training import Model, Trainer
 
 log = logging.getLogger(__name__)
 
 CHECKPOINT_SECONDS = 10.0
-CHECKPOINT_FORMAT = 1
 
 OnEpoch = Callable[[Metrics], None]
-_Begun = tuple[list[Job], Checkpoint]  # the runs of one model, and where it starts
 
 
 @dataclass(eq=False)
@@ -52,8 +52,20 @@ class _Member:
         """Seconds of training so far."""
         return self.seconds[-1] if self.seconds else 0.0
 
-    def finish(self, job: Job, status: Status, error: str | None = None, test: Test | None = None) -> None:
-        write_record(job, status, len(self.metrics), self.elapsed, error=error, test=test, cpu=self.cpu)
+    def finish(
+        self,
+        job: Job,
+        status: Status,
+        error: str | None = None,
+        test: Test | None = None,
+        predictions: NDArray[np.uint8] | None = None,
+    ) -> None:
+        files = records.csv_files(self.metrics, self.seconds)
+        if predictions is not None:
+            RunDirectory(job.directory).write_predictions(predictions)
+            files[records.PREDICTIONS] = records.encode_predictions(predictions)
+        epochs = len(self.metrics)
+        write_record(job, status, epochs, self.elapsed, error=error, test=test, cpu=self.cpu, files=files)
 
     def checkpoint(self, job: Job) -> None:
         checkpoint = Checkpoint(self.model.progress(), self.metrics, self.seconds, self.cpu)
@@ -85,7 +97,7 @@ def train_stack(
     torch.set_num_threads(1)  # products with several would round by their number
     config, execution = groups[0][0].config, groups[0][0].execution
     waiting = {k: store.lock(jobs[-1].directory, jobs[-1].name, execution.lock) for k, jobs in enumerate(groups)}
-    begun: list[_Begun] = []
+    begun: list[Begun] = []
     later: list[tuple[Job, ...]] = []
     # Who does not wait never sees that a lease is not renewed.
     until = time.monotonic() + (1.25 * store.LEASE_SECONDS if execution.lock == "lease" else 0)
@@ -94,7 +106,7 @@ def train_stack(
             for index, lock in list(waiting.items()):
                 try:
                     locks.enter_context(lock.acquire(timeout=0))
-                    _take_up(groups[index], begun, later)
+                    take_up(groups[index], begun, later)
                 except filelock.Timeout:
                     continue
                 except Exception as error:  # what a trajectory cannot begin with concerns its runs alone
@@ -115,7 +127,7 @@ def train_stack(
                     _Session(begun, data, should_stop, on_epoch).run()
                 left, begun, later = later, [], []
                 for jobs in left:
-                    _take_up(jobs, begun, later)
+                    take_up(jobs, begun, later)
     return list(waiting)
 
 
@@ -136,52 +148,6 @@ def train_elsewhere(
     return train_stack(groups, None, should_stop)
 
 
-def _take_up(jobs: Sequence[Job], begun: list[_Begun], later: list[tuple[Job, ...]]) -> None:
-    """Settle what needs no training; add the runs that do to `begun` or `later`."""
-    if jobs[0].execution.rerun:
-        for job in jobs:
-            with _apart(job):
-                RunDirectory(job.directory).reset()
-    trajectory = planning.trajectory(jobs, planning.look(jobs, store.runs_by_trajectory(jobs[0].directory.parent)))
-    for job, longer in trajectory.cut:
-        directory = RunDirectory(job.directory)
-        with _apart(job):
-            directory.cut_from(RunDirectory(longer), job.epochs)
-            record = RunDirectory(longer).record()
-            trained_on = record.environment.get("cpu") if record else None
-            write_record(job, "done", job.epochs, elapsed(directory), cut_from=longer.name, cpu=trained_on)
-    if not trajectory.train:
-        return
-    version = checkpoint_version(device_type(jobs[0].execution.device))
-    loaded = (RunDirectory(path).load_checkpoint(epoch, version, jobs[0].config) for epoch, path in trajectory.sources)
-    checkpoint = next(filter(None, loaded), None) or Checkpoint(start(jobs[0].config), [], [], cpu())
-    if checkpoint.cpu and not checkpoint.cpu.endswith(cpu()):
-        # To begin anew would lose more than the last digits are worth, if it is told.
-        log.warning("%s: began on %s, goes on on %s: bytes may differ", jobs[0].name, checkpoint.cpu, cpu())
-        checkpoint.cpu += f", then {cpu()}"
-    waiting = list(trajectory.train)
-    for job in trajectory.train:
-        directory = RunDirectory(job.directory)
-        with _apart(job, waiting):
-            directory.write_rows(checkpoint.metrics, checkpoint.seconds)
-            write_record(job, "running", checkpoint.progress.epoch, elapsed(directory), cpu=checkpoint.cpu)
-    if waiting:
-        begun.append((waiting, checkpoint))
-    if trajectory.later:
-        later.append(trajectory.later)
-
-
-@contextmanager
-def _apart(job: Job, waiting: list[Job] | None = None) -> Iterator[None]:
-    """What cannot be written within is this run's failure alone; it leaves those that wait for more epochs."""
-    try:
-        yield
-    except (OSError, ValueError) as error:
-        keep_failure(job, error)
-        if waiting is not None:
-            waiting.remove(job)
-
-
 @contextmanager
 def _all_fail(waiting: Sequence[Sequence[Job]]) -> Iterator[None]:
     """What goes wrong within is the failure of all runs that wait: where no process does, only their directories tell.
@@ -198,17 +164,12 @@ def _all_fail(waiting: Sequence[Sequence[Job]]) -> Iterator[None]:
         raise
 
 
-def checkpoint_version(device: str) -> str:
-    """What a checkpoint must agree with to be continued on a device type: another torch rounds otherwise."""
-    return f"{CHECKPOINT_FORMAT}/torch {torch.__version__}/{device}"
-
-
 class _Session:
     """The loop over epochs for one stack, and what is kept after each."""
 
     def __init__(
         self,
-        begun: Sequence[_Begun],
+        begun: Sequence[Begun],
         data: Data,
         should_stop: Callable[[], bool],
         on_epoch: OnEpoch,
@@ -242,10 +203,10 @@ class _Session:
         member.metrics.append(row)
         member.seconds.append(member.elapsed + seconds)
         for job in list(member.waiting):
-            with _apart(job, member.waiting):
+            with apart(job, member.waiting):
                 RunDirectory(job.directory).append_row(row, member.elapsed)
         if member.waiting and time.monotonic() - member.saved > CHECKPOINT_SECONDS:
-            with _apart(member.waiting[-1], member.waiting):
+            with apart(member.waiting[-1], member.waiting):
                 member.checkpoint(member.waiting[-1])
         self.on_epoch(row)
 
@@ -260,7 +221,7 @@ class _Session:
                 member.waiting.clear()
             elif member.metrics and not member.metrics[-1].finite:
                 for job in member.waiting:
-                    with _apart(job):
+                    with apart(job):
                         message = f"the loss is not finite after epoch {epoch}; try a smaller learning rate"
                         member.finish(job, "diverged", message)
                 member.waiting.clear()
@@ -285,16 +246,15 @@ class _Session:
             if held_out is not None:
                 test = Test(loss=float(held_out.loss[k]), accuracy=float(held_out.accuracy[k]))
             for job in ending.get(member, []):
-                with _apart(job):
+                with apart(job):
                     member.checkpoint(job)
-                    RunDirectory(job.directory).write_predictions(predictions[k].numpy())
-                    member.finish(job, "done", test=test)
+                    member.finish(job, "done", test=test, predictions=predictions[k].numpy())
                 member.waiting.remove(job)
 
     def _interrupt(self) -> None:
         for member in self.members:
-            with _apart(member.waiting[-1], member.waiting):
+            with apart(member.waiting[-1], member.waiting):
                 member.checkpoint(member.waiting[-1])
             for job in member.waiting:
-                with _apart(job):
+                with apart(job):
                     member.finish(job, "interrupted", "stopped; the same command goes on from here")

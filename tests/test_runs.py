@@ -195,6 +195,11 @@ def replace(by, file):
     return harm
 
 
+def other_digest(run):
+    record = records.read_record(run).model_copy(update={"sha256": {"metrics.csv": "0" * 64}})
+    (run / "run.json").write_bytes(record.encode())
+
+
 ROWS = ("\n2\n", "\n2,0,", "\n4,", "\n1,")  # too short, too long, an epoch left out, an epoch repeated
 NO_JSON = (b"", b'{"format": 1,', bytes(range(256)), b"[" * 100_000, b"\x80\x04cos\nsystem\n.")
 HARM = {
@@ -218,6 +223,7 @@ HARM = {
     "nan lr": (lambda run: change(run, config__optimizer__lr=float("inf")), "Out of range float"),
     "long optimizer": (lambda run: change(run, config__optimizer__x="y" * 2000), "config.optimizer: longer than 1000"),
     "strange name": (lambda run: change(run, name="../../etc"), "name=../../etc: must match pattern"),
+    "other digest": (other_digest, "metrics.csv: its SHA-256 is not the one in run.json"),
     "no metrics": (lambda run: (run / "metrics.csv").unlink(), "no metrics.csv"),
     "empty metrics": (replace(b"", "metrics.csv"), "has 0 of 3 epochs"),
     "binary metrics": (replace(b"\0\n" * 99, "metrics.csv"), "first line is not epoch,"),

@@ -12,7 +12,7 @@ import pickle
 import signal
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
 
@@ -37,8 +37,9 @@ def row(epoch: int) -> Metrics:
     return Metrics(epoch, 1 / (epoch + 2), 0.1, 2 / 3, 1e-17, 0.1 + 0.2, 0.8)
 
 
-def record(status: Status, epochs: int = 3) -> Record:
-    return Record(status=status, name=NAME, config=config(epochs=epochs))
+def record(status: Status, epochs: int = 3, files: Mapping[str, bytes] | None = None) -> Record:
+    sums = {file: hashlib.sha256(content).hexdigest() for file, content in (files or {}).items()}
+    return Record(status=status, name=NAME, config=config(epochs=epochs), sha256=sums)
 
 
 @pytest.fixture
@@ -81,7 +82,7 @@ def test_a_torn_last_line_does_not_count(run: RunDirectory) -> None:
     for length in range(len(content) + 1):
         path.write_bytes(content[:length])
         whole = max(content[:length].count(b"\n") - 1, 0)
-        assert run.look().rows == whole, content[last:length]
+        assert len(run.metrics()) == whole, content[last:length]
 
 
 def test_rows_of_nothing(tmp_path: Path) -> None:
@@ -91,14 +92,32 @@ def test_rows_of_nothing(tmp_path: Path) -> None:
     assert directory.look() == Found()
 
 
-def test_a_shorter_run_takes_over_the_first_rows(run: RunDirectory, tmp_path: Path) -> None:
-    shorter = RunDirectory(tmp_path / NAME.replace("ep30", "ep2"))
-    shorter.cut_from(run, 2)
-    for file in ("metrics.csv", "timing.csv"):
-        assert (shorter.path / file).read_bytes() == b"".join(
-            (run.path / file).read_bytes().splitlines(keepends=True)[:3]
-        )
-    assert files(shorter.path) == {"metrics.csv", "timing.csv"}
+def test_the_first_rows_are_those_of_a_file_that_agrees_with_its_digest(run: RunDirectory) -> None:
+    whole = {file: (run.path / file).read_bytes() for file in ("metrics.csv", "timing.csv")}
+    run.write_record(record("interrupted", files=whole))
+    assert run.look() == Found("interrupted", None, 3, ())
+    assert run.first_rows(2, VERSION, ONE) == ([row(1), row(2)], [0.5, 1.25])
+
+
+@pytest.mark.parametrize("file", ["metrics.csv", "timing.csv", "predictions.npy"])
+def test_where_a_file_does_not_agree_with_its_digest_only_a_checkpoint_counts(
+    run: RunDirectory, file: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    run.write_predictions(np.zeros(4, np.uint8))
+    files = {name: (run.path / name).read_bytes() for name in ("metrics.csv", "timing.csv", "predictions.npy")}
+    run.write_record(record("done", files=files))
+    run.save_checkpoint(checkpoint(2), VERSION)
+    assert run.look() == Found("done", None, 3, (2,))
+    damaged = bytearray(files[file])
+    damaged[-2] ^= 1
+    (run.path / file).write_bytes(damaged)
+    assert run.look() == Found(None, None, 0, (2,))
+    assert f"{file}: its SHA-256 is not the one in run.json" in caplog.text
+    rows = run.first_rows(1, VERSION, ONE)
+    assert rows is not None
+    assert (len(rows[0]), rows[1]) == (1, [0.1])
+    (run.path / "checkpoint-2.pt").write_bytes(b"torn")
+    assert run.first_rows(1, VERSION, ONE) is None
 
 
 # Status
@@ -107,7 +126,7 @@ def test_a_shorter_run_takes_over_the_first_rows(run: RunDirectory, tmp_path: Pa
 def test_status_is_kept_with_what_is_said(run: RunDirectory) -> None:
     run.write_record(record("running"))
     assert run.record() == record("running")
-    assert run.look() == Found("running", None, 3, ())
+    assert run.look() == Found("running", None, 0, ())  # of rows that are still to grow there is no digest
     assert json.loads((run.path / "run.json").read_bytes())["format"] == 1
     assert not list(run.path.glob("*.tmp"))
 
@@ -116,12 +135,23 @@ def test_status_is_kept_with_what_is_said(run: RunDirectory) -> None:
 def test_a_status_that_cannot_be_read_is_none(run: RunDirectory, content: bytes) -> None:
     (run.path / "run.json").write_bytes(content)
     assert run.status() is None
-    assert run.look() == Found(None, None, 3, ())
+    assert run.look() == Found()
+
+
+def test_a_record_in_which_any_bit_has_changed_is_none(run: RunDirectory) -> None:
+    run.write_record(record("done", files={"metrics.csv": b"some"}))
+    whole = (run.path / "run.json").read_bytes()
+    assert run.record() is not None
+    for bit in range(0, 8 * len(whole), 31):
+        content = bytearray(whole)
+        content[bit // 8] ^= 1 << bit % 8
+        (run.path / "run.json").write_bytes(content)
+        assert run.record() is None, content
 
 
 def test_a_done_run_with_too_few_rows_is_not_done(run: RunDirectory, caplog: pytest.LogCaptureFixture) -> None:
     run.write_record(record("done", epochs=4))
-    assert run.look() == Found(None, None, 3, ())
+    assert run.look() == Found()
     assert "only 3 rows" in caplog.text
 
 
@@ -141,6 +171,7 @@ def test_a_failed_write_leaves_the_file_that_was_there(run: RunDirectory, monkey
     with pytest.raises(OSError, match="No space"):
         run.write_record(record("done"))
     assert (run.path / "run.json").read_bytes() == before
+    assert files(run.path) == {"metrics.csv", "timing.csv", "run.json"}  # nothing unfinished takes the space of others
 
 
 def test_reset_removes_results_and_leaves_what_is_not_ours(run: RunDirectory) -> None:

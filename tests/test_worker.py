@@ -17,7 +17,7 @@ import pytest
 import torch
 from small_runs import ADAM, MOMENTUM, RMSPROP, SGD, config, piece
 
-from fmnist_sweep import planning, store, training, worker
+from fmnist_sweep import beginning, planning, store, training, worker
 from fmnist_sweep.composing import name_of
 from fmnist_sweep.config import Config, Execution
 from fmnist_sweep.planning import Job
@@ -198,6 +198,19 @@ def test_a_run_is_cut_from_a_longer_one_that_is_not_done_yet(tmp_path: Path, alo
     assert [row.epoch for row in train(tmp_path, short, long)] == [5, 6]
     assert metrics(tmp_path, short) == alone(short)
     assert metrics(tmp_path, long) == alone(long)
+
+
+def test_rows_that_a_disk_has_changed_are_cut_into_no_other_run(
+    tmp_path: Path, alone: Callable[[Config], bytes]
+) -> None:
+    short, long = config(epochs=2), config(epochs=4)
+    train(tmp_path, long)
+    path = job(tmp_path, long).directory / "metrics.csv"
+    content = bytearray(path.read_bytes())
+    content[-2] ^= 1
+    path.write_bytes(content)
+    assert train(tmp_path, short, long) == []
+    assert [metrics(tmp_path, one) for one in (short, long)] == [alone(short), alone(long)]
 
 
 def test_rerun_trains_again_from_the_start(tmp_path: Path, alone: Callable[[Config], bytes]) -> None:
@@ -606,7 +619,7 @@ def test_a_run_that_goes_on_on_another_cpu_says_so(
     one, shorter = config(epochs=3), config(epochs=2)
     train(tmp_path, one, until=1)
     own = run_json(tmp_path, one)["environment"]["cpu"]
-    monkeypatch.setattr(worker, "cpu", lambda: "another CPU")
+    monkeypatch.setattr(beginning, "cpu", lambda: "another CPU")
     train(tmp_path, one)
     assert "bytes may differ" in caplog.text
     train(tmp_path, shorter)

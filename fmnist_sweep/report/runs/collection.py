@@ -153,6 +153,7 @@ def _read(path: Path, record: Record) -> _Run:
     name = one_line(path.name, _LONGEST_NAME)
     epochs = record.config.training.epochs
     metrics, metrics_complaint = records.read_metrics(path, done=record.status == "done")
+    metrics_complaint = metrics_complaint or records.damage(path, record, records.METRICS)
     seconds, timing_complaint = records.read_timing(path)
     epochs_done = min(len(metrics), epochs)
     complaints = [complaint for complaint in (metrics_complaint, timing_complaint) if complaint]
