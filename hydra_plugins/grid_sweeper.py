@@ -89,13 +89,18 @@ class GridSweeper(Sweeper):
 
     @contextmanager
     def told(self) -> Iterator[None]:
-        """Keep the sweep's own configuration in multirun.yaml, as Hydra's sweepers do, however the sweep ends."""
+        """Keep the sweep's own configuration in multirun.yaml, as Hydra's sweepers do, unless it was refused."""
         try:
             yield
-        finally:
-            folder = Path(self.config.hydra.sweep.dir)
-            if folder.is_dir():  # a dry run makes none
-                OmegaConf.save(self.config, folder / "multirun.yaml")
+        except KeyboardInterrupt:
+            self._tell()
+            raise
+        self._tell()
+
+    def _tell(self) -> None:
+        folder = Path(self.config.hydra.sweep.dir)
+        if folder.is_dir():  # a dry run makes none
+            OmegaConf.save(self.config, folder / "multirun.yaml")
 
     def jobs(self, arguments: Sequence[str], grids: Iterable[Mapping[str, str]]) -> list[list[str]]:
         """The jobs of some grids, each a list of overrides, where the command line has these arguments."""

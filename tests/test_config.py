@@ -93,7 +93,7 @@ def test_the_runs_that_there_are_keep_their_names():
     """Those of the committed report."""
     with (Path(__file__).parent.parent / "docs" / "caprari2024" / "results.csv").open() as file:
         runs = {row["run"] for row in csv.DictReader(file)}
-    assert len(runs) == 120
+    assert len(runs) >= 120  # the grid's, and what open claims asked for
     for run in runs:
         optimizer, batch_size, dropout, epochs, seed, _ = run.split("-")
         values = f"batch_size={batch_size[2:]}", f"dropout={dropout[2:]}", f"epochs={epochs[2:]}", f"seed={seed[4:]}"

@@ -48,7 +48,7 @@ def test_a_worker_that_is_asked_to_end_does_so_after_its_epoch(number: signal.Si
     with LocalExecutor(1) as executor:
         (future,) = executor.submit([functools.partial(worker.train_stack, [[job]], data.prepare(None))])
         end = time.monotonic() + 60
-        while run.look().rows < 2:
+        while len(run.metrics()) < 2:
             assert time.monotonic() < end
             time.sleep(0.05)
         (process,) = multiprocessing.active_children()
@@ -56,7 +56,7 @@ def test_a_worker_that_is_asked_to_end_does_so_after_its_epoch(number: signal.Si
         os.kill(process.pid, number)
         assert future.result(60) == []
     assert run.status() == "interrupted"
-    assert run.look().checkpoints == (run.look().rows,)
+    assert run.look().checkpoints == (len(run.metrics()),)
     assert not multiprocessing.active_children()
 
 

@@ -55,7 +55,7 @@ def test_a_front_is_shown_where_there_are_two_objectives(store: Path, tmp_path: 
     write_search(store, objectives=("best_val_loss", "caprari2024.fig5"))
     words = said(store, tmp_path / "nowhere", tmp_path / "out", "en")
     assert "Two objectives against each other" in words
-    assert {"Validation loss, best epoch", "Distance to the numbers of caprari2024.fig5, in tolerances"} <= set(words)
+    assert {"Validation loss, best epoch", "Distance to caprari2024.fig5, in tolerances"} <= set(words)
 
 
 def test_a_store_of_a_search_alone_has_a_report(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
