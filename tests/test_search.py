@@ -215,7 +215,9 @@ def test_a_search_in_which_all_fail_says_why(search: Search) -> None:
 # Interruptions
 
 
-@pytest.mark.parametrize("extra", [[], ["rungs=[1,3,9]"]], ids=["plain", "rungs"])
+@pytest.mark.parametrize(
+    "extra", [pytest.param([], id="plain", marks=pytest.mark.slow), pytest.param(["rungs=[1,3,9]"], id="rungs")]
+)
 def test_a_search_that_is_stopped_at_any_job_goes_on_as_if_it_had_not_been(search: Search, extra: list[str]) -> None:
     calls = 0
 

@@ -234,6 +234,7 @@ def test_runs_have_the_bytes_of_a_grid(settled: Path, tmp_path: Path) -> None:
     assert made.items() <= results(settled / "multirun").items()
 
 
+@pytest.mark.slow
 def test_interrupted_at_random_and_continued_it_gives_the_same_verdicts(settled: Path, tmp_path: Path) -> None:
     write_paper(tmp_path, CONFIGURATIONS, REAL)
     chance = random.Random(3)
@@ -254,6 +255,7 @@ def _rows(folder: Path) -> int:
     return sum(max(0, content.count(b"\n") - 1) for content in results(folder / "multirun").values())
 
 
+@pytest.mark.slow
 def test_a_budget_ends_what_trains_with_a_checkpoint(tmp_path: Path) -> None:
     write_paper(tmp_path, CONFIGURATIONS, REAL)
     paper = tmp_path / "own" / "paper" / "mine.yaml"
