@@ -122,10 +122,10 @@ def train_stack(
                 folder = data_folder or prepare(Path(execution.data_dir) if execution.data_dir else None)
                 device = torch.device(resolve_device(execution.device))
                 data = load(folder, config.data.validation, device, config.data.mean, config.data.std)
-            while begun and not should_stop():
+            while begun:
                 with _all_fail([jobs for jobs, _ in begun]):
                     _Session(begun, data, should_stop, on_epoch).run()
-                left, begun, later = later, [], []
+                left, begun, later = [] if should_stop() else later, [], []
                 for jobs in left:
                     take_up(jobs, begun, later)
     return list(waiting)

@@ -654,6 +654,13 @@ def test_a_lease_is_taken_over_once_its_holder_renews_it_no_more(
     assert statuses(tmp_path, config(), config(seed=1)) == ["done", "done"]
 
 
+def test_asked_to_stop_before_the_first_epoch_a_run_is_interrupted(tmp_path: Path) -> None:
+    one, asked = config(), iter([False])
+    # The first answer lets the stack be taken up.
+    worker.train_stack(planning.group([job(tmp_path, one)]), FOLDER, lambda: next(asked, True))
+    assert statuses(tmp_path, one) == ["interrupted"]
+
+
 # The held-out test set
 
 
