@@ -8,7 +8,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,28 +18,18 @@ import pytest
 import yaml
 from hydra.core.plugins import Plugins
 from hydra.plugins.sweeper import Sweeper
-from hydra.version import VersionBase
 from omegaconf import DictConfig
 from optuna.trial import FrozenTrial, TrialState
-from packaging.version import Version
 from search_app import APP
 
 from fmnist_sweep.errors import ConfigError, RunError
 
 # Hydra's runner for tests names no version_base, of which Hydra reminds.
-pytestmark = pytest.mark.filterwarnings(
-    "ignore:Future Hydra versions will no longer change working directory:UserWarning"
-)
+pytestmark = [
+    pytest.mark.usefixtures("hydras_version_base"),
+    pytest.mark.filterwarnings("ignore:Future Hydra versions will no longer change working directory:UserWarning"),
+]
 Task = Callable[[DictConfig], Any]
-
-
-@pytest.fixture(autouse=True)
-def _hydras_version_base() -> Iterator[None]:
-    """What Hydra's runner for tests expects, whatever a command that ran in this process has chosen."""
-    before = VersionBase.instance().version_base
-    VersionBase.instance().version_base = Version("1.1")
-    yield
-    VersionBase.instance().version_base = before
 
 
 def trials_of(storage: Path, name: str = "search") -> list[FrozenTrial]:

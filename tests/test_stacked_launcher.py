@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,23 +11,13 @@ from hydra.core.plugins import Plugins
 from hydra.core.utils import JobStatus
 from hydra.plugins.launcher import Launcher
 from hydra.test_utils.launcher_common_tests import BatchedSweeperTestSuite, IntegrationTestSuite, LauncherTestSuite
-from hydra.version import VersionBase
 from omegaconf import DictConfig
-from packaging.version import Version
 
 # The suites name no version_base, of which Hydra reminds.
-pytestmark = pytest.mark.filterwarnings(
-    "ignore:Future Hydra versions will no longer change working directory:UserWarning"
-)
-
-
-@pytest.fixture(autouse=True)
-def _hydras_version_base() -> Iterator[None]:
-    """What the suites expect, whatever a command that ran in this process has chosen."""
-    before = VersionBase.instance().version_base
-    VersionBase.instance().version_base = Version("1.1")
-    yield
-    VersionBase.instance().version_base = before
+pytestmark = [
+    pytest.mark.usefixtures("hydras_version_base"),
+    pytest.mark.filterwarnings("ignore:Future Hydra versions will no longer change working directory:UserWarning"),
+]
 
 
 LAUNCHERS = ("stacked", "stacked_slurm", "stacked_ray")
