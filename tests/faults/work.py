@@ -5,12 +5,15 @@ from __future__ import annotations
 import contextlib
 import functools
 import hashlib
+import itertools
 import json
 import logging
 import os
 import tempfile
+import time
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import filelock
@@ -52,16 +55,18 @@ def jobs(folder: Path, *configs: Config, **how: Any) -> list[Job]:
 @contextlib.contextmanager
 def small() -> Iterator[None]:
     """Train on a few images, with a checkpoint after each epoch, and note every epoch beside the store."""
-    before = worker.load, worker.CHECKPOINT_SECONDS, Trainer.train_epoch, torch.get_num_threads()
+    before = worker.load, worker.CHECKPOINT_SECONDS, worker.time, Trainer.train_epoch, torch.get_num_threads()
     worker.load = lambda *_: piece(2000, 300)
     worker.CHECKPOINT_SECONDS = -1.0
+    # Each epoch takes the same time, so that timing.csv has the same bytes, and the same places to damage, every time.
+    worker.time = SimpleNamespace(**{**vars(time), "perf_counter": itertools.count(step=0.25).__next__})
     torch.set_num_threads(1)
     note_epochs()
     try:
         yield
     finally:
-        worker.load, worker.CHECKPOINT_SECONDS, Trainer.train_epoch = before[:3]
-        torch.set_num_threads(before[3])
+        worker.load, worker.CHECKPOINT_SECONDS, worker.time, Trainer.train_epoch = before[:4]
+        torch.set_num_threads(before[4])
 
 
 def note_epochs() -> None:
