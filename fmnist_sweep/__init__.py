@@ -1,7 +1,37 @@
-"""Sweeps of small feed-forward networks on Fashion-MNIST, configured with Hydra."""
+"""Sweeps of small feed-forward networks on Fashion-MNIST, configured with Hydra.
 
+    import fmnist_sweep as fs
+
+    runs = fs.sweep("optimizer=adam,sgd", epochs=3, seed=[0, 1])  # what the command line trains, as a table
+    fs.draw.curves(runs, "val_accuracy")
+    fs.judge("multirun", paper="caprari2024")
+    model = fs.load_model(runs["path"].iloc[0])
+
+See `fmnist_sweep.interface` and `fmnist_sweep.draw`; they are loaded when they are first used.
+"""
+
+import importlib
 import os
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import fmnist_sweep.draw as draw
+    from fmnist_sweep.interface import judge, load_model, read, sweep, train
+
+__all__ = ["draw", "judge", "load_model", "read", "sweep", "train"]
 
 # Without it Intel MKL's rounding depends on memory alignment, and so on what a model is stacked with.
 # It is read when torch first computes, so it must be in place before torch is loaded.
 os.environ.setdefault("MKL_CBWR", "AUTO,STRICT")
+
+
+def __getattr__(name: str) -> Any:
+    if name == "draw":
+        return importlib.import_module("fmnist_sweep.draw")
+    if name in __all__:
+        return getattr(importlib.import_module("fmnist_sweep.interface"), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return [*globals(), *__all__]

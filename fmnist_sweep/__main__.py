@@ -6,14 +6,10 @@ import os
 import sys
 from argparse import Namespace
 from contextlib import suppress
-from typing import cast
 
-from hydra import version
 from hydra.core.config_loader import ConfigLoader
-from hydra.core.override_parser.overrides_parser import OverridesParser
-from hydra.types import RunMode
 
-from fmnist_sweep import composing, hydra_internals, overrides, paper_option
+from fmnist_sweep import commands, hydra_internals, overrides, paper_option
 from fmnist_sweep.application import Application
 from fmnist_sweep.data import DataError
 from fmnist_sweep.errors import ConfigError, RunError, reason
@@ -44,45 +40,14 @@ def main() -> int:
 
 
 def _carry_out(arguments: Namespace) -> None:
-    version.setbase("1.3")
-    composing.register()
-    loader, task = _loader(arguments), Application()
+    loader = commands.loader_for(arguments.overrides, arguments.config_dir, arguments.config_path)
     if arguments.shell_completion:
-        return hydra_internals.complete(arguments, lambda words: _completable(words, loader), task)
+        return hydra_internals.complete(arguments, lambda words: _completable(words, loader), Application())
     shows = arguments.help or arguments.hydra_help or arguments.cfg or arguments.info
-    chosen = paper_option.take(arguments.overrides, loader, trains=not shows)
-    lines = overrides.rewrite(chosen, loader)
+    lines = commands.rewrite(arguments.overrides, loader, trains=not shows)
     if shows or arguments.resolve or arguments.experimental_rerun:
-        return hydra_internals.show(arguments, lines, task)
-    several = overrides.is_sweep(lines)
-    is_sweep = arguments.multirun or any(line.startswith("figure=") and line != "figure=null" for line in lines)
-    if several and not is_sweep and not any(line.startswith("hydra.mode=") for line in lines):
-        raise ConfigError(f"{several}: several values make a sweep: add -m")
-    with hydra_internals.HydraApplication(loader, arguments.config_name) as application:
-        if is_sweep or several:
-            return application.sweep(lines, task)
-        composed = application.compose(lines)
-        if composed.hydra.mode == RunMode.MULTIRUN:
-            return application.sweep(lines, task)
-
-        from fmnist_sweep import single
-
-        train = single.prepare(composed, hydra_internals.resolve(composed, "hydra.run.dir"))
-        if train is not None:
-            application.run(composed, lambda _: train())
-
-
-def _loader(arguments: Namespace) -> ConfigLoader:
-    """A loader that knows every option which Hydra's own will know."""
-    folder = arguments.config_dir
-    if folder is not None and not os.path.isdir(folder):
-        raise ConfigError(f"Additional config directory '{os.path.abspath(folder)}' not found")
-    further: list[str] = []
-    for line in arguments.overrides:
-        if line.startswith("hydra.searchpath="):
-            (override,) = OverridesParser.create().parse_overrides([line])
-            further += cast("list[str]", override.value())
-    return hydra_internals.config_loader(folder, *further, config_path=arguments.config_path)
+        return hydra_internals.show(arguments, lines, Application())
+    commands.carry_out(lines, loader, multirun=arguments.multirun, config_name=arguments.config_name)
 
 
 def _completable(words: list[str], loader: ConfigLoader) -> list[str]:

@@ -9,6 +9,7 @@ import hashlib
 import io
 import zipfile
 from dataclasses import astuple, dataclass
+from typing import Any
 
 import torch
 
@@ -54,13 +55,7 @@ def encode(checkpoint: Checkpoint, version: str) -> bytes:
 
 def decode(content: bytes, version: str, config: Config, epoch: int) -> Checkpoint:
     """What `encode` was given; any exception where it is torn, of another version, or not of that model and epoch."""
-    content, digest = content[:-_DIGEST_BYTES], content[-_DIGEST_BYTES:]
-    if hashlib.sha256(content).digest() != digest:
-        raise ValueError("is torn or corrupt")
-    with zipfile.ZipFile(io.BytesIO(content)) as parts:
-        if any(part.compress_type != zipfile.ZIP_STORED for part in parts.infolist()):
-            raise ValueError("is compressed, as no checkpoint is")
-    saved = torch.load(io.BytesIO(content), "cpu", weights_only=True)
+    saved = _saved(content)
     if saved["version"] != version:
         raise ValueError(f"is of version {saved['version']}, not {version}")
     progress = Progress(saved["epoch"], saved["parameters"], saved["optimizer"])
@@ -77,6 +72,25 @@ def decode(content: bytes, version: str, config: Config, epoch: int) -> Checkpoi
     ):
         raise ValueError(f"has not the rows of {epoch} epochs")
     return Checkpoint(progress, metrics, seconds, str(saved.get("cpu", "")))
+
+
+def decode_parameters(content: bytes, config: Config) -> list[torch.Tensor]:
+    """A model's parameters alone, of whatever version; any exception where it is torn or of another model."""
+    parameters: list[torch.Tensor] = _saved(content)["parameters"]
+    if _form(parameters) != _form(start(config).parameters):
+        raise ValueError("is of another model")
+    return parameters
+
+
+def _saved(content: bytes) -> dict[str, Any]:
+    content, digest = content[:-_DIGEST_BYTES], content[-_DIGEST_BYTES:]
+    if hashlib.sha256(content).digest() != digest:
+        raise ValueError("is torn or corrupt")
+    with zipfile.ZipFile(io.BytesIO(content)) as parts:
+        if any(part.compress_type != zipfile.ZIP_STORED for part in parts.infolist()):
+            raise ValueError("is compressed, as no checkpoint is")
+    saved: dict[str, Any] = torch.load(io.BytesIO(content), "cpu", weights_only=True)
+    return saved
 
 
 def most_bytes(config: Config) -> int:

@@ -5,10 +5,12 @@
 
 from __future__ import annotations
 
+import copy
 import os
 import sys
 from argparse import Namespace
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -29,9 +31,11 @@ from hydra._internal.hydra import Hydra
 from hydra._internal.utils import create_automatic_config_search_path, get_args_parser
 from hydra.core.config_loader import ConfigLoader
 from hydra.core.config_search_path import SearchPathQuery
+from hydra.core.config_store import ConfigStore
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
 from hydra.core.override_parser.types import Override
+from hydra.core.plugins import Plugins
 from hydra.core.utils import run_job, setup_globals
 from hydra.types import HydraContext, RunMode, TaskFunction
 from omegaconf import DictConfig, OmegaConf
@@ -132,9 +136,26 @@ class HydraApplication:
         for error in errors:
             raise error  # `result.return_value` would, after a line of Hydra's own
 
-    def sweep(self, overrides: Sequence[str], task: TaskFunction) -> None:
-        """Hand a sweep to Hydra's sweeper and launcher."""
-        self._hydra.multirun(self._name, task, [*overrides, "hydra.mode=MULTIRUN"])
+    def sweep(self, overrides: Sequence[str], task: TaskFunction) -> list[Path]:
+        """Hand a sweep to Hydra's sweeper and launcher. Returns the directories of the jobs that were carried out."""
+        launched = self._hydra.multirun(self._name, task, [*overrides, "hydra.mode=MULTIRUN"])
+        if not isinstance(launched, list):  # a sweeper that is not ours may return anything
+            return []
+        jobs = [job for batch in launched for job in batch if job.hydra_cfg is not None]
+        return [Path(job.hydra_cfg.hydra.runtime.output_dir) for job in jobs]
+
+
+@contextmanager
+def globals_kept() -> Iterator[None]:
+    """Within, Hydra's globals are as at the start of a process; afterwards as they were before."""
+    Plugins.instance()  # they register their options once, as they are imported
+    store, application, job = ConfigStore.instance(), GlobalHydra.instance(), HydraConfig.instance()
+    before = store.repo, application.hydra, job.cfg
+    store.repo, application.hydra, job.cfg = copy.deepcopy(store.repo), None, None
+    try:
+        yield
+    finally:
+        store.repo, application.hydra, job.cfg = before
 
 
 def show(typed: Namespace, overrides: Sequence[str], task: TaskFunction) -> None:

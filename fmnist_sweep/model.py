@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from itertools import pairwise
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 DROPOUT_LEVELS = 2**16  # a unit is dropped where 16 random bits, as a number, fall below a threshold
 
@@ -36,6 +36,23 @@ def initial_parameters(widths: Sequence[int], generator: torch.Generator) -> lis
         parameters.append(torch.empty(outputs, inputs).uniform_(-bound, bound, generator=generator))
         parameters.append(torch.empty(outputs).uniform_(-bound, bound, generator=generator))
     return parameters
+
+
+def sequential(parameters: Sequence[Tensor], dropout: float) -> nn.Sequential:
+    """The perceptron of these parameters as ordinary layers, in evaluation mode; images [n, ...] to logits.
+
+    Args:
+        parameters: weight [out, in] and bias [out] of each layer in turn.
+        dropout: the probability of dropping a hidden unit.
+    """
+    layers: list[nn.Module] = [nn.Flatten()]
+    for weight, bias in zip(parameters[0::2], parameters[1::2], strict=True):
+        if len(layers) > 1:
+            layers += [nn.ReLU(), nn.Dropout(dropout)]
+        linear = nn.Linear(weight.shape[1], weight.shape[0])
+        linear.load_state_dict({"weight": weight, "bias": bias})
+        layers.append(linear)
+    return nn.Sequential(*layers).eval()
 
 
 class PerceptronStack:
@@ -63,11 +80,11 @@ class PerceptronStack:
         self._threshold = torch.tensor(thresholds, device=device).view(-1, 1, 1)
         self._scale = torch.tensor(scales, device=device).view(-1, 1, 1)
 
-    def parameters(self, k: int) -> list[torch.nn.Parameter]:
+    def parameters(self, k: int) -> list[nn.Parameter]:
         """Model k's parameters, shaped as in `nn.Linear`: views of the stack with their gradients attached."""
         parameters = []
         for tensor, gradient in zip(self.tensors, self.gradients, strict=True):
-            parameter = torch.nn.Parameter(tensor[k])
+            parameter = nn.Parameter(tensor[k])
             parameter.grad = gradient[k]
             parameters.append(parameter)
         return parameters

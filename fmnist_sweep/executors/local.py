@@ -5,9 +5,12 @@ from __future__ import annotations
 import multiprocessing
 import os
 import signal
+import sys
 from collections.abc import Sequence
 from concurrent.futures import Future
 from contextlib import suppress
+from multiprocessing.context import SpawnContext, SpawnProcess
+from types import ModuleType
 from typing import Any
 
 from pebble import ProcessExpired, ProcessPool
@@ -24,8 +27,7 @@ class LocalExecutor(Executor):
         # Before torch loads in the workers: their products take one thread each, see worker.train_stack.
         os.environ["OMP_NUM_THREADS"] = "1"
         self.slots = self.tasks_of_job = slots
-        context = multiprocessing.get_context("spawn")
-        self._pool = ProcessPool(slots, context=context, initializer=_prepare)
+        self._pool = ProcessPool(slots, context=_Context(), initializer=_prepare)
         self._pool.schedule(_prepare)
         self._futures: list[Future[Any]] = []
 
@@ -50,6 +52,23 @@ class LocalExecutor(Executor):
 
     def kill(self) -> None:
         _signal_workers(signal.SIGKILL)
+
+
+class _Process(SpawnProcess):
+    """Does without the main module: a script that sweeps would sweep again in each worker that loads it."""
+
+    @staticmethod
+    def _Popen(process_obj: Any) -> Any:  # noqa: N802 - its name there
+        main = sys.modules["__main__"]
+        sys.modules["__main__"] = ModuleType("__main__")
+        try:
+            return SpawnProcess._Popen(process_obj)
+        finally:
+            sys.modules["__main__"] = main
+
+
+class _Context(SpawnContext):
+    Process = _Process
 
 
 def _signal_workers(number: int) -> None:

@@ -8,7 +8,7 @@ import hashlib
 import json
 import math
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from operator import attrgetter
 from pathlib import Path
@@ -87,10 +87,27 @@ def collect(store: Path, covers: Callable[[Config], bool] = lambda _: True) -> C
     Raises:
         OSError: if `store` itself cannot be listed.
     """
-    runs: dict[tuple[Any, ...], _Run] = {}
     problems: list[_Problem] = []
+    directories = list(_directories(store, problems))
+    searches, complaint = read_searches(store)
+    problems += [(SEARCH_FILE, "unreadable", complaint)] if complaint else []
+    return _collected(directories, covers, problems, searches)
+
+
+def gather(directories: Iterable[Path], covers: Callable[[Config], bool] = lambda _: True) -> Collection:
+    """The same of these run directories, of one store or several."""
+    return _collected(directories, covers, [], ())
+
+
+def _collected(
+    directories: Iterable[Path],
+    covers: Callable[[Config], bool],
+    problems: list[_Problem],
+    searches: tuple[Search, ...],
+) -> Collection:
+    runs: dict[tuple[Any, ...], _Run] = {}
     others = 0
-    for path in _directories(store, problems):
+    for path in directories:
         try:
             record = _checked(path)
         except RecordError as error:
@@ -113,8 +130,6 @@ def collect(store: Path, covers: Callable[[Config], bool] = lambda _: True) -> C
     table["optimizer"] = _optimizer_labels([run.record.config for run in found])
     table = table.astype(_TYPES)
     problems += [run.problem for run in found if run.problem]
-    searches, complaint = read_searches(store)
-    problems += [(SEARCH_FILE, "unreadable", complaint)] if complaint else []
     listed = pd.DataFrame(problems, columns=["name", "kind", "message"], dtype="str")
     return Collection(table, _metrics(table, found), listed.sort_values("name", ignore_index=True), others, searches)
 

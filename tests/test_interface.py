@@ -1,0 +1,286 @@
+"""The Python interface: the command's runs as a table, judged, drawn, and loaded as ordinary models."""
+
+from __future__ import annotations
+
+import logging
+import os
+import shutil
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from command import call
+from hydra.core.config_store import ConfigStore
+from hydra.core.global_hydra import GlobalHydra
+from hydra.core.hydra_config import HydraConfig
+from matplotlib import pyplot
+from small_runs import whole
+
+import fmnist_sweep as fs
+from fmnist_sweep import interface, records
+from fmnist_sweep.errors import ConfigError, RunError
+from fmnist_sweep.records import MEASURES
+
+SMALL = {"batch_size": 1000, "model.hidden": [8], "dropout": 0.3}
+SCRIPT = """
+import fmnist_sweep as fs
+grid = {"batch_size": [500, 1000], "epochs": 2, "seed": range(2), "model.hidden": [[8]]}
+fs.sweep("optimizer=adam,sgd", store="store", **grid)
+"""
+
+
+@pytest.fixture(scope="module")
+def swept(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The store of a script that sweeps, and keeps nothing from workers that would load it."""
+    folder = tmp_path_factory.mktemp("script")
+    (folder / "sweep.py").write_text(SCRIPT)
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
+    command = [sys.executable, "sweep.py"]
+    done = subprocess.run(
+        command, cwd=folder, env=environment, capture_output=True, text=True, timeout=300, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stderr.count("8 done") == 1
+    return folder / "store"
+
+
+@pytest.fixture
+def runs(swept: Path) -> pd.DataFrame:
+    return fs.read(swept)
+
+
+@pytest.fixture(autouse=True)
+def _own_figures() -> Iterator[None]:
+    yield
+    pyplot.close("all")
+
+
+def test_loading_the_package_loads_nothing_heavy() -> None:
+    heavy = "{'torch', 'pandas', 'numpy', 'matplotlib', 'hydra'}"
+    script = f"import sys, fmnist_sweep; sys.exit(' '.join({heavy} & set(sys.modules)))"
+    assert subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False).stderr == "\n"
+
+
+def test_the_names_are_those_that_are_promised() -> None:
+    assert set(fs.__all__) <= set(dir(fs))
+    assert all(callable(getattr(fs, name)) for name in fs.__all__ if name != "draw")
+    with pytest.raises(AttributeError, match="'swep'"):
+        fs.swep  # noqa: B018
+
+
+def test_a_sweep_trains_what_the_command_would(swept: Path, tmp_path: Path) -> None:
+    typed = ["optimizer=adam,sgd", "batch_size=500,1000", "epochs=2", "seed=range(0,2)", "model.hidden=[8]"]
+    planned = call("-m", *typed, f"hydra.sweep.dir={swept}", "dry_run=true", cwd=tmp_path)
+    assert "0 model-epochs to train" in planned.err
+    assert planned.err.count("done: ") == 8 == len(list(swept.glob("*/run.json")))
+
+
+def test_a_table_has_a_row_a_run_and_epoch(swept: Path, runs: pd.DataFrame) -> None:
+    assert len(runs) == 16
+    epochs = runs.groupby(["optimizer", "training.batch_size", "seed"])["epoch"].agg(tuple)
+    assert (len(epochs), set(epochs)) == (8, {(1, 2)})
+    for path, rows in runs.groupby("path"):
+        assert (rows[list(MEASURES)].to_numpy() == records.read_metrics(Path(path), done=True)[0]).all()
+        assert set(rows["run"]) == {Path(path).name}
+
+
+def test_a_run_is_trained_here_and_found_again(tmp_path: Path) -> None:
+    first = fs.train("optimizer=sgd", epochs=1, seed=np.int64(3), store=tmp_path / "it's, a store", **SMALL)
+    assert (first["optimizer"].tolist(), first["seed"].tolist(), first["status"].tolist()) == (["SGD"], [3], ["done"])
+    record = Path(first["path"].iloc[0]) / "run.json"
+    written = record.stat().st_mtime_ns
+    again = fs.train("optimizer=sgd", epochs=1, seed=3, store=tmp_path / "it's, a store", **SMALL)
+    pd.testing.assert_frame_equal(first, again)
+    assert record.stat().st_mtime_ns == written
+    assert fs.sweep("dry_run=true", seed=[3, 4], store=tmp_path / "other").empty
+
+
+def test_what_a_command_sets_for_its_process_is_undone(tmp_path: Path) -> None:
+    def state() -> list[object]:
+        log = logging.getLogger()
+        globals_of_hydra = GlobalHydra.instance().hydra, HydraConfig.instance().cfg, ConfigStore.instance().repo
+        handlers = signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM)
+        return [log.handlers[:], log.level, dict(os.environ), torch.get_num_threads(), *handlers, *globals_of_hydra]
+
+    threads = torch.get_num_threads()
+    torch.set_num_threads(2)
+    try:
+        before = state()
+        fs.train(epochs=1, store=tmp_path, **SMALL)
+        with pytest.raises(ConfigError):
+            fs.train(epochs=0)
+        assert state() == before
+    finally:
+        torch.set_num_threads(threads)
+
+
+def test_runs_that_did_not_end_well_are_raised_and_read(tmp_path: Path) -> None:
+    with pytest.raises(RunError, match="diverged: the loss is not finite"):
+        fs.train("optimizer=sgd", epochs=2, store=tmp_path, **SMALL, **{"optimizer.lr": 1e9})
+    (path,) = tmp_path.glob("*/run.json")
+    path.write_bytes(b"{")
+    with pytest.warns(UserWarning, match=r"run\.json"):
+        assert fs.read(tmp_path).empty
+
+
+@pytest.mark.parametrize(
+    ("asked", "said"),
+    [
+        (lambda: fs.train(epochs=0), "epochs=0: must be greater than or equal to 1"),
+        (lambda: fs.train("optimizer=adam,sgd"), "several values make a sweep: add -m"),
+        (lambda: fs.sweep(seed=[]), "seed: has no values; give one at least"),
+        (lambda: fs.sweep(optimiser="adam"), "did you mean optimizer"),
+        (lambda: fs.sweep(paper="caprari2025"), "paper=caprari2025: must be one of bordone2025, caprari2024"),
+        (lambda: fs.read("nowhere"), "nowhere: is no folder; give that of a sweep"),
+        (lambda: fs.judge("nowhere"), "nowhere: is no folder; give that of a sweep"),
+        (lambda: fs.judge(pd.DataFrame({"run": []})), "the table has no column path"),
+        (lambda: fs.load_model("nowhere"), "nowhere: no run.json; give the directory of a run"),
+        (lambda: fs.draw.figure("nowhere", "fig9"), "figure=fig9: must be one of fig1, fig2, fig3, fig4, fig5"),
+    ],
+)
+def test_what_cannot_be_done_is_said_in_one_line(
+    asked: Callable[[], object], said: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(ConfigError) as raised:
+        asked()
+    assert said in str(raised.value) and "\n" not in str(raised.value)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_values_are_written_as_overrides() -> None:
+    words = {None: "null", True: "true", 0.01: "0.01", (128, 64): "[128,64]", "adam,sgd": "adam,sgd"}
+    assert {value: interface._word(value) for value in words} == words
+    assert interface._choices("model.hidden", [[8], [64, 32]]) == "model.hidden=[8],[64,32]"
+    assert interface._choices("dropout", np.array([0.1, 0.2])) == "dropout=0.1,0.2"
+
+
+# Models
+
+
+def test_a_model_gives_the_recorded_accuracy_and_predictions(runs: pd.DataFrame) -> None:
+    data = whole()
+    images = (data.val_images.float() / 255 - 0.5) / 0.5
+    for path, rows in runs[runs["seed"] == 0].groupby("path"):
+        model = fs.load_model(path)
+        assert not model.training
+        predictions = model(images.view(-1, 1, 28, 28)).argmax(1)
+        assert (predictions.numpy() == np.load(Path(path) / "predictions.npy")).mean() > 0.9999
+        assert (predictions == data.val_labels).double().mean().item() == pytest.approx(rows["val_accuracy"].iloc[-1])
+    linear = torch.nn.Sequential(
+        torch.nn.Flatten(), torch.nn.Linear(784, 8), torch.nn.ReLU(), torch.nn.Dropout(), torch.nn.Linear(8, 10)
+    )
+    linear.load_state_dict(model.state_dict())
+    assert torch.equal(linear.eval()(images), model(images))
+
+
+def test_a_model_that_a_run_does_not_have_is_refused(runs: pd.DataFrame, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="these are the rows of 8 runs; give those of one"):
+        fs.load_model(runs)
+    name = runs["run"].iloc[0]
+    path = tmp_path / name
+    shutil.copytree(runs["path"].iloc[0], path)
+    record = records.read_record(path)
+    (path / "run.json").write_bytes(replace_record(record, cut_from="a-longer-one"))
+    with pytest.raises(ConfigError, match=f"{name}: has no model: it was cut from a-longer-one"):
+        fs.load_model(path)
+    (path / "run.json").write_bytes(replace_record(record, status="interrupted"))
+    with pytest.raises(ConfigError, match="is interrupted, so it has no final model"):
+        fs.load_model(path)
+    (path / "run.json").write_bytes(record.encode())
+    checkpoint = path / "checkpoint-2.pt"
+    checkpoint.write_bytes(checkpoint.read_bytes()[:-1])
+    with pytest.raises(ConfigError, match=r"checkpoint-2\.pt: is torn or corrupt; rerun=true trains the run again"):
+        fs.load_model(path)
+    assert checkpoint.exists()
+
+
+def replace_record(record: records.Record, **changes: object) -> bytes:
+    return record.model_copy(update=changes).encode()
+
+
+# Judging and drawing
+
+PAPER = """
+title: On batch size
+authors: [N. N.]
+year: 2026
+language: en
+protocol: {model.hidden: [8], dropout: 0.2, epochs: 2}
+configurations:
+  small: {optimizer: sgd, batch_size: 500}
+  large: {optimizer: sgd, batch_size: 1000}
+figures:
+  both: {title: {en: Both}, rows: [small, large]}
+reasons: {why: {en: Only a direction is claimed.}}
+claims:
+  - id: small-is-better
+    section: Results
+    figure: both
+    quote: Small is better.
+    statement: {en: "The small batch ends more accurate."}
+    kind: comparison
+    of: small
+    than: large
+    metric: val_accuracy
+    reduce: last
+    expect: {above: 0}
+    why: why
+"""
+
+
+@pytest.fixture(scope="module")
+def paper(tmp_path_factory: pytest.TempPathFactory) -> str:
+    path = tmp_path_factory.mktemp("paper") / "mine.yaml"
+    path.write_text(PAPER)
+    return str(path)
+
+
+def test_a_claim_is_judged_by_the_runs_that_are_given(swept: Path, runs: pd.DataFrame, paper: str) -> None:
+    judged = fs.judge(swept, paper=paper)
+    last = runs[(runs["optimizer"] == "SGD") & (runs["epoch"] == 2)].set_index(["training.batch_size", "seed"])
+    difference = last.loc[500, "val_accuracy"] - last.loc[1000, "val_accuracy"]
+    (claim,) = judged.to_dict("records")
+    assert (claim["measured"], claim["seeds"]) == (pytest.approx(difference.mean()), [0, 1])
+    assert claim["verdict"] in ("reproduced", "inconclusive") and claim["statement_en"].startswith("The small batch")
+    pd.testing.assert_frame_equal(fs.judge(runs, paper=paper), judged)
+    assert fs.judge(runs[runs["seed"] == 1], paper=paper)["seeds"].tolist() == [[1]]
+
+
+def test_curves_are_drawn_on_the_axes_that_are_given(runs: pd.DataFrame) -> None:
+    _, ax = pyplot.subplots()
+    assert fs.draw.curves(runs, "val_loss", ax=ax) is ax
+    labels = [f"{name}, batch {size}" for name in ("Adam", "SGD") for size in (500, 1000)]
+    assert [line.get_label() for line in ax.lines] == labels
+    means = runs.groupby(["optimizer", "training.batch_size", "epoch"])["val_loss"].mean().unstack().to_numpy()
+    assert np.allclose([line.get_ydata() for line in ax.lines], means)
+    assert (ax.get_xlabel(), ax.get_ylabel()) == ("Epoch", "Loss (nats), validation")
+    ax = fs.draw.curves(runs, by="optimizer", ax=pyplot.figure().gca())
+    means = runs.groupby(["optimizer", "epoch"])["val_accuracy"].mean().unstack().to_numpy()
+    assert np.allclose([line.get_ydata() for line in ax.lines], means)
+
+
+def test_final_values_are_those_of_finished_runs(runs: pd.DataFrame) -> None:
+    ax = fs.draw.finals(runs, "train_loss", by="training.batch_size", ax=pyplot.figure().gca())
+    assert [label.get_text() for label in ax.get_yticklabels()] == ["batch 500", "batch 1000"]
+    last = runs[runs["epoch"] == 2].groupby("training.batch_size")["train_loss"]
+    drawn = [line.get_xdata() for line in ax.lines if len(line.get_xdata()) == 4]
+    assert [sorted(values) for values in drawn] == [sorted(values) for _, values in last]
+    with pytest.raises(ConfigError, match="there are no such runs"):
+        fs.draw.finals(runs[runs["epoch"] == 1])
+
+
+def test_what_is_not_to_be_drawn_is_refused(runs: pd.DataFrame, paper: str) -> None:
+    with pytest.raises(ConfigError, match=r"measure=val_acuracy: must be one of .*did you mean val_accuracy"):
+        fs.draw.curves(runs, "val_acuracy")
+    with pytest.raises(ConfigError, match=r"by=batch_size: must be one of .*did you mean training\.batch_size"):
+        fs.draw.curves(runs, by="batch_size")
+    with pytest.raises(ConfigError, match="fig1: there are no runs of it"):
+        fs.draw.figure(runs, "fig1")
+    assert len(fs.draw.figure(runs, "both", paper=paper).axes) == 4
