@@ -12,7 +12,7 @@ from benchmark.measuring import page
 def main() -> None:
     """Measure and write the page."""
     parser = argparse.ArgumentParser(prog="python -m benchmark", description=main.__doc__)
-    parser.add_argument("--rounds", type=int, default=2)
+    parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument(
         "--epochs", type=int, default=6, help="epochs a run of the engine; a quarter for the tuned loop"
     )
