@@ -119,7 +119,7 @@ def _fill(home: Path) -> Path:
 
     raw = home / TORCHVISION_LAYOUT
     raw.mkdir(parents=True, exist_ok=True)
-    fetching.say(f"putting Fashion-MNIST into {raw}, or waiting for the process that does")
+    fetching.say(f"putting Fashion-MNIST into {raw}, or waiting for the process that does; 30 MB if no copy is here")
     with FileLock(raw.parent / ".lock"):
         if local := _first(home, cache_folder(), SYSTEM_FOLDER, ends=("", ".gz")):
             return _copy(local, raw)
@@ -130,7 +130,7 @@ def _fill(home: Path) -> Path:
                     return _copy(source(Path(download)), raw)
                 except (fetching.FetchError, DataError) as error:
                     failures.append(str(error))
-                    fetching.say(f"failed: {error}")
+                    fetching.say(str(error))
     raise DataError(
         f"Fashion-MNIST is neither in {home} nor in {SYSTEM_FOLDER}, and it could not be fetched "
         f"({'; '.join(failures)}): give it by hand, either way, and start again\n"

@@ -6,6 +6,7 @@ import sys
 from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
+from urllib.parse import urlsplit
 
 PACKAGE = "dataset-fashion-mnist"
 PACKAGE_FOLDER = Path("usr/share/datasets/fashion-mnist")
@@ -42,15 +43,16 @@ def from_mirror(mirror: str, resources: list[tuple[str, str]], folder: Path) -> 
 
     pooch.get_logger().setLevel("ERROR")
     download = pooch.HTTPDownloader(progressbar=sys.stderr.isatty(), chunk_size=1 << 16, timeout=TIMEOUT)
+    host = urlsplit(mirror).netloc
+    say(f"fetching Fashion-MNIST from {host}")
     for name, md5 in resources:
-        say(f"fetching {mirror}{name}")
         try:
             pooch.retrieve(mirror + name, f"md5:{md5}", name, folder, downloader=download)
         except requests.RequestException as error:  # its text may be a stack of addresses and retries
             status = "" if error.response is None else f" {error.response.status_code}"
-            raise FetchError(f"{mirror}{name}: {type(error).__name__}{status}") from error
+            raise FetchError(f"{host} does not give {name} ({type(error).__name__}{status})") from error
         except ValueError as error:
-            raise FetchError(f"{mirror}{name}: what came does not have the MD5 sum {md5}") from error
+            raise FetchError(f"{host} gives a {name} that does not have the MD5 sum {md5}") from error
     return folder
 
 
