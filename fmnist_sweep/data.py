@@ -25,6 +25,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fmnist_sweep import fetching, plain_files
+from fmnist_sweep.program import program
 
 if TYPE_CHECKING:
     import torch
@@ -226,7 +227,7 @@ def load(folder: Path, validation: str, device: torch.device, mean: float, std: 
 
 def main() -> None:
     """Prepares the data and prints where they are; exit code 1 if they cannot be had."""
-    parser = argparse.ArgumentParser(prog="python -m fmnist_sweep.data", description=main.__doc__)
+    parser = argparse.ArgumentParser(prog=program("fmnist_sweep.data"), description=main.__doc__)
     parser.add_argument("--dir", type=Path, help="where they are or shall be (default: a folder of the user's cache)")
     try:
         print(prepare(parser.parse_args().dir))

@@ -13,6 +13,7 @@ from matplotlib.figure import Figure
 
 from fmnist_sweep import papers, records
 from fmnist_sweep.papers import Paper, PaperError
+from fmnist_sweep.program import program
 from fmnist_sweep.report.drawing.comparisons import comparison_figures
 from fmnist_sweep.report.drawing.mistakes import confusion_figure, mistakes_figure
 from fmnist_sweep.report.drawing.paper_figures import paper_figure
@@ -77,7 +78,7 @@ class _Parser(argparse.ArgumentParser):
 
 def _parser() -> argparse.ArgumentParser:
     parser = _Parser(
-        prog="python -m fmnist_sweep.report",
+        prog=program("fmnist_sweep.report"),
         description="Judge a paper's claims by the runs of a sweep, finished or not: write index.html (everything on "
         "one page), claims.csv and claims.json (a verdict on each claim), results.csv (a row per run and epoch), "
         "summary.csv (a row per configuration over its seeds) and every figure (PNG and PDF); say what is missing.",
