@@ -1,5 +1,6 @@
 # `make help` lists the targets. PAPER chooses the paper, SEEDS=0,1,2 the seeds, RUNS the folder of the runs.
 PYTHON ?= python3
+OLDEST := 3.10
 PAPER ?= caprari2024
 SEEDS ?= 0,1,2
 GRID_SEEDS ?= 0,1,2,3,4
@@ -12,11 +13,22 @@ REPORT_LANG ?= en
 VENV := .venv
 READY := $(VENV)/.ready
 BIN := $(VENV)/bin/python
-SWEEP := $(BIN) -m fmnist_sweep -m hydra.sweep.dir=$(RUNS) paper=$(PAPER)
-WRITE_REPORT := $(BIN) -m fmnist_sweep.report $(RUNS) --paper $(PAPER) --output $(REPORT) --lang $(REPORT_LANG)
+UV := $(VENV)/bin/uv
+# With progress on a terminal, else only what goes wrong.
+INSTALL := $(UV) pip install $(if $(MAKE_TERMERR),,--quiet) --python $(BIN) --constraint constraints.txt --editable
+define SWEEP
+@echo "planning and training in $(RUNS), where nothing that is done is trained again; the plan takes some seconds"
+$(BIN) -m fmnist_sweep -m hydra.sweep.dir=$(RUNS) paper=$(PAPER)
+endef
+define WRITE_REPORT
+@echo "judging and drawing what is in $(RUNS); it takes up to half a minute"
+$(BIN) -m fmnist_sweep.report $(RUNS) --paper $(PAPER) --output $(REPORT) --lang $(REPORT_LANG)
+endef
 FIGURES := fig1 fig2 fig3 fig4 fig5
+# uv leaves compiling to the first import; where that may not be kept, every process would compile torch anew.
+unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help setup data $(FIGURES) figures settle grid report test test-browser test-cluster test-slow faults lint bench clean
+.PHONY: help setup data $(FIGURES) figures settle grid report test test-browser test-cluster test-slow faults lint bench pins dist clean
 .DEFAULT_GOAL := help
 
 help:  ## list the targets
@@ -26,10 +38,14 @@ help:  ## list the targets
 
 setup: $(READY)  ## make .venv with the tested versions of everything
 
-$(READY): pyproject.toml constraints.txt
-	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10))' || { echo "Python 3.10 or newer is needed; choose one with PYTHON=python3.x"; exit 1; }
+$(UV):
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < tuple(map(int, "$(OLDEST)".split("."))))' || { echo "Python $(OLDEST) or newer is needed; choose one with PYTHON=python3.x"; exit 1; }
 	@$(PYTHON) -m venv $(VENV) || { echo "no virtual environment could be made; on Debian and Ubuntu: sudo apt-get install python3-venv"; exit 1; }
-	$(BIN) -m pip install --quiet --constraint constraints.txt --editable '.[dev]'
+	@$(BIN) -m pip install --quiet --constraint constraints.txt uv
+
+$(READY): pyproject.toml constraints.txt | $(UV)
+	@echo "installing into $(VENV): some 15 s, but the first time up to 3 GB are downloaded (torch's CUDA build)"
+	$(INSTALL) '.[dev]'
 	@touch $@
 
 data: $(READY)  ## find or fetch Fashion-MNIST and verify it
@@ -60,7 +76,7 @@ test-browser: $(READY)  ## the tests of the report's page, in Debian's chromium
 	$(BIN) -m pytest -q -m browser
 
 test-cluster: $(READY)  ## the tests on a real Slurm and a real Ray: Debian's slurm-wlm and munge, as root
-	$(BIN) -m pip install --quiet --constraint constraints.txt --editable '.[slurm,ray]'
+	$(INSTALL) '.[slurm,ray]'
 	$(BIN) -m pytest -q -m cluster
 
 test-slow: $(READY)  ## the tests that take minutes
@@ -76,6 +92,14 @@ lint: $(READY)  ## style and types
 
 bench: $(READY)  ## speed against the loops that a user would write
 	$(BIN) -m benchmark
+
+pins: $(UV)  ## pin in constraints.txt what it lacks, for every Python; a line that is there stays
+	$(UV) pip compile --quiet --universal --python-version $(OLDEST) --all-extras --no-annotate \
+		--custom-compile-command "make pins" --output-file constraints.txt pyproject.toml
+
+dist: $(READY)  ## make sdist and wheel in dist/, and check them
+	$(BIN) -m build --no-isolation
+	$(BIN) -m twine check --strict dist/*
 
 clean:  ## remove the environment and caches; runs and reports stay
 	rm -rf $(VENV) build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -1,20 +1,28 @@
-"""What is installed was reviewed: constraints.txt names one version of everything that this project pulls in."""
+"""What is installed was reviewed: constraints.txt names one version of everything that this project pulls in.
+
+`make pins` writes it, one resolution for every Python of the classifiers.
+"""
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator
-from importlib.metadata import PackageNotFoundError, requires, version
+from importlib.metadata import PackageNotFoundError, metadata, requires, version
 from pathlib import Path
 
+import pytest
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
-LINES = Path("constraints.txt").read_text().splitlines()
-PINS = {
-    canonicalize_name(pin.name): pin
-    for pin in (Requirement(line) for line in LINES if line.strip() and not line.startswith("#"))
-    if not pin.marker or pin.marker.evaluate()
-}
+LINES = [line for line in Path("constraints.txt").read_text().splitlines() if not line.startswith("#")]
+ALL = [Requirement(line) for line in LINES]
+PINS = {canonicalize_name(pin.name): pin for pin in ALL if not pin.marker or pin.marker.evaluate()}
+PYTHON = "Programming Language :: Python :: "
+PYTHONS = [
+    line.removeprefix(PYTHON)
+    for line in metadata("fmnist-sweep").get_all("Classifier") or []
+    if line.startswith(f"{PYTHON}3.")
+]
 
 
 def installed(*roots: str) -> dict[str, bool]:
@@ -51,5 +59,22 @@ def test_everything_that_is_installed_is_pinned_at_its_version() -> None:
     assert differing == []
 
 
-def test_a_pin_is_one_version() -> None:
-    assert [str(pin) for pin in PINS.values() if [part.operator for part in pin.specifier] != ["=="]] == []
+def test_a_pin_is_one_version_and_names_no_place() -> None:
+    assert [str(pin) for pin in ALL if pin.url or [part.operator for part in pin.specifier] != ["=="]] == []
+    assert [line for line in LINES if line.startswith("-")] == []
+
+
+@pytest.mark.parametrize("python", PYTHONS)
+def test_every_supported_python_has_one_version_of_all_that_is_required(python: str) -> None:
+    environment = {"python_version": python, "python_full_version": f"{python}.99"}
+    there = Counter(canonicalize_name(pin.name) for pin in ALL if not pin.marker or pin.marker.evaluate(environment))
+    assert [name for name, count in there.items() if count > 1] == []
+    roots = {canonicalize_name(Requirement(line).name) for line in requires("fmnist-sweep") or []}
+    assert len(roots) > 30
+    assert roots - there.keys() == set()
+
+
+def test_the_supported_pythons_begin_with_the_oldest_that_is_required() -> None:
+    assert metadata("fmnist-sweep")["Requires-Python"] == f">={PYTHONS[0]}"
+    assert f"OLDEST := {PYTHONS[0]}\n" in Path("Makefile").read_text()
+    assert f"Python {PYTHONS[0]} to {PYTHONS[-1]}" in Path("README.md").read_text()
