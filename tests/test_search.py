@@ -5,10 +5,12 @@ from __future__ import annotations
 import os
 import random
 import signal
+import sqlite3
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Sequence
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -391,6 +393,40 @@ def test_a_file_that_is_no_storage_is_refused_and_kept(search: Search, content: 
     with pytest.raises(ConfigError, match=r"search\.db: .*choose another file"):
         search(parabola, *SPACE, "n_trials=3")
     assert (search.folder / "search.db").read_bytes() == content
+
+
+CHANGES = [
+    "update trial_values set value = value + 1e-9 where trial_id = 2",
+    "update trial_params set param_value = param_value + 1e-9 where trial_id = 2",
+    "update trial_intermediate_values set intermediate_value = 0 where trial_id = 2",
+    "update trial_user_attributes set value_json = '1' where trial_id = 2 and key = 'batch'",
+    "update trial_user_attributes set key = 'barch' where trial_id = 2 and key = 'batch'",
+    "update trial_user_attributes set value_json = '[\"' where trial_id = 2",
+    "update trials set state = 'RUNNING' where trial_id = 2",
+    "update trials set state = 'CNMPLETE' where trial_id = 2",
+    "update trials set number = 9 where trial_id = 2",
+    "delete from trials where trial_id = 2",
+    "delete from trial_values where trial_id = 2",
+    "delete from trial_params where trial_id = 2",
+]
+
+
+def test_a_storage_in_which_anything_has_changed_is_refused_and_can_be_made_anew(search: Search) -> None:
+    wanted = [*SPACE, "n_trials=4", "batch=2", "rungs=[1,3]"]
+    trials, storage = said(search(parabola, *wanted)), search.folder / "search.db"
+    whole = storage.read_bytes()
+    for change in CHANGES:
+        storage.write_bytes(whole)
+        with closing(sqlite3.connect(storage)) as connection, connection:
+            assert connection.execute(change).rowcount > 0
+        changed = storage.read_bytes()
+        with pytest.raises(ConfigError) as refused:
+            search(parabola, *wanted)
+        told = str(refused.value)
+        assert "is damaged: " in told and "; remove the file, and the same command" in told, change
+        assert "\n" not in told and storage.read_bytes() == changed, change
+    storage.unlink()
+    assert said(search(parabola, *wanted)) == trials
 
 
 def test_a_study_of_another_program_is_refused(search: Search) -> None:

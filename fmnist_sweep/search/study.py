@@ -8,31 +8,28 @@ from __future__ import annotations
 
 import inspect
 import logging
-import sqlite3
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, ExitStack, closing, contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import filelock
 import numpy as np
 import optuna
 from optuna.exceptions import ExperimentalWarning
 from optuna.samplers import BaseSampler, RandomSampler
-from optuna.storages import BaseStorage, InMemoryStorage, RDBStorage
+from optuna.storages import BaseStorage, InMemoryStorage
 from optuna.trial import FrozenTrial, TrialState
 
 from fmnist_sweep.errors import ConfigError, nearest, reason
+from fmnist_sweep.search import storage as stored
 from fmnist_sweep.search.problem import Problem
 from fmnist_sweep.search.space import Space
+from fmnist_sweep.search.storage import BATCH, SQLITE
 
 PROBLEM = "problem"  # the attribute of a study that says what it searches
-BATCH = "batch"  # that of a trial, which says how many trials came before its batch; set last, it marks a whole one
 
-_SQLITE = "sqlite:///"
 _STARTUP_TRIALS = 12  # after which all samplers go by what they know
-_ANOTHER_FILE = "choose another file with hydra.sweeper.storage=FILE"
 _ANOTHER = "choose another with hydra.sweeper.study_name=NAME or hydra.sweeper.storage=FILE"
 
 optuna.logging.set_verbosity(optuna.logging.WARNING)
@@ -129,7 +126,7 @@ class Study:
         first = next((t.user_attrs[BATCH] for t in known if t.state == TrialState.RUNNING), len(known))
         for place in range(len(known), min(first + size, most)):
             self._study.sampler = self._make(place)
-            self._study.ask(self._space.distributions).set_user_attr(BATCH, first)
+            self.note(self._study.ask(self._space.distributions).number, **{BATCH: first})
         # Some samplers stop a loop of Optuna's own once they are told enough, and there is none.
         self._study.sampler = RandomSampler()
         batch = self.trials()[first:]
@@ -138,23 +135,33 @@ class Study:
     def note(self, number: int, **attributes: Any) -> None:
         """Keep what else is to be known of a trial."""
         for key, value in attributes.items():
+            self._seal(number, attributes={key: value})
             self._storage.set_trial_user_attr(self._trial_id(number), key, value)
 
     def report(self, number: int, step: int, value: float) -> None:
         """Keep a trial's value after so many steps."""
+        self._seal(number, reports={step: value})
         self._storage.set_trial_intermediate_value(self._trial_id(number), step, value)
 
     def complete(self, number: int, values: Sequence[float]) -> None:
         """Tell a trial's values."""
+        self._seal(number, state=TrialState.COMPLETE.name, values=list(map(float, values)))
         self._study.tell(number, values)
 
     def prune(self, number: int) -> None:
         """Tell that a trial goes no further; its last report is its value."""
+        trial = self._storage.get_trial(self._trial_id(number))
+        assert trial.last_step is not None
+        self._seal(number, state=TrialState.PRUNED.name, values=[trial.intermediate_values[trial.last_step]])
         self._study.tell(number, state=TrialState.PRUNED)
 
     def fail(self, number: int) -> None:
         """Tell that a trial has no value."""
+        self._seal(number, state=TrialState.FAIL.name)
         self._study.tell(number, state=TrialState.FAIL)
+
+    def _seal(self, number: int, **changed: Any) -> None:
+        stored.seal(self._storage, self._trial_id(number), **changed)
 
     def _trial_id(self, number: int) -> int:
         return self._storage.get_trial_id_from_study_id_trial_number(self._id, number)
@@ -185,63 +192,31 @@ def opened(
         copied: whether to work on a copy in memory, for what must leave nothing behind.
 
     Raises:
-        ConfigError: the storage holds another search under this name or is none, or another process has it open.
+        ConfigError: the storage holds another search under this name, is damaged or none, or another process has it.
     """
     logging.getLogger("alembic").setLevel(logging.WARNING)
-    path = None if "://" in url and not url.startswith(_SQLITE) else Path(url.removeprefix(_SQLITE))
+    path = None if "://" in url and not url.startswith(SQLITE) else Path(url.removeprefix(SQLITE))
+    where, remedy = f"{path or url}: the study {name}", stored.REMAKE if path else _ANOTHER
     with ExitStack() as held:
-        if copied and path is not None and not path.exists():
-            storage: BaseStorage = InMemoryStorage()
-        else:
+        database = None
+        if not copied or path is None or path.exists():
             if path is not None:
-                held.enter_context(_lock(path))
-            database = _database(url) if path is None else _file(path)
+                held.enter_context(stored.lock(path))
+            database = stored.database(url) if path is None else stored.in_file(path)
             held.callback(database.engine.dispose)
-            storage = _copy(database, name) if copied else database
-        study = optuna.create_study(
-            storage=storage, study_name=name, directions=problem.directions, load_if_exists=True
-        )
-        _agree(study, problem, f"{path or url}: the study {name}")
+        with stored.undamaged(where, remedy):
+            storage = _copy(database, name) if copied or database is None else database
+            study = optuna.create_study(
+                storage=storage, study_name=name, directions=problem.directions, load_if_exists=True
+            )
+            stored.check(study.get_trials(deepcopy=False))
+            _agree(study, problem, where)
         yield Study(study, storage, problem.space, make_sampler)
 
 
-def _lock(path: Path) -> AbstractContextManager[Any]:
-    folder = path.parent / ".locks"
-    folder.mkdir(parents=True, exist_ok=True)
-    try:
-        return filelock.FileLock(folder / f"{path.name}.lock").acquire(timeout=0)
-    except filelock.Timeout as error:
-        raise ConfigError(f"{path}: another process is searching with it; wait for it or stop it") from error
-
-
-def _file(path: Path) -> RDBStorage:
-    """The storage in a file, which is made under another name first, so that none is ever half made."""
-    if not path.exists():
-        temporary = path.with_name(f"{path.name}.tmp")
-        temporary.unlink(missing_ok=True)
-        _database(f"{_SQLITE}{temporary}").engine.dispose()
-        temporary.rename(path)
-    try:
-        # Not to read alone: what a process left half written when it was killed is undone first.
-        with closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=rw", uri=True)) as connection:
-            is_optunas = connection.execute("select 1 from sqlite_master where name = 'studies'").fetchone()
-    except sqlite3.DatabaseError as error:
-        raise ConfigError(f"{path}: {error}; {_ANOTHER_FILE}") from error
-    if not is_optunas:
-        raise ConfigError(f"{path}: is no storage of Optuna; {_ANOTHER_FILE}")
-    return _database(f"{_SQLITE}{path}")
-
-
-def _database(url: str) -> RDBStorage:
-    try:
-        return RDBStorage(url)
-    except Exception as error:  # Optuna's, SQLAlchemy's and those of whatever driver the address names
-        raise ConfigError(f"storage={url}: {reason(error)}; {_ANOTHER_FILE}") from error
-
-
-def _copy(storage: BaseStorage, name: str) -> InMemoryStorage:
+def _copy(storage: BaseStorage | None, name: str) -> InMemoryStorage:
     memory = InMemoryStorage()
-    if name in [one.study_name for one in storage.get_all_studies()]:
+    if storage is not None and name in [one.study_name for one in storage.get_all_studies()]:
         optuna.copy_study(from_study_name=name, from_storage=storage, to_storage=memory)
     return memory
 

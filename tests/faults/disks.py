@@ -7,38 +7,17 @@ import os
 import shutil
 import subprocess
 import tempfile
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from random import Random
 
 from faults import work
 from faults.calls import ERRORS, KINDS, Call, Calls, Disk
 from faults.cases import Case
+from faults.damages import damage, damages
 from fmnist_sweep import records
 from fmnist_sweep.store import RunDirectory
-
-
-@functools.cache
-def _files(before: Callable[[Path], None]) -> Mapping[Path, bytes]:
-    """What is in a store in which something has been before, by relative path."""
-    with work.small(), tempfile.TemporaryDirectory(prefix="faults-", dir=work.PLACE) as place:
-        folder = Path(place).resolve() / "store"
-        folder.mkdir()
-        before(folder)
-        return {path.relative_to(folder): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
-
-
-@contextmanager
-def _store(before: Callable[[Path], None]) -> Iterator[Path]:
-    """A store in which something has been before."""
-    with tempfile.TemporaryDirectory(prefix="faults-", dir=work.PLACE) as place:
-        folder = Path(place).resolve() / "store"
-        folder.mkdir()
-        for path, content in _files(before).items():
-            (folder / path).parent.mkdir(exist_ok=True)
-            (folder / path).write_bytes(content)
-        yield folder
 
 
 def fresh(folder: Path) -> None:
@@ -71,7 +50,7 @@ def failing_calls() -> list[Case]:
     cases = []
     for state, before in BEFORE.items():
         again = {"rerun": True} if before is finished else {}
-        with work.small(), _store(before) as folder:
+        with work.small(), work.store_after(before) as folder:
             calls = Calls(folder)
             with calls.watched():
                 work.train(folder, **again)
@@ -86,7 +65,7 @@ def failing_calls() -> list[Case]:
 def _fail(
     before: Callable[[Path], None], kind: str, number: int, error: int, again: dict[str, bool], _: Random
 ) -> None:
-    with _store(before) as folder:
+    with work.store_after(before) as folder:
         with Calls(folder, (kind, number, error)).watched():
             problem = work.train(folder, **again)
         work.require(work.said(folder, problem), "nothing says what happened")
@@ -97,7 +76,7 @@ def full_disk() -> list[Case]:
     """A disk of each size, from nothing to enough; only root may make one."""
     if os.geteuid() != 0:
         return []
-    with work.small(), _store(finished) as folder:
+    with work.small(), work.store_after(finished) as folder:
         pages = sum(-(-path.stat().st_size // 4096) for path in folder.rglob("*") if path.is_file())
     return [Case(f"{size}-pages", functools.partial(_fill, size)) for size in range(1, pages + 24)]
 
@@ -134,7 +113,7 @@ def lost_power() -> list[Case]:
 @functools.cache
 def _recorded(before: Callable[[Path], None], **how: bool) -> tuple[list[Call], Path]:
     """The calls that training made, and where it made them."""
-    with work.small(), _store(before) as folder:
+    with work.small(), work.store_after(before) as folder:
         calls = Calls(folder)
         with calls.watched():
             work.train(folder, **how)
@@ -143,7 +122,7 @@ def _recorded(before: Callable[[Path], None], **how: bool) -> tuple[list[Call], 
 
 def _lose_power(before: Callable[[Path], None], again: dict[str, bool], cut: int, draw: int, random: Random) -> None:
     calls, recorded = _recorded(before, **again)
-    with _store(before) as folder:
+    with work.store_after(before) as folder:
         disk = Disk(folder)
         promised: dict[Path, object] = {}
         for kind, path, more in calls[:cut]:
@@ -170,44 +149,19 @@ def damaged_files() -> list[Case]:
     """A file of a run directory is cut at a length of interest, has bits flipped, bytes more or zeros, or is gone."""
     cases = []
     for before in (interrupted, killed, finished):
-        with work.small(), _store(before) as folder:
+        with work.small(), work.store_after(before) as folder:
             files = sorted(path for path in folder.glob("*/*") if path.is_file())
             for path in files:
-                content = path.read_bytes()
                 place = f"{path.parent.name}/{path.name}"
-                damages = [f"cut-at-{length}" for length in _lengths(content)]
-                damages += [f"flip-{bits}-bits-{draw}" for bits in (1, 8) for draw in range(6) if content]
-                for damage in [*damages, "gone", "zeros", "more"]:
-                    case = functools.partial(_damage, before, place, damage)
-                    cases.append(Case(f"{before.__name__}/{place}/{damage}", case))
+                for kind in damages(path.read_bytes(), flips=6):
+                    case = functools.partial(_damage, before, place, kind)
+                    cases.append(Case(f"{before.__name__}/{place}/{kind}", case))
     return cases
 
 
-def _lengths(content: bytes) -> list[int]:
-    """Nothing, one byte, around each end of a line and of what torch and NumPy pad to, and all but the last bytes."""
-    size = len(content)
-    ends = [at for at, byte in enumerate(content) if byte == 10] if size < 5000 else [64, 128, 4096, size // 2]
-    return sorted({n for at in [0, *ends, size - 32, size] for n in (at - 1, at, at + 1) if 0 <= n < size})
-
-
-def _damage(before: Callable[[Path], None], place: str, damage: str, random: Random) -> None:
-    with _store(before) as folder:
-        path = folder / place
-        content = bytearray(path.read_bytes())
-        kind, _, rest = damage.partition("-")
-        if kind == "gone":
-            path.unlink()
-        elif kind == "zeros":
-            path.write_bytes(bytes(len(content)))
-        elif kind == "more":
-            path.write_bytes(content + random.randbytes(40))
-        elif kind == "cut":
-            path.write_bytes(content[: int(rest.rpartition("-")[2])])
-        else:
-            for _ in range(int(rest.partition("-")[0])):
-                bit = random.randrange(8 * len(content))
-                content[bit // 8] ^= 1 << bit % 8
-            path.write_bytes(content)
+def _damage(before: Callable[[Path], None], place: str, name: str, random: Random) -> None:
+    with work.store_after(before) as folder:
+        damage(folder / place, name, random)
         work.complete(folder)
 
 
@@ -222,7 +176,7 @@ def vanishing_folders() -> list[Case]:
 
 
 def _vanish(what: str, victim: str, row: int, random: Random) -> None:
-    with _store(fresh) as folder:
+    with work.store_after(fresh) as folder:
         there = random.choice([job.directory for job in work.jobs(folder)]) if victim == "run" else folder
         closed = []
 

@@ -27,8 +27,8 @@ from fmnist_sweep import records, worker
 PATIENCE = 300.0
 SWEEP = ("-m", "optimizer=adam,sgd", "epochs=2,3", "model.hidden=[16]", "batch_size=1000", "workers=2")
 
-_context = multiprocessing.get_context("forkserver")  # whose children have all loaded, and no threads
-_context.set_forkserver_preload(["faults.warm"])
+context = multiprocessing.get_context("forkserver")  # whose children have all loaded, and no threads
+context.set_forkserver_preload(["faults.warm"])
 
 
 def _train_until_done(folder: Path, notes: Path) -> None:
@@ -46,7 +46,7 @@ def _seconds() -> float:
     for _ in range(3):
         with tempfile.TemporaryDirectory(dir=work.PLACE) as place:
             before = time.monotonic()
-            process = _context.Process(target=_train_until_done, args=(Path(place) / "store", Path(place) / "notes"))
+            process = context.Process(target=_train_until_done, args=(Path(place) / "store", Path(place) / "notes"))
             process.start()
             process.join()
             taken.append(time.monotonic() - before)
@@ -65,18 +65,19 @@ def _kill_workers(random: Random) -> int:
         for _ in range(3):
             before = work.held(folder)
             with work.notes_beside(folder) as notes:
-                process = _context.Process(target=_train_until_done, args=(folder, notes))
+                process = context.Process(target=_train_until_done, args=(folder, notes))
                 process.start()
                 time.sleep(random.uniform(0, longest))
                 process.kill()
                 process.join()
             kills += process.exitcode == -signal.SIGKILL
-            _none_again(notes, before)
+            none_again(notes, before)
         work.complete(folder)
     return kills
 
 
-def _none_again(notes: Path, before: Mapping[str, int]) -> None:
+def none_again(notes: Path, before: Mapping[str, int]) -> None:
+    """No epoch that was noted was held before, by trajectory."""
     for trajectory, epoch in work.trained(notes):
         work.require(epoch > before.get(trajectory, 0), f"{trajectory}: epoch {epoch} is trained again")
 
@@ -92,7 +93,7 @@ def _race(count: int, random: Random) -> None:
     with tempfile.TemporaryDirectory(dir=work.PLACE) as place:
         folder = Path(place).resolve() / "store"
         with work.notes_beside(folder) as notes:
-            processes = [_context.Process(target=_train_until_done, args=(folder, notes)) for _ in range(count)]
+            processes = [context.Process(target=_train_until_done, args=(folder, notes)) for _ in range(count)]
             for process in processes:
                 process.start()
                 time.sleep(random.uniform(0, 0.05))
@@ -213,7 +214,7 @@ def _disturb(folder: Path, random: Random, how: str) -> str:
                     command.process.send_signal(signal.Signals[kind])
                     time.sleep(random.uniform(0, 0.3))
         _, printed = command.end()
-        _none_again(notes, before)
+        none_again(notes, before)
     return printed
 
 
@@ -240,7 +241,7 @@ def _complete(folder: Path) -> None:
     with work.notes_beside(folder) as notes:
         code, printed = _Command(folder).end()
     work.require(code == 0, printed[-2000:])
-    _none_again(notes, before)
+    none_again(notes, before)
     work.as_undisturbed(folder, _swept()[0])
 
 

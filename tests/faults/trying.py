@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from multiprocessing import get_context
 from random import Random
 
-from faults import disks, processes, work
+from faults import disks, processes, searches, work
 from faults.cases import Case
 
 Cases = Callable[[], list[Case]]
@@ -19,12 +19,14 @@ FAULTS: Mapping[str, Cases] = {
     for made in (
         processes.killed_workers,
         processes.broken_commands,
+        searches.killed_searches,
         processes.racing_workers,
         processes.racing_commands,
         disks.failing_calls,
         disks.full_disk,
         disks.lost_power,
         disks.damaged_files,
+        searches.damaged_studies,
         disks.vanishing_folders,
         processes.jumping_clock,
         processes.many_runs,

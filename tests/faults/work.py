@@ -69,6 +69,28 @@ def small() -> Iterator[None]:
         torch.set_num_threads(before[4])
 
 
+@functools.cache
+def _files(before: Callable[[Path], None]) -> Mapping[Path, bytes]:
+    """What is in a store in which something has been before, by relative path."""
+    with small(), tempfile.TemporaryDirectory(prefix="faults-", dir=PLACE) as place:
+        folder = Path(place).resolve() / "store"
+        folder.mkdir()
+        before(folder)
+        return {path.relative_to(folder): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+@contextlib.contextmanager
+def store_after(before: Callable[[Path], None]) -> Iterator[Path]:
+    """A store in which something has been before."""
+    with tempfile.TemporaryDirectory(prefix="faults-", dir=PLACE) as place:
+        folder = Path(place).resolve() / "store"
+        folder.mkdir()
+        for path, content in _files(before).items():
+            (folder / path).parent.mkdir(parents=True, exist_ok=True)
+            (folder / path).write_bytes(content)
+        yield folder
+
+
 def note_epochs() -> None:
     """Have every trained epoch noted in the file that `FAULTS_EPOCHS` names: process, trajectory, epoch."""
     train_epoch = Trainer.train_epoch

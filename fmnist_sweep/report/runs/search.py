@@ -100,10 +100,13 @@ def _studies(path: Path) -> list[Search]:
 def _search(study: optuna.Study) -> Search:
     import optuna
 
+    from fmnist_sweep.search.storage import check
+
     problem = study.user_attrs.get("problem", {})
     found = study.get_trials()
     if len(found) > _MOST_TRIALS:
         raise ValueError(f"holds more than {_MOST_TRIALS} trials")
+    check(found)
     trials = tuple(
         Trial(
             trial.number,

@@ -1,0 +1,130 @@
+"""The file of a search: made whole, kept from other processes, and not believed where a disk has changed it.
+
+SQLite finds what contradicts itself, not a number that became another one. So each trial has a seal: the digests of
+what it holds and of what it will hold after the next change, written before that change. A process may be killed at
+any moment, and what is there has one of the two; what the seal does not name, the search did not write.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import sqlite3
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager, closing, contextmanager
+from pathlib import Path
+from typing import Any
+
+import filelock
+from optuna.distributions import distribution_to_json
+from optuna.storages import BaseStorage, RDBStorage
+from optuna.trial import FrozenTrial, TrialState
+
+from fmnist_sweep.errors import ConfigError, reason
+
+SQLITE = "sqlite:///"
+REMAKE = "remove the file, and the same command makes it anew from the runs that are there"
+BATCH = "batch"  # attribute of a trial: how many trials came before its batch; set last, it marks a whole one
+
+_SEAL = "fmnist_sweep:seal"
+_ANOTHER_FILE = "choose another file with hydra.sweeper.storage=FILE"
+
+
+def lock(path: Path) -> AbstractContextManager[Any]:
+    """Keep a file from other processes; `ConfigError` where one has it."""
+    folder = path.parent / ".locks"
+    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        return filelock.FileLock(folder / f"{path.name}.lock").acquire(timeout=0)
+    except filelock.Timeout as error:
+        raise ConfigError(f"{path}: another process is searching with it; wait for it or stop it") from error
+
+
+def in_file(path: Path) -> RDBStorage:
+    """The storage in a file, which is made under another name first, so that none is ever half made.
+
+    Raises:
+        ConfigError: the file is no storage, or is damaged.
+    """
+    if not path.exists():
+        temporary = path.with_name(f"{path.name}.tmp")
+        temporary.unlink(missing_ok=True)
+        database(f"{SQLITE}{temporary}").engine.dispose()
+        # SQLite would take what a process left half written in a file of this name back in the new one.
+        path.with_name(f"{path.name}-journal").unlink(missing_ok=True)
+        temporary.rename(path)
+    try:
+        # Not to read alone: what a process left half written when it was killed is undone first.
+        with closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=rw", uri=True)) as connection:
+            is_optunas = connection.execute("select 1 from sqlite_master where name = 'studies'").fetchone()
+            contradictions = [str(one) for (one,) in connection.execute("pragma integrity_check(1)") if one != "ok"]
+            orphans = connection.execute("pragma foreign_key_check").fetchall()
+            contradictions += [f"a row of {table} belongs to none of {parent}" for table, _, parent, _ in orphans]
+    except sqlite3.DatabaseError as error:
+        raise ConfigError(f"{path}: {error}; {_ANOTHER_FILE}, or if a search made it {REMAKE}") from error
+    if not is_optunas:
+        raise ConfigError(f"{path}: is no storage of Optuna; {_ANOTHER_FILE}, or if a search made it {REMAKE}")
+    if contradictions:
+        raise ConfigError(f"{path}: is damaged: {contradictions[0]}; {REMAKE}")
+    return database(f"{SQLITE}{path}")
+
+
+def database(url: str) -> RDBStorage:
+    """The storage at an address; `ConfigError` where there is none."""
+    try:
+        return RDBStorage(url)
+    except Exception as error:  # Optuna's, SQLAlchemy's and those of whatever driver the address names
+        raise ConfigError(f"storage={url}: {reason(error)}; {_ANOTHER_FILE}") from error
+
+
+@contextmanager
+def undamaged(where: str, remedy: str) -> Iterator[None]:
+    """What cannot be read or does not fit within is damage, told as a `ConfigError`."""
+    try:
+        yield
+    except ConfigError:
+        raise
+    except Exception as error:  # Optuna's and SQLAlchemy's, of a file that may hold anything
+        raise ConfigError(f"{where} is damaged: {reason(error)}; {remedy}") from error
+
+
+def check(trials: Sequence[FrozenTrial]) -> None:
+    """Raise `ValueError` where a trial is not as the search wrote it."""
+    for place, trial in enumerate(trials):
+        if trial.number != place:
+            raise ValueError(f"trial {place} is lost")
+        if BATCH not in trial.user_attrs and trial.state == TrialState.RUNNING and place + 1 < len(trials):
+            raise ValueError(f"trial {place} was not asked for whole, but there are later ones")
+        seal = trial.system_attrs.get(_SEAL)
+        if seal is not None and _digest(_facts(trial)) not in seal:  # those of earlier versions have none
+            raise ValueError(f"trial {place} is not what the search wrote")
+
+
+def seal(storage: BaseStorage, trial_id: int, **changed: Any) -> None:
+    """Write what a trial may hold from now on: what it holds, or that with a change that comes next.
+
+    Args:
+        storage: the trial's.
+        trial_id: the trial's in the storage.
+        changed: new `state` and `values`; further `attributes` and `reports`, by name and step.
+    """
+    now = _facts(storage.get_trial(trial_id))
+    then = now | {key: now[key] | new if isinstance(new, dict) else new for key, new in changed.items()}
+    storage.set_trial_system_attr(trial_id, _SEAL, [_digest(now), _digest(then)])
+
+
+def _facts(trial: FrozenTrial) -> dict[str, Any]:
+    return {
+        "number": trial.number,
+        "state": trial.state.name,
+        "values": trial.values,
+        "params": trial.params,
+        "distributions": {name: distribution_to_json(one) for name, one in trial.distributions.items()},
+        "reports": trial.intermediate_values,
+        "attributes": trial.user_attrs,
+        "of_sampler": {key: value for key, value in trial.system_attrs.items() if key != _SEAL},
+    }
+
+
+def _digest(facts: dict[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
