@@ -31,7 +31,8 @@ def make_job(composed: DictConfig, directory: Path, *, here: bool = True) -> Job
     if here:
         resolve_device(execution.device)
     job = Job(config, execution, name_of(config, execution), directory.absolute())
-    places = [*([directory, directory.parent / ".locks"] if directory.name == job.name else []), *directory.glob("*")]
+    of_store = [directory, directory.parent / ".locks", directory.parent / ".slurm"]
+    places = [*(of_store if directory.name == job.name else []), *directory.glob("*")]
     for path in filter(Path.is_symlink, places):
         raise ConfigError(f"{path}: is a link, through which a run would write elsewhere; put there what it leads to")
     held = RunDirectory(job.directory).record()

@@ -132,17 +132,18 @@ class Sweep:
         assert self._executor is not None
         waiting = 0
         while wanted and not self._interrupts:
-            left = {group[0].trajectory for task in self._executor.queued() for group in task.args[0]}
-            plan = planning.plan_jobs([job for job in wanted if job.trajectory not in left], self._executor.slots)
+            queued = self._executor.queued()
+            left = [job for job in wanted if _name(job) in queued]
+            plan = planning.plan_jobs([job for job in wanted if _name(job) not in queued], self._executor.slots)
             display.start(plan)
             busy = self._settle(plan.idle)
             self._submit(plan)
             if self._executor.detach:
-                models = len(left) + sum(map(len, plan.stacks))
+                models = len({job.trajectory for job in left}) + sum(map(len, plan.stacks))
                 if models:
                     display.say(f"{models} models are queued or in training; the same command shows where they stand")
                 return not models
-            busy += [*self._wait(display), [job for job in wanted if job.trajectory in left]]
+            busy += [*self._wait(display), left]
             wanted = [job for group in busy for job in group]
             if len(wanted) not in (0, waiting):
                 display.say(f"another process is training {len(wanted)} of these runs: waiting for it")
@@ -171,7 +172,8 @@ class Sweep:
                 if self._is_local
                 else functools.partial(worker.train_elsewhere, groups, self._probe)
                 for groups in stacks
-            ]
+            ],
+            [[_name(group[0]) for group in groups] for groups in stacks],
         )
         self._tasks = [_Task(*one) for one in zip(plan.stacks, stacks, futures, strict=True)]
 
@@ -230,6 +232,11 @@ class Sweep:
             return self._executor.kill()
         self._executor.stop()
         print("\nstopping at the end of the epoch; once more to stop now", file=sys.stderr)
+
+
+def _name(job: Job) -> str:
+    """What a job's trajectory is called among all stores."""
+    return "/".join(job.trajectory)
 
 
 @contextmanager

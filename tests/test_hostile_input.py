@@ -34,6 +34,7 @@ from fmnist_sweep import data, overrides, papers, store
 from fmnist_sweep.checkpoints import Checkpoint, encode
 from fmnist_sweep.config import KEYS
 from fmnist_sweep.data import DataError
+from fmnist_sweep.executors import queue
 from fmnist_sweep.hydra_internals import config_loader
 from fmnist_sweep.papers import PaperError
 from fmnist_sweep.report.__main__ import main as report
@@ -426,8 +427,30 @@ def test_a_checkpoint_that_does_not_fit_is_set_aside(attack: str, tmp_path: Path
     assert [file.name for file in tmp_path.iterdir()] == ["checkpoint-2.pt.bad"]
 
 
+NOTES: dict[str, Callable[[Path], object]] = {
+    "no JSON": lambda path: path.write_bytes(b"\x80\x04cos\nsystem\n(Vtouch executed\ntR."),
+    "nested too deeply": lambda path: path.write_text("[" * 100_000),
+    "a mapping": lambda path: path.write_text('{"a": 1}'),
+    "numbers": lambda path: path.write_text("[1, 2]"),
+    "a folder": Path.mkdir,
+    "a named pipe": os.mkfifo,
+    "endless": lambda path: path.symlink_to("/dev/zero"),
+    "4 TiB": lambda path: (path.touch(), os.truncate(path, 1 << 42)),
+}
+
+
+@pytest.mark.parametrize("attack", NOTES)
+def test_what_jobs_train_is_read_of_plain_notes_alone(attack: str, tmp_path: Path) -> None:
+    folder = tmp_path / ".slurm" / "then"
+    folder.mkdir(parents=True)
+    queue.note(folder, "7_0", ["store/adam-bs100"])
+    queue.note(folder, "7_0,8;touch executed", ["store/adam-bs100"])
+    NOTES[attack](folder / "7_1_names.json")
+    assert list(queue.noted(tmp_path / ".slurm")) == [(folder, "7_0", ["store/adam-bs100"])]
+
+
 @pytest.mark.parametrize(
-    "place", [".", "metrics.csv", ".hydra", "run.log", "checkpoint-1.pt", "run.json.1234.tmp", "../.locks"]
+    "place", [".", "metrics.csv", ".hydra", "run.log", "checkpoint-1.pt", "run.json.1234.tmp", "../.locks", "../.slurm"]
 )
 @pytest.mark.parametrize("how", ["rerun=true", "rerun=false"])
 def test_no_run_is_written_through_a_link(place: str, how: str, tmp_path: Path) -> None:

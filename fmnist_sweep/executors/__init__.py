@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from contextlib import AbstractContextManager
-from typing import Any, Protocol, TypeVar
+from typing import Protocol, TypeVar
 
 T = TypeVar("T")
 Task = Callable[[Callable[[], bool]], T]
@@ -29,16 +29,20 @@ class Executor(AbstractContextManager["Executor"], Protocol):
     tasks_of_job: int
     detach: bool = False
 
-    def submit(self, tasks: Sequence[Task[T]]) -> list[Future[T]]:
+    def submit(self, tasks: Sequence[Task[T]], names: Sequence[Sequence[str]] = ()) -> list[Future[T]]:
         """Have tasks done, begun in this order.
+
+        Args:
+            tasks: what to do.
+            names: of what each task trains; they are what `queued` tells other processes.
 
         Raises:
             ConfigError: there is nothing that would do them.
         """
 
-    def queued(self) -> list[Any]:
-        """Tasks that another process has left here, as far as they have not ended."""
-        return []
+    def queued(self) -> set[str]:
+        """Names of what other processes have left here to be trained, as far as that has not ended."""
+        return set()
 
     def death(self, error: BaseException) -> str | None:
         """How a worker died, where that is what a future raised; None where it was the task's own error."""

@@ -36,7 +36,7 @@ class LocalExecutor(Executor):
         self.kill()
         self._pool.join()
 
-    def submit(self, tasks: Sequence[Task[T]]) -> list[Future[T]]:
+    def submit(self, tasks: Sequence[Task[T]], names: Sequence[Sequence[str]] = ()) -> list[Future[T]]:
         futures: list[Future[T]] = [self._pool.schedule(_carry_out, args=(task, os.getpid())) for task in tasks]
         self._futures += futures
         return futures

@@ -70,7 +70,7 @@ class RayExecutor(Executor):
         self._loop.close()
         self._ray.shutdown()
 
-    def submit(self, tasks: Sequence[Task[T]]) -> list[Future[T]]:
+    def submit(self, tasks: Sequence[Task[T]], names: Sequence[Sequence[str]] = ()) -> list[Future[T]]:
         futures: list[Future[T]] = [Future() for _ in tasks]
         begun = [self._begin.remote(task) for task in tasks]
         for task, future in zip(begun, futures, strict=True):

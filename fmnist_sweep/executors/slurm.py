@@ -6,6 +6,7 @@ import contextlib
 import io
 import os
 import pickle
+import secrets
 import signal
 import subprocess
 import sys
@@ -18,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from fmnist_sweep.errors import ConfigError
-from fmnist_sweep.executors import Executor, T, Task, WorkerError
+from fmnist_sweep.executors import Executor, T, Task, WorkerError, queue
 from fmnist_sweep.executors.local import LocalExecutor
 
 POLL_SECONDS = 10.0
@@ -33,6 +34,7 @@ class _Element:
     """An element of a job array: the tasks that one job does, side by side."""
 
     tasks: Sequence[Task[Any]]
+    names: Sequence[str]
     futures: Sequence[Future[Any]]
     job: Any = None
     losses: int = 0
@@ -87,7 +89,8 @@ class SlurmExecutor(Executor):
             "srun_args": [f"--cpus-per-task={cpus_per_task}", *further_for_srun],
         }
         self.detach = detach
-        self._folder = folder.absolute() / time.strftime("%Y-%m-%d_%H-%M-%S")
+        # Results are unpickled: nobody may have put any into a folder whose name cannot be guessed.
+        self._folder = folder.absolute() / f"{time.strftime('%Y-%m-%d_%H-%M-%S')}_{secrets.token_hex(8)}"
         try:
             self._slurm = submitit.AutoExecutor(self._folder, cluster="slurm", slurm_max_num_timeout=max_num_timeout)
         except RuntimeError as error:
@@ -108,29 +111,26 @@ class SlurmExecutor(Executor):
             self.kill()
         self._watcher.join()
 
-    def submit(self, tasks: Sequence[Task[T]]) -> list[Future[T]]:
+    def submit(self, tasks: Sequence[Task[T]], names: Sequence[Sequence[str]] = ()) -> list[Future[T]]:
         futures: list[Future[T]] = [Future() for _ in tasks]
-        size = self.tasks_of_job
-        starts = range(0, len(tasks), size)
-        elements = [_Element(tasks[start : start + size], futures[start : start + size]) for start in starts]
+        elements = []
+        for start in range(0, len(tasks), self.tasks_of_job):
+            part = slice(start, start + self.tasks_of_job)
+            elements.append(_Element(tasks[part], [name for of_task in names[part] for name in of_task], futures[part]))
         if elements:
             self._submit(elements)
         self._elements += elements
         return futures
 
-    def queued(self) -> list[Any]:
-        from submitit.core.utils import DelayedSubmission, JobPaths
-
-        ending = "_submitted.pkl"
-        submitted = [path for path in self._folder.parent.glob(f"*/*{ending}") if path.parent != self._folder]
-        left = {path.name.removesuffix(ending): path for path in submitted}
-        left = {job: path for job, path in left.items() if not JobPaths(path.parent, job).result_pickle.exists()}
+    def queued(self) -> set[str]:
+        left = {
+            job: names
+            for folder, job, names in queue.noted(self._folder.parent)
+            if folder != self._folder and not (folder / f"{job}_0_result.pkl").exists()
+        }
         states = self._states(sorted({job.split("_")[0] for job in left})) if left else {}
-        tasks: list[Any] = []
-        for job, path in left.items():
-            if states is None or states.get(job, GONE) not in ENDED:
-                tasks += DelayedSubmission.load(path).function.tasks
-        return tasks
+        going_on = [names for job, names in left.items() if states is None or states.get(job, GONE) not in ENDED]
+        return {name for names in going_on for name in names}
 
     def death(self, error: BaseException) -> str | None:
         return str(error) if isinstance(error, WorkerError) else None
@@ -153,6 +153,7 @@ class SlurmExecutor(Executor):
             raise ConfigError(f"Slurm takes no job: {refusal}{known}") from error
         for element, job in zip(elements, jobs, strict=True):
             element.job, element.ended = job, False
+            queue.note(self._folder, job.job_id, element.names)
 
     def _ask_to_stop(self) -> None:
         self._cancel("--state=PENDING")

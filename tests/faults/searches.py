@@ -41,7 +41,7 @@ class _Here(Executor):
 
     def __exit__(self, *_: object) -> None: ...
 
-    def submit(self, tasks: Sequence[Task[T]]) -> list[Future[T]]:
+    def submit(self, tasks: Sequence[Task[T]], names: Sequence[Sequence[str]] = ()) -> list[Future[T]]:
         futures: list[Future[T]] = []
         for task in tasks:
             futures.append(Future())
@@ -73,12 +73,12 @@ def stopped(folder: Path) -> None:
     """The search was stopped before its last launch."""
     launches, submit = 0, _Here.submit
 
-    def stopping(here: _Here, tasks: Sequence[Task[T]]) -> list[Future[T]]:
+    def stopping(here: _Here, tasks: Sequence[Task[T]], names: Sequence[Sequence[str]]) -> list[Future[T]]:
         nonlocal launches
         launches += 1
         if launches == LAUNCHES:
             raise KeyboardInterrupt
-        return submit(here, tasks)
+        return submit(here, tasks, names)
 
     with patch.object(_Here, "submit", stopping):
         called = _search(folder)
