@@ -402,6 +402,8 @@ CHANGES = [
     "update trial_user_attributes set value_json = '1' where trial_id = 2 and key = 'batch'",
     "update trial_user_attributes set key = 'barch' where trial_id = 2 and key = 'batch'",
     "update trial_user_attributes set value_json = '[\"' where trial_id = 2",
+    "update study_user_attributes set value_json = replace(value_json, 'minimize', 'maximize') where key = 'problem'",
+    "update study_user_attributes set key = 'qroblem' where key = 'problem'",
     "update trials set state = 'RUNNING' where trial_id = 2",
     "update trials set state = 'CNMPLETE' where trial_id = 2",
     "update trials set number = 9 where trial_id = 2",

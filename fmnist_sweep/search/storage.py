@@ -100,6 +100,18 @@ def check(trials: Sequence[FrozenTrial]) -> None:
             raise ValueError(f"trial {place} is not what the search wrote")
 
 
+def check_problem(storage: BaseStorage, study_id: int, known: Any) -> None:
+    """Raise `ValueError` where what a study is known to search is not what was written; None: nothing was."""
+    sealed = storage.get_study_system_attrs(study_id).get(_SEAL)
+    if sealed not in (None, _digest(known)) and (known is not None or storage.get_n_trials(study_id)):
+        raise ValueError("what it searches is not what was written")
+
+
+def seal_problem(storage: BaseStorage, study_id: int, problem: dict[str, Any]) -> None:
+    """Write what a study is said to search from now on; that is to be written next."""
+    storage.set_study_system_attr(study_id, _SEAL, _digest(problem))
+
+
 def seal(storage: BaseStorage, trial_id: int, **changed: Any) -> None:
     """Write what a trial may hold from now on: what it holds, or that with a change that comes next.
 
@@ -126,5 +138,5 @@ def _facts(trial: FrozenTrial) -> dict[str, Any]:
     }
 
 
-def _digest(facts: dict[str, Any]) -> str:
+def _digest(facts: Any) -> str:
     return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()

@@ -210,7 +210,7 @@ def opened(
                 storage=storage, study_name=name, directions=problem.directions, load_if_exists=True
             )
             stored.check(study.get_trials(deepcopy=False))
-            _agree(study, problem, where)
+            _agree(study, storage, problem, where)
         yield Study(study, storage, problem.space, make_sampler)
 
 
@@ -221,14 +221,17 @@ def _copy(storage: BaseStorage | None, name: str) -> InMemoryStorage:
     return memory
 
 
-def _agree(study: optuna.Study, problem: Problem, where: str) -> None:
+def _agree(study: optuna.Study, storage: BaseStorage, problem: Problem, where: str) -> None:
     """Raise `ConfigError` where a study searches for something else; a new one is told what it searches for."""
     known, described = study.user_attrs.get(PROBLEM), problem.described()
+    study_id = storage.get_study_id_from_name(study.study_name)
+    stored.check_problem(storage, study_id, known)
     if known is None:
         if study.get_trials(deepcopy=False) or tuple(d.name.lower() for d in study.directions) != problem.directions:
             raise ConfigError(f"{where} was made by another program; {_ANOTHER}")
         with _experimental():
             study.set_metric_names(problem.names)  # for Optuna's own dashboard
+        stored.seal_problem(storage, study_id, described)
         return study.set_user_attr(PROBLEM, described)
     for key, value in described.items():
         if known.get(key) != value:
