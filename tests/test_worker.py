@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
-import shutil
 import signal
 import subprocess
 import sys
@@ -350,140 +350,6 @@ def test_a_run_that_says_done_but_lost_its_rows_is_completed(
     assert statuses(tmp_path, one) == ["done"]
 
 
-class Killed(BaseException):
-    """Stands for SIGKILL: nothing of ours catches it."""
-
-
-class Power:
-    """Counts every call that changes a disk; cut off at one of them, it lets none through any more."""
-
-    def __init__(self, patch: pytest.MonkeyPatch, cut_at: int | None = None):
-        self.calls = 0
-        self.cut_at = cut_at
-        for owner, name in [(os, "fsync"), (os, "open"), (Path, "rename"), (Path, "unlink"), (Path, "mkdir")]:
-            patch.setattr(owner, name, self._counted(getattr(owner, name)))
-        patch.setattr(Path, "open", self._opening(Path.open))
-
-    def _use(self) -> None:
-        self.calls += 1
-        if self.cut_at is not None and self.calls >= self.cut_at:
-            raise Killed
-
-    def _counted(self, function: Callable[..., Any]) -> Callable[..., Any]:
-        def call(*arguments: Any, **named: Any) -> Any:
-            self._use()
-            return function(*arguments, **named)
-
-        return call
-
-    def _opening(self, function: Callable[..., Any]) -> Callable[..., Any]:
-        def call(path: Path, mode: str = "r", *arguments: Any, **named: Any) -> Any:
-            if "r" in mode:
-                return function(path, mode, *arguments, **named)
-            self._use()
-            stream = function(path, mode, *arguments, **named)
-            write = stream.write
-
-            def torn(content: bytes) -> int:
-                try:
-                    self._use()
-                except Killed:
-                    write(content[: len(content) // 2])
-                    stream.flush()
-                    raise
-                return int(write(content))
-
-            return _Stream(stream, torn)
-
-        return call
-
-
-class _Stream:
-    """A file whose writing is another function."""
-
-    def __init__(self, stream: Any, write: Callable[[bytes], int]):
-        self._stream = stream
-        self.write = write
-
-    def __enter__(self) -> _Stream:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._stream.close()
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._stream, name)
-
-
-SHORT, LONG, OTHER = config(epochs=1), config(epochs=2), config(MOMENTUM, epochs=2, seed=1, dropout=0.5)
-
-
-def from_nothing(_: Path) -> list[Config]:
-    return [SHORT, LONG, OTHER]
-
-
-def from_checkpoints(folder: Path) -> list[Config]:
-    train(folder, LONG, OTHER, until=2)
-    return [LONG, OTHER]
-
-
-def cutting(folder: Path) -> list[Config]:
-    train(folder, LONG)
-    return [SHORT]
-
-
-def again(folder: Path) -> list[Config]:
-    train(folder, SHORT, LONG)
-    return [SHORT, LONG]
-
-
-@pytest.mark.usefixtures("often")
-@pytest.mark.parametrize(
-    "before",
-    [
-        from_nothing,
-        cutting,
-        pytest.param(from_checkpoints, marks=pytest.mark.slow),
-        pytest.param(again, marks=pytest.mark.slow),
-    ],
-)
-def test_a_crash_between_any_two_system_calls(
-    before: Callable[[Path], list[Config]],
-    tmp_path: Path,
-    alone: Callable[[Config], bytes],
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    begin, work = tmp_path / "begin", tmp_path / "work"
-    begin.mkdir()
-    configs = before(begin)
-    for one in [SHORT, LONG, OTHER]:
-        alone(one)
-
-    def attempt(cut_at: int | None) -> int:
-        shutil.rmtree(work, ignore_errors=True)
-        shutil.copytree(begin, work)
-        with monkeypatch.context() as patch:
-            power = Power(patch, cut_at)
-            try:
-                train(work, *configs, rerun=before is again)
-            except Killed:
-                assert cut_at is not None
-            return power.calls
-
-    calls = attempt(None)
-    assert calls > 10
-    for cut_at in range(1, calls + 1):
-        attempt(cut_at)
-        train(work, *configs)  # what was to be trained again is not done until it is
-        for one in configs:
-            assert metrics(work, one) == alone(one), f"cut at call {cut_at}"
-            record = run_json(work, one)
-            assert record["status"] == "done", f"cut at call {cut_at}"
-            predictions = [folder / job(work, one).name / "predictions.npy" for folder in (work, tmp_path / "alone")]
-            if record["cut_from"] is None:
-                assert predictions[0].read_bytes() == predictions[1].read_bytes(), f"cut at call {cut_at}"
-
-
 # One run's failure is its own
 
 
@@ -611,6 +477,21 @@ def test_an_error_of_the_stack_itself_is_kept_with_every_run(tmp_path: Path, mon
     for one in (config(), config(seed=1)):
         record = run_json(tmp_path, one)
         assert (record["status"], record["error"]) == ("failed", "MemoryError: no memory left")
+
+
+def test_the_reason_of_a_failure_is_kept_where_its_traceback_cannot_be(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def full(_: RunDirectory, text: str) -> None:
+        assert "Traceback" in text
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(RunDirectory, "write_traceback", full)
+    failing(monkeypatch, seed=0, epoch=1)
+    train(tmp_path, config())
+    record = run_json(tmp_path, config())
+    assert (record["status"], record["error"]) == ("failed", "RuntimeError: no such luck")
+    assert "RuntimeError: no such luck; that cannot be kept there" in caplog.text
 
 
 def test_a_run_that_goes_on_on_another_cpu_says_so(

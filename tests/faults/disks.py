@@ -42,7 +42,12 @@ def finished(folder: Path) -> None:
     work.train(folder)
 
 
-BEFORE = {before.__name__: before for before in (fresh, interrupted, finished)}
+def longer(folder: Path) -> None:
+    """The longest run is done, from which another is to be cut."""
+    work.train(folder, configs=[work.LONG])
+
+
+BEFORE = {before.__name__: before for before in (fresh, interrupted, longer, finished)}
 
 
 def failing_calls() -> list[Case]:

@@ -11,7 +11,7 @@ import logging
 import os
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -128,13 +128,20 @@ def notes_beside(folder: Path) -> Iterator[Path]:
         del os.environ["FAULTS_EPOCHS"]
 
 
-def train(folder: Path, until: int | None = None, on_row: Callable[[int], None] | None = None, **how: Any) -> str:
+def train(
+    folder: Path,
+    until: int | None = None,
+    on_row: Callable[[int], None] | None = None,
+    configs: Sequence[Config] = CONFIGS,
+    **how: Any,
+) -> str:
     """Train the work as a worker does. Returns what went wrong in one line, empty where nothing was raised.
 
     Args:
         folder: the store.
         until: stop at the end of an epoch once there are so many rows.
         on_row: called with the number of rows so far.
+        configs: the runs.
         how: options of the execution.
     """
     rows = []
@@ -146,7 +153,7 @@ def train(folder: Path, until: int | None = None, on_row: Callable[[int], None] 
 
     told = _Errors()
     try:
-        groups = planning.group(jobs(folder, **how))
+        groups = planning.group(jobs(folder, *configs, **how))
         busy = worker.train_stack(groups, Path("."), lambda: until is not None and len(rows) >= until, count)
     except Exception as error:
         return reason(error)
