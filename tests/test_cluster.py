@@ -5,27 +5,28 @@ from __future__ import annotations
 import functools
 import json
 import os
+import pickle
 import re
-import shutil
 import subprocess
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import CancelledError, Future
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
+import clusters
 import filelock
 import pytest
 import torch
-from slurm_cluster import SlurmCluster, slurm_cluster
+from clusters import PATIENCE, Cluster, Ray, Slurm, wait_until
 from small_runs import ADAM, MOMENTUM, config
 
 from fmnist_sweep import data, store, worker
 from fmnist_sweep.composing import name_of
 from fmnist_sweep.config import Execution
 from fmnist_sweep.errors import ConfigError
-from fmnist_sweep.executors import Executor
+from fmnist_sweep.executors import Executor, queue
 from fmnist_sweep.executors.ray import RayExecutor
 from fmnist_sweep.executors.slurm import SlurmExecutor
 from fmnist_sweep.planning import Job
@@ -33,81 +34,18 @@ from fmnist_sweep.planning import Job
 pytestmark = pytest.mark.cluster
 
 EPOCHS = 12  # some seconds of work
-PATIENCE = 120.0  # seconds until something is given up that takes a few
-
-
-class Cluster(Protocol):
-    """Two nodes, each with cores for two stacks."""
-
-    def executor(self) -> Executor:
-        """What trains on them."""
-
-    def kill_a_node(self) -> None:
-        """End a node and what it trains."""
-
-    def mend(self) -> None:
-        """Have two nodes again."""
-
-
-class Slurm:
-    def __init__(self, cluster: SlurmCluster, jobs: Path):
-        self.ask = cluster.ask
-        self.jobs = jobs
-        self._cluster = cluster
-
-    def executor(self, **parameters: Any) -> SlurmExecutor:
-        settings = {"array_parallelism": 2, "cpus_per_task": 2, "timeout_min": 5, "partition": "main", "mem_gb": 0.5}
-        return SlurmExecutor(self.jobs, **settings | parameters)
-
-    def kill_a_node(self) -> None:
-        self._cluster.kill_node("node1")
-
-    def mend(self) -> None:
-        self._cluster.start_node("node1")
-        wait_until(lambda: self.ask("sinfo", "--noheader", "--format=%T").split() == ["idle"])
-
-    def jobs_in(self, state: str) -> list[str]:
-        return self.ask("squeue", "--noheader", "--array", f"--states={state}", "--format=%i").split()
-
-
-class Ray:
-    def __init__(self) -> None:
-        from ray.cluster_utils import Cluster
-
-        self._cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 2})
-        self._node = self._cluster.add_node(num_cpus=2)
-
-    def executor(self, **settings: float) -> RayExecutor:
-        return RayExecutor(self._cluster.address, **settings)
-
-    def kill_a_node(self) -> None:
-        self._cluster.remove_node(self._node, allow_graceful=False)
-
-    def mend(self) -> None:
-        self._node = self._cluster.add_node(num_cpus=2)
-
-    def end(self) -> None:
-        self._cluster.shutdown()
 
 
 @pytest.fixture(scope="module")
 def slurm() -> Iterator[Slurm]:
-    folder = Path(tempfile.mkdtemp())  # short: sockets lie in it
-    with pytest.MonkeyPatch.context() as patch, slurm_cluster(folder) as cluster:
-        patch.setattr("fmnist_sweep.executors.slurm.POLL_SECONDS", 1.0)
-        yield Slurm(cluster, folder / "jobs")
-    shutil.rmtree(folder)
+    with clusters.slurm() as cluster:
+        yield cluster
 
 
 @pytest.fixture(scope="module")
 def ray() -> Iterator[Ray]:
-    with pytest.MonkeyPatch.context() as patch:
-        # Nodes and those who use them must agree in this, whatever the user's home says.
-        patch.setenv("RAY_AUTH_MODE", "token")
-        patch.setenv("RAY_AUTH_TOKEN", "0123456789abcdef")
-        cluster = Ray()
+    with clusters.ray() as cluster:
         yield cluster
-        cluster.end()
 
 
 @pytest.fixture(params=["slurm", "ray"])
@@ -148,13 +86,6 @@ def begin(executor: Executor, jobs: Sequence[Job], stacks: int = 4) -> list[Futu
     """Have jobs trained, as so many stacks."""
     piles = [[[job] for job in jobs[pile::stacks]] for pile in range(stacks)]
     return executor.submit([functools.partial(worker.train_stack, pile, data.prepare(None)) for pile in piles])
-
-
-def wait_until(holds: Callable[[], bool]) -> None:
-    end = time.monotonic() + PATIENCE
-    while not holds():
-        assert time.monotonic() < end, "waited in vain"
-        time.sleep(0.1)
 
 
 def rows(job: Job) -> int:
@@ -354,6 +285,22 @@ def test_no_other_job_is_touched(slurm: Slurm) -> None:
         executor.kill()
     assert slurm.jobs_in("PENDING") == [submitted]
     slurm.ask("scancel", submitted)
+
+
+def test_what_others_have_queued_is_known_and_nothing_of_it_executed(slurm: Slurm, tmp_path: Path) -> None:
+    touched = tmp_path / "executed"
+    submitted = slurm.ask(
+        "sbatch", "--parsable", "--begin=now+1hour", "--array=0-0", "--output=/dev/null", "--wrap=true"
+    )
+    folder = slurm.jobs / "before"
+    folder.mkdir(parents=True)
+    for job, names in ((f"{submitted.strip()}_0", ["store/one", "store/two"]), ("1_0", ["store/ended"])):
+        queue.note(folder, job, names)
+        (folder / f"{job}_submitted.pkl").write_bytes(pickle.dumps(Unreadable(os.mkdir, str(touched))))
+    with slurm.executor() as executor:
+        assert executor.queued() == {"store/one", "store/two"}
+    slurm.ask("scancel", submitted.strip())
+    assert not touched.exists()
 
 
 def test_a_job_is_lost_only_as_often_as_stated(slurm: Slurm, tmp_path: Path) -> None:

@@ -10,9 +10,17 @@ from pathlib import Path
 import pytest
 from faults.trying import ALONE, FAULTS, Tally, sample, try_all
 
-SLOW = (*ALONE, "broken_commands")  # whole commands, and hundreds of runs
-SHARES = {"damaged_files": 0.01, "failing_calls": 0.01, "lost_power": 0.01, "full_disk": 0.05, "killed_workers": 0.02}
-KINDS = [pytest.param(kind, marks=pytest.mark.slow if kind in SLOW else ()) for kind in FAULTS]
+# Whole commands, hundreds of runs, and clusters.
+MARKS = dict.fromkeys((*ALONE, "broken_commands"), pytest.mark.slow) | {"killed_nodes": pytest.mark.cluster}
+SHARES = {
+    "damaged_files": 0.01,
+    "failing_calls": 0.01,
+    "lost_power": 0.01,
+    "full_disk": 0.05,
+    "killed_workers": 0.02,
+    "damaged_studies": 0.02,
+}
+KINDS = [pytest.param(kind, marks=MARKS.get(kind, ())) for kind in FAULTS]
 
 
 @pytest.mark.parametrize("kind", KINDS)

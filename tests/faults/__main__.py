@@ -58,6 +58,8 @@ def main() -> int:
         cases = [case for case in sample(kind, options.share, options.seed) if options.case in (None, case.name)]
         tally = tallies[kind] = try_all(kind, cases, options.seed, workers=2)
         print(f"{kind}: {tally.cases} cases, {tally.struck} faults, {len(tally.failures)} not survived", flush=True)
+        if not tally.cases:
+            print(f"  not tried: it needs what is not here; {FAULTS[kind].__doc__}", flush=True)
         for name, problem in tally.failures.items():
             print(f"  {name}: {problem}", flush=True)
     if options.only is None:

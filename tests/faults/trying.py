@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from multiprocessing import get_context
 from random import Random
 
-from faults import disks, processes, searches, work
+from faults import disks, nodes, processes, searches, work
 from faults.cases import Case
 
 Cases = Callable[[], list[Case]]
@@ -20,6 +20,7 @@ FAULTS: Mapping[str, Cases] = {
         processes.killed_workers,
         processes.broken_commands,
         searches.killed_searches,
+        nodes.killed_nodes,
         processes.racing_workers,
         processes.racing_commands,
         disks.failing_calls,
@@ -32,7 +33,7 @@ FAULTS: Mapping[str, Cases] = {
         processes.many_runs,
     )
 }
-ALONE = ("many_runs", "racing_commands")  # whose memory or cores are not to be shared with another case
+ALONE = ("many_runs", "racing_commands", "killed_nodes")  # whose memory or cores are not to be shared with another case
 
 
 @dataclass
