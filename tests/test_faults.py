@@ -10,8 +10,9 @@ from pathlib import Path
 import pytest
 from faults.trying import ALONE, FAULTS, Tally, sample, try_all
 
-# Whole commands, hundreds of runs, and clusters.
-MARKS = dict.fromkeys((*ALONE, "broken_commands"), pytest.mark.slow) | {"killed_nodes": pytest.mark.cluster}
+# Whole commands and searches, hundreds of runs, and clusters.
+SLOW = (*ALONE, "broken_commands", "damaged_studies", "killed_searches")
+MARKS = dict.fromkeys(SLOW, pytest.mark.slow) | {"killed_nodes": pytest.mark.cluster}
 SHARES = {
     "damaged_files": 0.01,
     "failing_calls": 0.01,

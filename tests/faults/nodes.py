@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import functools
-import io
 import os
 import shutil
 import sys
 import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import redirect_stderr
 from importlib.util import find_spec
 from pathlib import Path
 from random import Random
@@ -63,7 +61,7 @@ def _kill(kind: str, random: Random) -> None:
     with tempfile.TemporaryDirectory() as place, patch.dict(os.environ, PYTHONPATH=path):
         folder, notes = Path(place).resolve() / "store", Path(place).resolve() / "notes"
         jobs = work.jobs(folder, *CONFIGS)
-        with redirect_stderr(io.StringIO()), getattr(clusters, kind)() as cluster, cluster.executor() as executor:
+        with getattr(clusters, kind)() as cluster, cluster.executor() as executor:
             futures = executor.submit([functools.partial(_train, [job], notes) for job in jobs])
             victim, rows = RunDirectory(random.choice(jobs).directory), random.randrange(EPOCHS)
             clusters.wait_until(lambda: victim.path.exists() and len(victim.metrics()) >= rows)
