@@ -22,7 +22,7 @@ def document(tallies: Mapping[str, Tally], seed: int, share: float, seconds: flo
     """docs/faults.md: how much was tried and survived, by kind, where, and what was found."""
     struck = sum(tally.struck for tally in tallies.values())
     failed = sum(len(tally.failures) for tally in tallies.values())
-    kills = tallies["killed_workers"].struck
+    kills = tallies["killed_workers"].struck + tallies["killed_searches"].struck
     machine = f"{os.cpu_count()} cores of {cpu()}, {platform.system()}"
     versions = f"Python {platform.python_version()}, torch {torch.__version__}"
     lines = [
