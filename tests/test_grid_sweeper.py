@@ -177,7 +177,7 @@ def test_a_paper_is_what_its_figures_and_claims_name(arguments, runs, launches, 
         ),
         (["model.hidden=[8]", "data.mean=0.286"], set(PAPER)),
     ],
-    ids=" ".join,
+    ids=lambda words: " ".join(words) if isinstance(words, list) else "",
 )
 def test_the_command_line_applies_to_every_grid(arguments, runs, launches, tmp_path):
     sweep("-m", "figure=paper", *arguments, cwd=tmp_path)
