@@ -2,7 +2,6 @@
 
 import argparse
 import json
-import os
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -24,7 +23,9 @@ from fmnist_sweep.report.page.examples import Examples, examples
 from fmnist_sweep.report.page.render import render
 from fmnist_sweep.report.runs.collection import Collection, collect
 from fmnist_sweep.report.runs.curves import Curves
+from fmnist_sweep.report.runs.published import read_results
 from fmnist_sweep.report.texts import LANGUAGES, Texts
+from fmnist_sweep.report.writing import refuse, replace
 
 _LISTED = 20  # problems of a kind, and seeds of a configuration, that are printed
 
@@ -34,18 +35,18 @@ def main(arguments: list[str] | None = None) -> int:
 
     Returns:
         0; 1 if the store holds no run of the paper's protocol; 2 if the paper has a mistake or lacks the language, the
-        store cannot be read or the output cannot be written.
+        runs cannot be read or the output cannot be written.
     """
     options = _parser().parse_args(arguments)
     store: Path = options.runs
     try:
         paper = papers.read(options.paper)
         paper.require(options.lang)
-        collection = collect(store, paper.covers)
-    except PaperError as error:
-        return _refuse(str(error))
+        collection = (read_results if store.suffix == ".csv" else collect)(store, paper.covers)
+    except (PaperError, ValueError) as error:
+        return refuse(str(error))
     except OSError as error:
-        return _refuse(f"cannot read {store}: {error.strerror}; give the folder of a sweep")
+        return refuse(f"cannot read {store}: {error.strerror}; give the folder of a sweep")
     plural = "" if collection.others == 1 else "s"
     others = f"left out: {collection.others} run{plural} of another protocol than {paper.name}'s"
     if collection.runs.empty and not collection.searches:
@@ -62,7 +63,7 @@ def main(arguments: list[str] | None = None) -> int:
         written = _write(paper, collection, curves, options.output, Texts(options.lang), options.data)
     except OSError as error:
         path = error.filename or options.output
-        return _refuse(f"cannot write {path}: {error.strerror}; choose another --output")
+        return refuse(f"cannot write {path}: {error.strerror}; choose another --output")
     done = (collection.runs["status"] == "done").sum()
     said = [f"{len(collection.runs)} runs in {store}, {done} of them done", *([others] if collection.others else [])]
     said += ["wrote " + ", ".join(map(str, paths)) for paths in written]
@@ -84,7 +85,14 @@ def _parser() -> argparse.ArgumentParser:
         "summary.csv (a row per configuration over its seeds) and every figure (PNG and PDF); say what is missing.",
         formatter_class=argparse.ArgumentDefaultsHelpFormatter,
     )
-    parser.add_argument("runs", nargs="?", type=Path, default="multirun", metavar="RUNS_DIR", help="folder of the runs")
+    parser.add_argument(
+        "runs",
+        nargs="?",
+        type=Path,
+        default="multirun",
+        metavar="RUNS",
+        help="folder of runs, or a report's results.csv",
+    )
     parser.add_argument(
         "--paper", default=papers.DEFAULT, metavar="NAME|FILE", help="one of conf/paper, or the path of such a file"
     )
@@ -113,7 +121,7 @@ def _write(
     drawn = {name: encode(figure) for name, figure in figures.items() if figure is not None}
     confused = {name: encode(figure) for name, figure in _confusions(shown, texts).items()}
     written = [
-        [_replace(output / f"{name}.{extension}", content) for extension, content in files.items()]
+        [replace(output / f"{name}.{extension}", content) for extension, content in files.items()]
         for name, files in (drawn | confused).items()
     ]
     verdicts = judge(paper, curves)
@@ -126,7 +134,7 @@ def _write(
     }
     files["claims.json"] = json.dumps(judged, ensure_ascii=False, allow_nan=False, indent=1)
     files["index.html"] = render(paper, collection, curves, verdicts, drawn, shown, texts)
-    return written + [[_replace(output / name, content.encode())] for name, content in files.items()]
+    return written + [[replace(output / name, content.encode())] for name, content in files.items()]
 
 
 def _confusions(shown: Examples, texts: Texts) -> dict[str, Figure]:
@@ -138,17 +146,6 @@ def _confusions(shown: Examples, texts: Texts) -> dict[str, Figure]:
         "confusion-matrix": confusion_figure(best.counts, texts),
         "frequent-mistakes": mistakes_figure(best.part.images, best.part.labels, best.votes[0], texts),
     }
-
-
-def _replace(path: Path, content: bytes) -> Path:
-    """Replace a file at once, so that a reader never finds half of it. Returns `path`."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        temporary.write_bytes(content)
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
-    return path
 
 
 def _missing(paper: Paper, curves: Curves) -> Iterator[str]:
@@ -169,11 +166,6 @@ def _problems(collection: Collection) -> Iterator[str]:
             yield f"{kind}: {name}: {message}"
         if len(listed) > _LISTED:
             yield f"{kind}: and {len(listed) - _LISTED} more"
-
-
-def _refuse(message: str) -> int:
-    print(message, file=sys.stderr)
-    return 2
 
 
 if __name__ == "__main__":

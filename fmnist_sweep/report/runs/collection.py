@@ -30,7 +30,8 @@ FACTORS = tuple(key for key in leaves(Config) if key != "seed")
 # What tells them apart for a program: all but the seed. A recipe is a configuration without its epochs.
 CONFIGURATION = ["recipe", "training.epochs"]
 
-_TYPES = dict.fromkeys(["name", "status", "recipe", *FACTORS, "optimizer_args"], "str") | {
+# Of `Collection.runs`, with their types.
+COLUMNS = dict.fromkeys(["name", "status", "recipe", *FACTORS, "optimizer_args"], "str") | {
     **dict.fromkeys(["training.batch_size", "training.epochs", "seed", "epochs_done"], "int64"),
     **dict.fromkeys(["model.dropout", "data.mean", "data.std", "seconds", "test_accuracy"], "float64"),
     "path": "object",  # what a folder is called need not be text that can be encoded
@@ -126,9 +127,9 @@ def _collected(
             problems.append((loser.columns["name"], "superseded", message))
         runs[key] = run
     found = sorted(runs.values(), key=lambda run: str(run.columns["name"]))
-    table = pd.DataFrame([run.columns for run in found], columns=list(_TYPES))
+    table = pd.DataFrame([run.columns for run in found], columns=list(COLUMNS))
     table["optimizer"] = _optimizer_labels([run.record.config for run in found])
-    table = table.astype(_TYPES)
+    table = table.astype(COLUMNS)
     problems += [run.problem for run in found if run.problem]
     listed = pd.DataFrame(problems, columns=["name", "kind", "message"], dtype="str")
     return Collection(table, _metrics(table, found), listed.sort_values("name", ignore_index=True), others, searches)
