@@ -16,10 +16,11 @@ from fmnist_sweep.report.drawing.paper_figures import paper_figure
 from fmnist_sweep.report.drawing.style import encode
 from fmnist_sweep.report.judging.verdicts import judge
 from fmnist_sweep.report.page.examples import examples
-from fmnist_sweep.report.page.render import render
+from fmnist_sweep.report.page.judgement import judgement
+from fmnist_sweep.report.page.render import render, render_papers
 from fmnist_sweep.report.runs.collection import collect
 from fmnist_sweep.report.runs.curves import Curves
-from fmnist_sweep.report.texts import Texts
+from fmnist_sweep.report.texts import LANGUAGES, Texts
 
 PAPER = papers.read(papers.DEFAULT)
 
@@ -112,4 +113,20 @@ def write_page(store: Path, fashion: Path, output: Path, language: str, paper: p
     page = render(paper, collection, curves, judge(paper, curves), drawn, examples(collection, fashion), texts)
     output.mkdir()
     (output / "index.html").write_text(page, encoding="utf-8")
+    return output / "index.html"
+
+
+def write_papers_page(store: Path, output: Path, language: str) -> Path:
+    """The page on both papers, each judged by the runs of `store` that are of its protocol, with two figures each."""
+    texts = Texts(language)
+    judged = []
+    for paper in (PAPER, papers.read("bordone2025")):
+        collection = collect(store, paper.covers)
+        curves = Curves(collection)
+        figures = {name: paper_figure(paper, name, curves, texts) for name in list(paper.figures)[1:3]}
+        drawn = {name: encode(figure) for name, figure in figures.items() if figure is not None}
+        judged.append(judgement(paper, collection, curves, judge(paper, curves), drawn, texts))
+    output.mkdir()
+    files = {one: f"../papers-{one}/index.html" for one in LANGUAGES}
+    (output / "index.html").write_text(render_papers(judged, files, texts), encoding="utf-8")
     return output / "index.html"

@@ -10,7 +10,7 @@ from page_stores import PAPER, guesses, write_fashion, write_page
 
 from fmnist_sweep import papers
 from fmnist_sweep.report.page.examples import SPRITE_COLUMNS, examples
-from fmnist_sweep.report.page.interactive import curves_figure
+from fmnist_sweep.report.page.interactive import curves_plot
 from fmnist_sweep.report.runs.collection import collect
 from fmnist_sweep.report.runs.curves import Curves
 from fmnist_sweep.report.texts import Texts
@@ -48,10 +48,10 @@ def said(*store_and_more):
 
 
 def lines(store):
-    """The interactive curves of a store's configurations, and how many are left out."""
+    """The interactive curves of a store's configurations, their values by metric, and how many are left out."""
     collection = collect(store)
-    figure, more = curves_figure(PAPER, collection, Curves(collection), Texts("en"))
-    return [trace for trace in figure["data"] if trace.get("name")], more
+    plot = curves_plot(PAPER, collection, Curves(collection), Texts("en"))
+    return [trace for trace in plot.figure["data"] if trace.get("name")], plot.views, plot.more
 
 
 def test_the_page_refers_to_nothing_outside_itself(tmp_path, no_fashion):
@@ -61,7 +61,7 @@ def test_the_page_refers_to_nothing_outside_itself(tmp_path, no_fashion):
     own = re.sub(r"(?s)<script.*?</script>", "", page)
     places = re.findall(r"""(?:\bsrc|\bhref|\baction)=["']?([^"' >]*)|url\(["']?([^"')]*)""", own)
     assert {place[:5] for pair in places for place in pair if place and not place.startswith("#")} == {"data:"}
-    assert len(page) < 8_000_000
+    assert len(page) < 3_000_000
 
 
 @pytest.mark.parametrize(
@@ -142,21 +142,22 @@ def test_curves_of_runs_that_differ_only_in_epochs_are_one(tmp_path):
         write_run(tmp_path, seed=seed, epochs=3)
         write_run(tmp_path, seed=seed, epochs=8)
     write_run(tmp_path, optimizer="sgd", epochs=3)
-    drawn, more = lines(tmp_path)
+    drawn, views, more = lines(tmp_path)
     assert more == 0
     assert [(line["name"], len(line["x"])) for line in drawn] == [("Adam", 8), ("SGD", 3)]
     metrics = collect(tmp_path).metrics
     whole = (metrics["optimizer"] == "Adam") & (metrics["training.epochs"] == 8)
     first = metrics.loc[whole & (metrics["epoch"] == 1), "val_accuracy"]
-    assert drawn[0]["y"][0] == pytest.approx(first.mean(), abs=1e-4)
-    assert drawn[0]["customdata"][0] == pytest.approx((first.min(), first.max()), abs=1e-4)
+    band, line = views["val_accuracy"]["y"][:2]
+    assert line[0] == pytest.approx(first.mean(), abs=1e-4)
+    assert (band[-1], band[0]) == pytest.approx((first.min(), first.max()), abs=1e-4)
 
 
 def test_long_curves_are_thinned_and_the_worst_of_many_left_out(tmp_path):
     for dropout in range(70):
         write_run(tmp_path, dropout=dropout / 100, epochs=2)
     write_run(tmp_path, optimizer="sgd", epochs=900)
-    drawn, more = lines(tmp_path)
+    drawn, _, more = lines(tmp_path)
     assert (len(drawn), more) == (60, 11)
     assert max(len(line["x"]) for line in drawn) == 250
     papers_own = ["Adam, dropout 0.05", "Adam, dropout 0.2", "SGD, dropout 0.2"]

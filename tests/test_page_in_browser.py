@@ -1,16 +1,21 @@
 """The page in a real browser: Debian's chromium, without a window."""
 
 import json
+import re
 import shutil
 
 import pytest
-from page_stores import HOSTILE, PAPER, write_fashion, write_page, write_search, write_store
+from axe_playwright_python.base import AXE_SCRIPT
+from page_stores import HOSTILE, PAPER, write_fashion, write_page, write_papers_page, write_search, write_store
 from selenium import webdriver
 from selenium.webdriver.common.action_chains import ActionChains
 from selenium.webdriver.common.by import By
+from selenium.webdriver.common.keys import Keys
 from selenium.webdriver.support.ui import Select, WebDriverWait
 
 from fmnist_sweep.report.texts import LANGUAGES
+
+BACKGROUND = {"light": "rgb(255, 255, 255)", "dark": "rgb(23, 25, 28)"}
 
 pytestmark = pytest.mark.browser
 
@@ -29,15 +34,17 @@ FLAGS = (
 
 @pytest.fixture(scope="module")
 def pages(tmp_path_factory):
-    """The page of one store in each language."""
+    """The page of one store in each language, and that on all papers."""
     folder = tmp_path_factory.mktemp("page")
     labels = write_fashion(folder / "fashion")
     write_store(folder / "runs", labels)
     write_search(folder / "runs")
     write_search(folder / "runs", name="front", objectives=("val_loss", "train_loss"))
-    return {
-        language: write_page(folder / "runs", folder / "fashion", folder / language, language) for language in LANGUAGES
-    }
+    written = {}
+    for language in LANGUAGES:
+        written[language] = write_page(folder / "runs", folder / "fashion", folder / language, language)
+        written[f"papers {language}"] = write_papers_page(folder / "runs", folder / f"papers-{language}", language)
+    return written
 
 
 @pytest.fixture(scope="module")
@@ -68,11 +75,28 @@ class Page:
         for log in ("browser", "performance"):
             self.driver.get_log(log)
         self.driver.get(path.as_uri())
-        ready = (
-            "return document.querySelectorAll('.dt-search').length == 2 && !!document.querySelector('.plotly .xtick')"
-        )
+        ready = """
+            return [...document.querySelectorAll('table.sortable')].every(e => e.closest('.dt-container'))
+                && [...document.querySelectorAll('.plot')].every(e => e.querySelector('.xtick'))
+        """
         self.until(lambda: self.js(ready))
         return self
+
+    def prefer(self, scheme):
+        features = [{"name": "prefers-color-scheme", "value": scheme}]
+        self.driver.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": features})
+
+    def press(self, element, key):
+        self.js("arguments[0].focus()", element)
+        ActionChains(self.driver).send_keys(key).perform()
+
+    def violations(self):
+        """What axe-core objects to: rule, and the elements."""
+        # As a developer's console would, which the page's policy does not bind.
+        self.driver.execute_cdp_cmd("Runtime.evaluate", {"expression": AXE_SCRIPT})
+        found = self.driver.execute_async_script("axe.run().then(arguments[0])")
+        assert len(found["passes"]) > 30
+        return [(one["id"], [node["html"] for node in one["nodes"]]) for one in found["violations"]]
 
     def js(self, script, *values):
         return self.driver.execute_script(script, *values)
@@ -127,7 +151,7 @@ def test_everything_is_there_and_nothing_is_fetched(page, pages, language):
     assert len(page.texts("#figures figcaption")) == 5
     assert page.js("return document.getElementById('curves-plot').data.length") >= 14
     assert len(page.all(".nearest tbody tr")) > 1
-    assert len(page.all(".plot .plotly .xtick")) > 5 == len(page.all(".plot"))
+    assert len(page.all(".plot .plotly .xtick")) > 6 == len(page.all(".plot"))
     assert len(page.all(".sheet")) == 2
     assert len(page.all("#runs-table tbody tr")) == 15 + len(HOSTILE)
     assert page.js("return document.documentElement.lang") == language
@@ -136,9 +160,9 @@ def test_everything_is_there_and_nothing_is_fetched(page, pages, language):
 def test_spanish_is_spanish(page, pages):
     page.open(pages["es"])
     assert page.texts("h2") == [
+        "Las figuras del artículo, con estas corridas",
         "Las afirmaciones del artículo",
         "Si un número no se reproduce: qué se acerca más",
-        "Las figuras del artículo, con estas corridas",
         "Curvas para explorar",
         "Búsquedas",
         "Comparaciones",
@@ -155,16 +179,17 @@ def test_spanish_is_spanish(page, pages):
 
 
 @pytest.mark.parametrize("language", LANGUAGES)
+@pytest.mark.parametrize("kind", ["", "papers "])
 @pytest.mark.parametrize("width", [360, 1280])
-def test_the_page_is_no_wider_than_the_window(page, pages, language, width):
-    page.open(pages[language], width)
+def test_the_page_is_no_wider_than_the_window(page, pages, language, kind, width):
+    page.open(pages[kind + language], width)
     page.js("for (const e of document.querySelectorAll('details')) e.open = true")
     assert page.js("return [document.documentElement.scrollWidth, innerWidth]") == [width, width]
     beyond = """
         return [...document.querySelectorAll('main *')].filter(e => {
             const box = e.getBoundingClientRect();
             const beyond = box.width && (box.right > innerWidth + 1 || box.left < -1);
-            return beyond && !e.closest(innerWidth < 900 ? '.scroll, svg' : '.scroll, .dt-layout-table, svg');
+            return beyond && !e.closest(innerWidth < 900 ? '.scroll, nav, svg' : '.scroll, .dt-layout-table, svg');
         }).map(e => e.outerHTML.slice(0, 80));
     """
     assert page.js(beyond) == []
@@ -173,13 +198,13 @@ def test_the_page_is_no_wider_than_the_window(page, pages, language, width):
 def test_claims_are_filtered_by_verdict_and_by_text(page, pages):
     page.open(pages["en"])
     whole = len(page.texts("#claims-table .badge"))
-    for chip in page.all(".chip")[1:]:
+    for chip in page.all("#claims .chip")[1:]:
         page.click(chip)
         name, count = " ".join(chip.text.split()).rsplit(" ", 1)
         left = page.texts("#claims-table .badge")
         assert len(left) == int(count)
         assert {text.partition(" ")[2].strip() for text in left} <= {name}
-    page.click(page.all(".chip")[0])
+    page.click(page.all("#claims .chip")[0])
     assert len(page.texts("#claims-table .badge")) == whole
     page.one("#claims .dt-search input").send_keys("volatilidad")
     page.until(lambda: 0 < len(page.texts("#claims-table .badge")) < whole)
@@ -246,25 +271,72 @@ def test_hovering_shows_the_values_of_a_curve(page, pages):
     assert f"{spot[3]:g}" in said
 
 
-def test_metric_and_configurations_can_be_chosen(page, pages):
+def test_metric_and_configurations_are_chosen_by_keyboard_alone(page, pages):
     page.open(pages["en"])
-    page.js("document.getElementById('curves').scrollIntoView()")
     shown = "return document.getElementById('curves-plot').data.map(one => one.visible)"
     before = page.js(shown)
-    assert True in before and "legendonly" in before
-    toggles = page.all("#curves-plot .legendtoggle")
-    ActionChains(page.driver).move_to_element(toggles[before[1::2].index("legendonly")]).click().perform()
+    first = before[1::2].index(False)
+    page.press(page.one("#curves summary"), Keys.ENTER)
+    box = page.one(f"#curves input[value='{first}']")
+    page.press(box, Keys.SPACE)
+    name = box.find_element(By.XPATH, "..").text
     page.until(lambda: page.js(shown).count(True) == before.count(True) + 2)
+    told = [re.sub(r"\W", "", text) for text in page.texts("#curves-plot .legendtext")]
+    assert re.sub(r"\W", "", name) in told
     after = page.js(shown)
-    ActionChains(page.driver).move_to_element(page.one(".updatemenu-header")).click().perform()
-    page.until(lambda: len(page.all(".updatemenu-dropdown-button")) == 6)
-    choices = page.all(".updatemenu-dropdown-button")
-    loss = next(one for one in choices if one.text == "Validation loss")
-    ActionChains(page.driver).move_to_element(loss).click().perform()
+    page.press(page.one("#metric"), Keys.DOWN)
     page.until(lambda: page.texts("#curves-plot .ytitle") == ["Validation loss (nats)"])
     assert page.js(shown) == after
     lines = page.js("return document.getElementById('curves-plot').data.filter(one => one.name).map(one => one.y[0])")
     assert all(0.3 < value < 1.5 for value in lines if value is not None)
+
+
+def test_claims_are_filtered_sorted_and_explained_by_keyboard_alone(page, pages):
+    page.open(pages["en"])
+    whole = len(page.texts("#claims-table .badge"))
+    page.press(page.one("#claims .chip input"), Keys.RIGHT)
+    page.until(lambda: set(page.texts("#claims-table .badge")) == {"✓ reproduced"})
+    page.press(page.one("#claims .chip input:checked"), Keys.LEFT)
+    page.until(lambda: len(page.texts("#claims-table .badge")) == whole)
+    orders = "return [...document.querySelectorAll('#claims-table td[data-label=Measured]')].map(e => e.dataset.order)"
+    headings = page.all("#claims-table thead th")
+    heading = next(one for one in headings if "Measured" in one.text)
+    page.press(heading.find_element(By.CSS_SELECTOR, "[tabindex='0']"), Keys.ENTER)
+    page.until(lambda: _in_order([float(order) for order in page.js(orders) if order]))
+    details = page.one("#claims-table details")
+    page.press(details.find_element(By.TAG_NAME, "summary"), Keys.ENTER)
+    assert "Reason" in details.text
+
+
+def test_whatever_can_be_used_is_reached_by_the_tab_key_and_shows_where_one_is(page, pages):
+    page.open(pages["en"])
+    usable = """
+        return [...document.querySelectorAll('a[href], input, select, summary, .scroll, th [tabindex="0"]')]
+            .filter(e => e.checkVisibility() && !(e.type == 'radio' && !e.checked)).length
+    """
+    wanted = page.js(usable)
+    reached = 0
+    page.js("document.body.tabIndex = -1; document.body.focus()")
+    for _ in range(wanted + 40):
+        ActionChains(page.driver).send_keys(Keys.TAB).perform()
+        if page.js("return document.activeElement == document.body"):
+            break
+        if page.js("return document.activeElement.matches('a[href], input, select, summary, .scroll, th [tabindex]')"):
+            reached += 1
+            assert page.js("return getComputedStyle(document.activeElement).outlineStyle") == "solid"
+    assert reached == wanted
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("width", [360, 1280])
+def test_axe_finds_nothing_to_mend(page, pages, language, scheme, width):
+    for path in (pages[language], pages[f"papers {language}"]):
+        page.prefer(scheme)
+        page.open(path, width)
+        page.js("for (const e of document.querySelectorAll('details')) e.open = true")
+        assert page.js("return getComputedStyle(document.body).backgroundColor") == BACKGROUND[scheme]
+        assert page.violations() == []
 
 
 def test_the_confusions_of_any_configuration_can_be_seen(page, pages):

@@ -1,7 +1,7 @@
 """Curves that respond to the reader: a Plotly figure of every recipe of a store, one metric at a time."""
 
 import html
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -27,25 +27,41 @@ AXIS = {"gridcolor": "#dddddd", "linecolor": "#888888", "ticks": "outside", "aut
 LAYOUT = {
     "template": "none",
     "font": {"family": "system-ui, sans-serif", "size": 13, "color": "#1b1b1b"},
-    "margin": {"l": 20, "r": 12, "t": 76, "b": 40},
+    "margin": {"l": 20, "r": 12, "t": 40, "b": 40},
     "dragmode": False,  # or a finger that scrolls the page would zoom
     "hovermode": "closest",
     "hoverlabel": {"bgcolor": "white", "align": "left", "namelength": -1},
     "legend": {"orientation": "h", "x": 0, "xanchor": "left", "yref": "container", "y": 0, "yanchor": "bottom"},
 }
 
-_View = dict[str, list[Any]]
+
+class Choice(NamedTuple):
+    """One configuration of the plot, in words, and whether it is seen at first."""
+
+    name: str
+    shown: bool
 
 
-def curves_figure(paper: Paper, collection: Collection, curves: Curves, texts: Texts) -> tuple[dict[str, Any], int]:
-    """Mean and band over seeds of every recipe, as Plotly's JSON; at first a few of the paper's are seen.
+class CurvesPlot(NamedTuple):
+    """Mean and band over seeds of every recipe.
 
-    Names that come from run directories are escaped, because Plotly reads them as HTML.
-
-    Returns:
-        The figure as plain values (`data`, `layout`), and how many recipes are left out of it (beyond
-        `MOST_CURVES`, the least accurate). Without a run that has an epoch, `data` is empty.
+    Attributes:
+        figure: Plotly's JSON as plain values (`data`: a band and a line for each of `choices`; `layout`), but for `y`.
+            Without a run that has an epoch, `data` is empty.
+        views: by metric, `y` of each band (along the greatest values and back along the least) and line in turn, and
+            the title of its axis.
+        choices: the configurations; at first a few of the paper's are seen.
+        more: how many recipes are left out (beyond `MOST_CURVES`, the least accurate).
     """
+
+    figure: dict[str, Any]
+    views: dict[str, dict[str, Any]]
+    choices: list[Choice]
+    more: int
+
+
+def curves_plot(paper: Paper, collection: Collection, curves: Curves, texts: Texts) -> CurvesPlot:
+    """The curves of a store; what comes from run directories is escaped, because Plotly reads it as HTML."""
     longest = {key: {s: c for s, c in seeds.items() if len(c.metrics)} for key, seeds in curves.longest().items()}
     best = {key: max(c.values("val_accuracy").max() for c in seeds.values()) for key, seeds in longest.items() if seeds}
     kept = sorted(best, key=lambda key: -best[key])[:MOST_CURVES]
@@ -57,12 +73,14 @@ def curves_figure(paper: Paper, collection: Collection, curves: Curves, texts: T
     first_shown = (papers_own or list(rows.index))[:_FIRST_SHOWN]
     tables = {key: {metric: _thinned(spread(longest[key], metric)) for metric in METRICS} for key in rows.index}
     figure = go.Figure()
+    choices = []
     for key, row in rows.iterrows():
-        table = tables[key][METRICS[0]]
-        name = html.escape(wrapped(sentence(texts.configuration(row, factors)), _WIDEST)).replace("\n", "<br>")
+        words = sentence(texts.configuration(row, factors))
+        choices.append(Choice(words, key in first_shown))
+        name = html.escape(wrapped(words, _WIDEST), quote=False).replace("\n", "<br>")
         seeds = texts("page.curve_seeds", n=len(longest[key]))
-        shared = {"legendgroup": key, "visible": True if key in first_shown else "legendonly", "y": []}
-        epochs = table["epoch"].tolist()
+        shared = {"legendgroup": key, "visible": key in first_shown}
+        epochs = tables[key][METRICS[0]]["epoch"].tolist()
         figure.add_scatter(
             **shared,
             x=epochs + epochs[::-1],
@@ -81,11 +99,25 @@ def curves_figure(paper: Paper, collection: Collection, curves: Curves, texts: T
             hovertemplate=f"{name}<br>{texts('page.epoch')} %{{x}}: <b>%{{y}}</b> "
             f"(%{{customdata[0]}} {texts('page.to')} %{{customdata[1]}}; {seeds})<extra></extra>",
         )
-    views = {metric: _view([table[metric] for table in tables.values()]) for metric in METRICS}
-    for trace, y, customdata in zip(figure.data, *views[METRICS[0]].values(), strict=True):
-        trace.update(y=y, customdata=customdata)
-    figure.update_layout(_layout(views, texts))
-    return figure.to_plotly_json(), len(best) - len(rows)
+    views = {
+        metric: {"y": _values([table[metric] for table in tables.values()]), "title": _axis_title(metric, texts)}
+        for metric in METRICS
+    }
+    figure.update_layout(LAYOUT)
+    figure.update_layout(
+        height=640,
+        legend={"itemclick": False, "itemdoubleclick": False},  # configurations are chosen beside the plot
+        xaxis={**AXIS, "title": {"text": texts("page.epoch")}, "rangemode": "tozero"},
+        yaxis=AXIS,
+        hoverdistance=40,
+        showlegend=True,
+    )
+    return CurvesPlot(figure.to_plotly_json(), views, choices, len(best) - len(rows))
+
+
+def _axis_title(metric: str, texts: Texts) -> str:
+    name = sentence(texts(f"page.{metric}"))
+    return texts(f"page.unit_{metric.rpartition('_')[2]}", metric=name)
 
 
 def _thinned(table: pd.DataFrame) -> pd.DataFrame:
@@ -94,45 +126,23 @@ def _thinned(table: pd.DataFrame) -> pd.DataFrame:
     return table.iloc[np.linspace(0, len(table) - 1, _MOST_EPOCHS).round().astype(int)]
 
 
-def _view(tables: list[pd.DataFrame]) -> _View:
-    """What a metric gives every trace, band and line in turn: `y` and `customdata` (least and greatest)."""
-    view: _View = {"y": [], "customdata": []}
+def _values(tables: list[pd.DataFrame]) -> list[list[float]]:
+    values = []
     for table in tables:
         mean, low, high = ([float(f"{x:.{_DIGITS}g}") for x in table[kind]] for kind in ("mean", "min", "max"))
-        view["y"] += [high + low[::-1], mean]
-        view["customdata"] += [None, list(zip(low, high, strict=True))]
-    return view
-
-
-def _layout(views: dict[str, _View], texts: Texts) -> dict[str, Any]:
-    names = {metric: sentence(texts(f"page.{metric}")) for metric in METRICS}
-    titles = {metric: texts(f"page.unit_{metric.rpartition('_')[2]}", metric=names[metric]) for metric in METRICS}
-    buttons = [
-        {
-            "label": names[metric],
-            "method": "update",
-            "args": [view, {"yaxis.title.text": titles[metric], "yaxis.autorange": True}],
-        }
-        for metric, view in views.items()
-    ]
-    menu = {"buttons": buttons, "x": 0, "xanchor": "left", "y": 1.0, "yanchor": "bottom", "pad": {"b": 12}}
-    menu |= {"bgcolor": "white", "bordercolor": "#888888", "font": {"size": 11}}
-    return {
-        **LAYOUT,
-        "height": 640,
-        "xaxis": {**AXIS, "title": {"text": texts("page.epoch")}, "rangemode": "tozero"},
-        "yaxis": {**AXIS, "title": {"text": titles[METRICS[0]]}},
-        "hoverdistance": 40,
-        "updatemenus": [menu],
-    }
+        values += [high + low[::-1], mean]
+    return values
 
 
 def _looks(rows: pd.DataFrame) -> list[dict[str, Any]]:
-    """Colour, dash and marker of each row, for the three factors with most levels, in this order."""
+    """Colour, dash and marker of each row, for the three factors with most levels; where they do not tell, by place."""
     ranked = sorted(rows.columns, key=lambda factor: -rows[factor].nunique())[:3]
     by_factor = [[styles(factor, rows[factor])[level] for level in rows[factor]] for factor in ranked]
+    chosen = list(zip(*by_factor, strict=True))
+    if len(set(chosen)) < len(rows):
+        chosen = [(style, style, style) for style in styles("", range(len(rows))).values()]
     looks = []
-    for found in zip(*by_factor, strict=True):
+    for found in chosen:
         colour, dash, marker = (*found, None, None)[:3]
         line = {"color": colour.colour, "dash": _dash(dash) if dash else "solid", "width": 2}
         symbol = _SYMBOLS.get(marker.marker, "diamond") if marker else "circle"
