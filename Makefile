@@ -28,7 +28,7 @@ FIGURES := fig1 fig2 fig3 fig4 fig5
 # uv leaves compiling to the first import; where that may not be kept, every process would compile torch anew.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help setup data $(FIGURES) figures settle grid report test test-browser test-cluster test-slow faults lint bench pins dist clean
+.PHONY: help setup data $(FIGURES) figures settle grid report site test test-browser test-cluster test-slow faults lint bench pins dist clean
 .DEFAULT_GOAL := help
 
 help:  ## list the targets
@@ -68,6 +68,9 @@ grid: $(READY)  ## train every combination of what the paper varies
 
 report: $(READY)  ## figures, tables and claims from the runs there are
 	$(WRITE_REPORT)
+
+site: $(READY)  ## docs/index.html, one page on all papers, from the tables of the reports in docs/
+	$(BIN) -m fmnist_sweep.report.site docs
 
 test: $(READY)  ## the tests
 	$(BIN) -m pytest -q -m "not slow and not browser and not cluster"

@@ -1,6 +1,8 @@
-"""What is published in docs/: verdicts follow from its tables."""
+"""What is published in docs/: verdicts follow from its tables, and the page on all papers says the same."""
 
+import html
 import json
+import re
 from pathlib import Path
 
 import pandas as pd
@@ -8,14 +10,16 @@ import pytest
 from made_up_runs import write_run
 
 from fmnist_sweep import papers
-from fmnist_sweep.report import __main__
+from fmnist_sweep.report import __main__, site
 from fmnist_sweep.report.judging.verdicts import judge, row
 from fmnist_sweep.report.runs.collection import collect
 from fmnist_sweep.report.runs.curves import Curves
 from fmnist_sweep.report.runs.published import read_results
+from fmnist_sweep.report.texts import LANGUAGES, Texts
 
 DOCS = Path(__file__).parent.parent / "docs"
 PAPERS = ("caprari2024", "bordone2025")
+PAGES = {"en": "index.html", "es": "index.es.html"}
 
 
 def published(name):
@@ -28,6 +32,21 @@ def test_published_verdicts_follow_from_the_published_results(name):
     collection = read_results(DOCS / name / "results.csv", paper.covers)
     judged = [row(paper, verdict) for verdict in judge(paper, Curves(collection))]
     assert json.loads(json.dumps(judged)) == published(name)
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_the_published_page_has_every_published_verdict(language):
+    texts = Texts(language)
+    page = (DOCS / PAGES[language]).read_text(encoding="utf-8")
+    assert len(page.encode()) < 3_000_000
+    for name in PAPERS:
+        rows = dict(re.findall(rf'(?s)<tr id="{name}-claim-([^"]+)">(.*?)</tr>', page))
+        claims = published(name)
+        assert list(rows) == [claim["id"] for claim in claims]
+        for claim in claims:
+            said = html.unescape(rows[claim["id"]])
+            assert f'data-search="{texts("page." + claim["verdict"])}"' in said
+            assert claim[f"reason_{language}"] in said
 
 
 def test_a_results_table_gives_what_its_store_gave(tmp_path):
@@ -64,3 +83,27 @@ def test_a_table_that_cannot_be_used_is_refused_in_one_line(tmp_path, capsys, ol
     assert __main__.main([str(tmp_path / "results.csv"), "--output", str(tmp_path / "out")]) == 2
     (line,) = capsys.readouterr().err.splitlines()
     assert message in line and not (tmp_path / "out").exists()
+
+
+def test_the_page_on_all_papers_is_made_of_their_tables(tmp_path, capsys):
+    assert site.main([str(tmp_path)]) == 2
+    assert capsys.readouterr().err.startswith(f"no report in {tmp_path}: write one with")
+    write_run(tmp_path / "runs", optimizer="sgd", optimizer_args={"lr": 0.001}, epochs=10)
+    for name in PAPERS:
+        (tmp_path / "docs" / name).mkdir(parents=True)
+        results = collect(tmp_path / "runs", papers.read(name).covers).metrics
+        results.to_csv(tmp_path / "docs" / name / "results.csv", index=False, na_rep="nan")
+    assert site.main([str(tmp_path / "docs")]) == 0
+    assert capsys.readouterr().out.splitlines() == [f"wrote {tmp_path / 'docs' / page}" for page in PAGES.values()]
+    for language, name in PAGES.items():
+        page = (tmp_path / "docs" / name).read_text(encoding="utf-8")
+        places = [page.index(f'id="{part}"') for part in (*PAPERS, *(f"{paper}-claims-table" for paper in PAPERS))]
+        assert places == sorted(places)
+        assert page.count("<figcaption>") == sum(len(papers.read(paper).figures) for paper in PAPERS)
+        assert Texts(language)("page.undecided") in page
+        (other,) = {*PAGES.values()} - {name}
+        assert f'href="{other}"' in page
+    (tmp_path / "docs" / "caprari2042").mkdir()
+    (tmp_path / "docs" / "caprari2042" / "results.csv").touch()
+    assert site.main([str(tmp_path / "docs")]) == 2
+    assert "did you mean caprari2024?" in capsys.readouterr().err
