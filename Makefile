@@ -28,11 +28,11 @@ FIGURES := fig1 fig2 fig3 fig4 fig5
 # uv leaves compiling to the first import; where that may not be kept, every process would compile torch anew.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help setup data $(FIGURES) figures settle grid report site test test-browser test-cluster test-slow faults lint bench pins dist clean
+.PHONY: help setup data $(FIGURES) figures settle grid report site test test-browser test-cluster test-trackers test-slow faults lint bench pins dist clean
 .DEFAULT_GOAL := help
 
 help:  ## list the targets
-	@awk -F ':.*## ' '/^[a-z][a-z0-9 -]*:.*## /{printf "  %-12s %s\n", $$1, $$2} /^\$$\(FIGURES\):.*## /{printf "  %-12s %s\n", "fig1 … fig5", $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z][a-z0-9 -]*:.*## /{printf "  %-13s %s\n", $$1, $$2} /^\$$\(FIGURES\):.*## /{printf "  %-13s %s\n", "fig1 … fig5", $$2}' $(MAKEFILE_LIST)
 	@echo "  PAPER=$(PAPER) is the paper, a file of conf/paper/."
 	@echo "  SEEDS=0,1,2 chooses the seeds of figures, GRID_SEEDS those of grid; RUNS=$(RUNS) is where the runs are."
 
@@ -73,7 +73,7 @@ site: $(READY)  ## docs/index.html, one page on all papers, from the tables of t
 	$(BIN) -m fmnist_sweep.report.site docs
 
 test: $(READY)  ## the tests
-	$(BIN) -m pytest -q -m "not slow and not browser and not cluster"
+	$(BIN) -m pytest -q -m "not slow and not browser and not cluster and not tracker"
 
 test-browser: $(READY)  ## the tests of the report's page, in Debian's chromium
 	$(BIN) -m pytest -q -m browser
@@ -81,6 +81,10 @@ test-browser: $(READY)  ## the tests of the report's page, in Debian's chromium
 test-cluster: $(READY)  ## the tests on a real Slurm and a real Ray: Debian's slurm-wlm and munge, as root
 	$(INSTALL) '.[slurm,ray]'
 	$(BIN) -m pytest -q -m cluster
+
+test-trackers: $(READY)  ## the tests with a real TensorBoard and a real MLflow server
+	$(INSTALL) '.[tensorboard,mlflow]'
+	$(BIN) -m pytest -q -m tracker
 
 test-slow: $(READY)  ## the tests that take minutes
 	$(BIN) -m pytest -q -m slow

@@ -10,7 +10,7 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, field, fields, is_dataclass
 from pathlib import Path
-from typing import Annotated, Any, Optional, get_type_hints
+from typing import Annotated, Any, Optional, get_args, get_type_hints
 
 from omegaconf import MISSING, DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
@@ -87,6 +87,32 @@ class Config:
 
 
 @dataclass(config=_CHECKED)
+class TensorBoardConfig:
+    """TensorBoard; its event files go to a run's own directory, or below a folder."""
+
+    folder: Optional[str] = None  # noqa: UP045
+
+
+@dataclass(config=_CHECKED)
+class MlflowConfig:
+    """MLflow: the tracking URI, or what MLflow takes by itself, and the experiment that gets the runs."""
+
+    uri: Optional[str] = None  # noqa: UP045
+    experiment: Annotated[str, Field(min_length=1, max_length=500)] = "fmnist_sweep"
+
+
+@dataclass(config=_CHECKED)
+class TrackerConfig:
+    """The trackers that are shown the runs; None for those that are not."""
+
+    tensorboard: Optional[TensorBoardConfig] = None  # noqa: UP045
+    mlflow: Optional[MlflowConfig] = None  # noqa: UP045
+
+
+TRACKERS = tuple(item.name for item in fields(TrackerConfig))
+
+
+@dataclass(config=_CHECKED)
 class _How:
     device: Annotated[str, _one_of("auto", "cpu", "cuda", "mps")] = "auto"
     workers: Annotated[Optional[int], Field(ge=1)] = None  # noqa: UP045
@@ -94,6 +120,7 @@ class _How:
     retry: Annotated[Optional[str], _one_of(None, "failed")] = None  # noqa: UP045
     lock: Annotated[str, _one_of("flock", "lease")] = "flock"
     dry_run: bool = False
+    tracker: TrackerConfig = field(default_factory=TrackerConfig)
 
 
 @dataclass(config=_CHECKED)
@@ -101,9 +128,6 @@ class Execution(_How):
     """How to carry a run out; the values of `SWEEP_WIDE` hold for all runs of a sweep."""
 
     data_dir: Optional[str] = None  # noqa: UP045
-
-
-SWEEP_WIDE = ("workers", "rerun", "retry", "lock", "dry_run")
 
 
 @dataclass(config=_CHECKED)
@@ -122,13 +146,15 @@ def leaves(cls: type) -> Iterator[str]:
     """Every key of a configuration class, such as `model.dropout`; those of the optimizer are torch's."""
     hints = get_type_hints(cls)
     for item in fields(cls):
-        if is_dataclass(hints[item.name]):
-            yield from (f"{item.name}.{key}" for key in leaves(hints[item.name]))
-        else:
+        hint = hints[item.name]
+        sections = [kind for kind in (hint, *get_args(hint)) if isinstance(kind, type) and is_dataclass(kind)]
+        yield from (f"{item.name}.{key}" for section in sections for key in leaves(section))
+        if not sections:
             yield item.name
 
 
 KEYS = tuple(leaves(Schema))  # of the composed configuration
+SWEEP_WIDE = tuple(key for key in leaves(_How) if key != "device")
 
 
 def flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
@@ -151,9 +177,9 @@ def parse(composed: DictConfig) -> tuple[Config, Execution]:
         raise ConfigError(f"{error.full_key}: {str(error).splitlines()[0]}") from error
     for key in KEYS:
         section, _, last = key.rpartition(".")
-        if last not in (plain.get(section, {}) if section else plain):
+        if not key.startswith("tracker.") and last not in (plain.get(section, {}) if section else plain):
             raise ConfigError(f"{key}: is missing; do not remove it with ~")
-    how = {key: plain.pop(key) for key in leaves(_How)}
+    how = {item.name: plain.pop(item.name, None) for item in fields(_How)}
     how["data_dir"] = plain["data"].pop("dir")
     try:
         # As JSON, the form in which run.json is read: 1 is a number there where a float is asked for.
@@ -179,8 +205,9 @@ def _plain(value: Any) -> Any:
 
 def agree(executions: Sequence[Execution]) -> None:
     """Raise `ConfigError` where the jobs of a sweep differ in a value that holds for all of them."""
+    flattened = [flat(asdict(execution)) for execution in executions]
     for key in SWEEP_WIDE:
-        values = dict.fromkeys(getattr(execution, key) for execution in executions)
+        values = dict.fromkeys(values.get(key) for values in flattened)
         if len(values) > 1:
             words = ",".join(json.dumps(value).strip('"') for value in values)
             raise ConfigError(f"{key}={words}: holds for all runs of a sweep; give it one value")

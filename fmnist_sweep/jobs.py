@@ -7,7 +7,7 @@ from pathlib import Path
 
 from omegaconf import DictConfig
 
-from fmnist_sweep import data, planning
+from fmnist_sweep import data, planning, track
 from fmnist_sweep.composing import name_of
 from fmnist_sweep.config import device_type, parse, resolve_device
 from fmnist_sweep.data import DataError
@@ -28,6 +28,8 @@ def make_job(composed: DictConfig, directory: Path, *, here: bool = True) -> Job
         here: whether it is for this machine to train.
     """
     config, execution = parse(composed)
+    for name in track.chosen(execution.tracker):
+        track.check(name)
     if here:
         resolve_device(execution.device)
     job = Job(config, execution, name_of(config, execution), directory.absolute())

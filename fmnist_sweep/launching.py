@@ -28,6 +28,7 @@ from fmnist_sweep.executors import Executor
 from fmnist_sweep.executors.local import LocalExecutor
 from fmnist_sweep.planning import Job, Plan, Trajectory
 from fmnist_sweep.store import make_folder
+from fmnist_sweep.track.alongside import Followers
 
 POLL_SECONDS = 0.5
 CLUSTER_SECONDS = 10.0  # between looks at a cluster and at the rows of its many stacks, so that waiting costs nothing
@@ -60,6 +61,7 @@ class Sweep:
         self._held = ExitStack()
         self._folders: dict[str | None, Path] = {}  # of data; elsewhere they are found where a stack is trained
         self._probe: Path | None = None  # tells whether locks hold between this machine and those that train
+        self._followers: Followers | None = None
         self._tasks: list[_Task] = []
         self._interrupts = 0
         self._pause = 2 * POLL_SECONDS if self._is_local else CLUSTER_SECONDS
@@ -111,8 +113,12 @@ class Sweep:
         if wanted[0].execution.dry_run:
             jobs.show_plan(wanted, self._executor)
             return False
-        for store in {job.directory.parent for job in wanted}:
+        stores = {job.directory.parent for job in wanted}
+        for store in stores:
             make_folder(store)
+        if self._followers is None:
+            self._followers = self._held.enter_context(Followers(wanted[0].execution.tracker))
+        self._followers.follow(stores)
         trainable = wanted
         if self._is_local:
             self._folders = jobs.find_data(wanted)

@@ -14,10 +14,11 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override, OverrideType, QuotedString, RangeSweep, ValueType
 from hydra.errors import HydraException
 
-from fmnist_sweep.config import KEYS
+from fmnist_sweep.config import KEYS, TRACKERS
 from fmnist_sweep.errors import ConfigError, nearest
 
-GROUPS = ("optimizer", "batch_size", "dropout", "epochs", "figure", "paper")
+GROUPS = ("optimizer", "batch_size", "dropout", "epochs", "figure", "paper", "tracker")
+SETS = ("figure", "tracker")  # several options are one choice, not a sweep over them
 NUMBERS = {"batch_size": "training.batch_size", "epochs": "training.epochs", "dropout": "model.dropout"}
 WHOLE_NUMBERS = ("batch_size", "epochs")
 MOST_JOBS = 100_000  # of a sweep: more would fill the memory before the first is composed
@@ -44,6 +45,10 @@ def rewrite(arguments: Sequence[str], loader: ConfigLoader) -> list[str]:
         sweep = override.value()
         if isinstance(sweep, RangeSweep) and not _is_short(sweep):
             raise ConfigError(f"{override.input_line}: gives more than {MOST_JOBS} values, the most that a sweep takes")
+    trackers = {word for override in overrides if override.key_or_group == "tracker" for word in words(override)}
+    for line, (group, _, name) in ((line, key.rpartition(".")[0].partition(".")) for key, line in given.items()):
+        if group == "tracker" and name in TRACKERS and name not in trackers:
+            raise ConfigError(f"{line}: sets what is not chosen; add tracker={name}")
     settings = _settings(overrides, loader)
     return [_rewrite_one(override, loader, settings) for override in overrides]
 
@@ -83,9 +88,9 @@ def is_sweep(arguments: Sequence[str]) -> str | None:
 
 
 def words(override: Override) -> list[str]:
-    """The values that an override gives, without quotes; figures may come in Hydra's own form `[a,b]`."""
+    """The values that an override gives, without quotes; figures and trackers may come in Hydra's own form `[a,b]`."""
     values = list(override.sweep_iterator()) if override.is_sweep_override() else [override.value()]
-    if values and override.key_or_group in ("figure", "paper") and isinstance(values[0], list):
+    if values and override.key_or_group in (*SETS, "paper") and isinstance(values[0], list):
         values = values[0]
     texts = [value.text if isinstance(value, QuotedString) else value for value in values]
     return ["null" if text is None else str(text) for text in texts]
@@ -127,6 +132,8 @@ def _rewrite_one(override: Override, loader: ConfigLoader, settings: Sequence[st
 
 def _rewrite_group(override: Override, options: list[str]) -> str:
     key, line, typed = override.key_or_group, str(override.input_line), words(override)
+    if key == "tracker" and typed in ([], ["null"]):
+        return "tracker=[]"
     if not typed:
         raise ConfigError(f"{line}: matches none of the options {', '.join(options)}")
     if "${" in line:
@@ -138,9 +145,8 @@ def _rewrite_group(override: Override, options: list[str]) -> str:
         if option is None and not (key in NUMBERS and _is_number(word)):
             also = ", or any number" if key in NUMBERS else ""
             raise ConfigError(f"{key}={word}: must be one of {', '.join(options)}{also}{nearest(word, options)}")
-    if key == "figure":
-        # Several figures are one sweep over the union of their grids, not a sweep over figures.
-        return f"figure=[{','.join(typed)}]" if len(typed) > 1 else f"figure={typed[0]}"
+    if key in SETS:
+        return f"{key}=[{','.join(typed)}]" if len(typed) > 1 else f"{key}={typed[0]}"
     if all(chosen.values()):
         # Names stay as they are; numbers are quoted, or Hydra would take them for numbers again.
         names = [str(name) if str(name).isidentifier() else f"'{name}'" for name in dict.fromkeys(chosen.values())]

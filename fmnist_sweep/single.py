@@ -17,6 +17,7 @@ from fmnist_sweep.display import RunBar
 from fmnist_sweep.errors import RunError, reason
 from fmnist_sweep.jobs import make_job, outcome, show_plan
 from fmnist_sweep.planning import Job
+from fmnist_sweep.track.alongside import Followers
 
 log = logging.getLogger(__name__)
 
@@ -51,7 +52,8 @@ def _train(job: Job, folder: Path) -> float:
         print("\nstopping at the end of the epoch; once more to stop now", file=sys.stderr)
 
     signal.signal(signal.SIGINT, interrupt)
-    with RunBar(job) as bar:
+    with Followers(job.execution.tracker) as followers, RunBar(job) as bar:
+        followers.follow([job.directory.parent])
         try:
             while worker.train_stack([[job]], folder, lambda: bool(interrupts), bar.update) and not interrupts:
                 bar.wait()  # another process is training this very run

@@ -1,0 +1,132 @@
+"""The command `python -m fmnist_sweep.track`: show a tracker the runs that there are, or follow them as they grow."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+import threading
+import time
+from contextlib import suppress
+from dataclasses import fields
+from pathlib import Path
+from typing import Any, NoReturn
+
+from pydantic import ValidationError
+
+from fmnist_sweep import track
+from fmnist_sweep.config import TRACKERS, MlflowConfig, TensorBoardConfig
+from fmnist_sweep.errors import ConfigError, first_problem
+from fmnist_sweep.records import one_line
+from fmnist_sweep.track.follower import Follower
+
+_LISTED = 20  # problems that are printed
+_PAUSE = 2.0  # seconds between looks, or twice what a look takes
+_PAUSE_IN_TROUBLE = 10.0
+_SETTINGS: dict[str, Any] = {"tensorboard": TensorBoardConfig, "mlflow": MlflowConfig}
+_HELP = {
+    "folder": "folder for the event files, made if needed (default: each run's own directory)",
+    "uri": "of a server, such as http://127.0.0.1:5000, or of a database (default: MLFLOW_TRACKING_URI, or else what "
+    "`mlflow server` opens in this folder)",
+    "experiment": "that gets the runs, made if needed (default: %(default)s)",
+}
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Send what `arguments` (by default the command line) ask for.
+
+    Returns:
+        0; 1 if something could not be sent; 2 if there is no such tracker or folder, or its package is not installed.
+    """
+    options = vars(_parser().parse_args(arguments))
+    stores, name, follow = [Path(store) for store in options.pop("runs")], options.pop("tracker"), options.pop("follow")
+    try:
+        settings = _SETTINGS[name](**options)
+        track.check(name)
+        for store in stores:
+            os.scandir(store).close()
+    except ValidationError as error:
+        return _refuse(first_problem(error))
+    except ConfigError as error:
+        return _refuse(str(error))
+    except OSError as error:
+        return _refuse(f"cannot read {error.filename}: {error.strerror}; give the folder of a sweep")
+    with Follower(name, settings, [store.absolute() for store in stores]) as follower:
+        return _follow(follower, name) if follow else _send(follower, name)
+
+
+def _send(follower: Follower, name: str) -> int:
+    follower.look()
+    for store in follower.elsewhere:
+        _say(f"{store}: another process is sending its runs to {name}")
+    _say(f"runs up to date in {name}: {follower.sent}")
+    for word, problems in (("unusable", follower.unusable), ("not sent", follower.failures)):
+        for path, why in list(problems.items())[:_LISTED]:
+            _say(f"{word}: {one_line(path.name, 1000)}: {why}")
+        if len(problems) > _LISTED:
+            _say(f"{word}: and {len(problems) - _LISTED} more")
+    if follower.down:
+        _say(f"{name}: {follower.down}; the same command sends the rest")
+    return 1 if follower.trouble else 0
+
+
+def _follow(follower: Follower, name: str) -> int:
+    """Look again and again, until the standard input has ended and all is sent that there was by then."""
+    os.nice(10)  # training goes before
+    ended = threading.Event()
+    threading.Thread(target=_wait_for_end, args=[ended], daemon=True).start()
+    in_trouble = False
+    with suppress(KeyboardInterrupt):
+        while True:
+            is_last, began = ended.is_set(), time.monotonic()
+            follower.look()
+            if follower.trouble and not in_trouble:
+                _say(f"{name}: {follower.trouble}; training goes on, and what is missing is sent once that is possible")
+            elif in_trouble and not follower.trouble:
+                _say(f"{name}: all is sent that was missing")
+            in_trouble = bool(follower.trouble)
+            if is_last:
+                break
+            pause = max(_PAUSE, 2 * (time.monotonic() - began))
+            ended.wait(_PAUSE_IN_TROUBLE if in_trouble else pause)
+    return 1 if follower.trouble else 0
+
+
+def _wait_for_end(ended: threading.Event) -> None:
+    while os.read(sys.stdin.fileno(), 1024):
+        pass
+    ended.set()
+
+
+def _say(line: str) -> None:
+    with suppress(BrokenPipeError):  # who started it may have been killed
+        print(line, flush=True)
+
+
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        self.exit(2, f"{self.prog}: {message}; see --help\n")
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = _Parser(
+        prog="python -m fmnist_sweep.track",
+        description="Show a tracker the runs of a sweep, finished or not. What it has already is not sent again.",
+    )
+    parser.add_argument("runs", nargs="+", metavar="RUNS_DIR", help="folder of the runs, or one run's")
+    trackers = parser.add_subparsers(dest="tracker", required=True, metavar="TRACKER", help=" or ".join(TRACKERS))
+    for name in TRACKERS:
+        options = trackers.add_parser(name, help=f"TRACKER {name} --help has its options")
+        for item in fields(_SETTINGS[name]):
+            options.add_argument(f"--{item.name}", default=item.default, help=_HELP[item.name])
+        options.add_argument("--follow", action="store_true", help="go on as runs grow, until Ctrl-D or Ctrl-C")
+    return parser
+
+
+def _refuse(message: str) -> int:
+    print(message, file=sys.stderr)
+    return 2
+
+
+if __name__ == "__main__":
+    sys.exit(main())
