@@ -45,12 +45,17 @@ def rewrite(arguments: Sequence[str], loader: ConfigLoader) -> list[str]:
         sweep = override.value()
         if isinstance(sweep, RangeSweep) and not _is_short(sweep):
             raise ConfigError(f"{override.input_line}: gives more than {MOST_JOBS} values, the most that a sweep takes")
-    trackers = {word for override in overrides if override.key_or_group == "tracker" for word in words(override)}
-    for line, (group, _, name) in ((line, key.rpartition(".")[0].partition(".")) for key, line in given.items()):
-        if group == "tracker" and name in TRACKERS and name not in trackers:
-            raise ConfigError(f"{line}: sets what is not chosen; add tracker={name}")
+    _check_trackers(overrides)
     settings = _settings(overrides, loader)
     return [_rewrite_one(override, loader, settings) for override in overrides]
+
+
+def _check_trackers(overrides: Sequence[Override]) -> None:
+    chosen = [word for override in overrides if override.key_or_group == "tracker" for word in words(override)]
+    for override in overrides:
+        for name in TRACKERS:
+            if override.key_or_group.startswith(f"tracker.{name}.") and name not in chosen:
+                raise ConfigError(f"{override.input_line}: sets what is not chosen; add tracker={name}")
 
 
 def target(override: Override) -> str:

@@ -9,6 +9,7 @@ import os
 import shlex
 import subprocess
 import sys
+import sysconfig
 import threading
 import time
 from collections.abc import Iterable
@@ -72,11 +73,12 @@ class Followers:
 
 
 def _start(name: str, arguments: list[str]) -> _Child:
-    packages = str(Path(track.__file__).parents[2])
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([packages, os.environ.get("PYTHONPATH", "")])}
+    packages, paths = str(Path(track.__file__).parents[2]), os.environ.get("PYTHONPATH")
+    if packages != sysconfig.get_path("purelib"):  # a checkout, which is perhaps found by the folder that this is in
+        paths = os.pathsep.join(filter(None, [packages, paths]))
     process = subprocess.Popen(
         [sys.executable, "-m", "fmnist_sweep.track", *arguments, "--follow"],
-        env=environment,
+        env=os.environ | ({"PYTHONPATH": paths} if paths else {}),
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,

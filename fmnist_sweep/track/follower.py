@@ -62,7 +62,8 @@ class Follower:
     def look(self) -> None:
         """Send what is new."""
         self.failures, self.down = {}, None
-        self.elsewhere = [store for store in self._stores if not self._hold(store)]
+        found = {store: runs for store in self._stores if (runs := directories(store))}
+        self.elsewhere = [store for store in found if not self._hold(store)]
         try:
             if self._tracker is None:
                 self._tracker = track.connect(self._name, self._settings)
@@ -70,8 +71,8 @@ class Follower:
             self.down = _said(error)
             return
         try:
-            for store in self._stores:
-                for directory, stamp in directories(store).items() if store not in self.elsewhere else ():
+            for store, runs in found.items():
+                for directory, stamp in runs.items() if store not in self.elsewhere else ():
                     if self._seen.get(directory) != stamp:
                         self._send(self._tracker, directory, stamp)
         except TrackerDownError as error:

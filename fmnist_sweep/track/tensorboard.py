@@ -55,7 +55,7 @@ class TensorBoard:
         if not agree(events.points, points) or (status and events.status not in (None, status)):
             events.remove()
             ended = False
-        summaries = [] if events.begun else [(0, hparams_pb(run.hyperparameters, start_time_secs=run.started))]
+        summaries = [] if events.begun else [(0, hparams_pb(run.hyperparameters, run.name, run.started))]
         missing = sorted((epoch, tag) for tag, epoch in points.keys() - events.points.keys())
         for epoch, group in groupby(missing, key=lambda point: point[0]):
             values = [Summary.Value(tag=tag, simple_value=points[tag, epoch]) for _, tag in group]
