@@ -41,6 +41,7 @@ from hydra.types import HydraContext, RunMode, TaskFunction
 from omegaconf import DictConfig, OmegaConf
 
 from fmnist_sweep.config import CONFIG_FOLDER
+from fmnist_sweep.records import one_line
 
 
 def arguments() -> Namespace:
@@ -52,7 +53,7 @@ def arguments() -> Namespace:
 
 
 def _refuse(message: str) -> NoReturn:
-    print(f"fmnist_sweep: {message}; see --help", file=sys.stderr)
+    print(f"fmnist_sweep: {one_line(message)}; see --help", file=sys.stderr)
     sys.exit(2)
 
 
