@@ -10,6 +10,7 @@ from composed import compose, name
 from made_up_runs import write_run
 
 from fmnist_sweep import track
+from fmnist_sweep.application import Application
 from fmnist_sweep.config import MlflowConfig, TensorBoardConfig, TrackerConfig, agree, parse
 from fmnist_sweep.errors import ConfigError
 from fmnist_sweep.track.__main__ import main
@@ -49,6 +50,9 @@ def test_trackers_are_chosen_by_name_one_or_several(typed: list[str], expected: 
 
 def test_a_tracker_changes_no_name() -> None:
     assert name("tracker=[tensorboard,mlflow]", "tracker.mlflow.experiment=mine") == name()
+    # A search goes on with another tracker.
+    assert not any(map(Application().decides, ("tracker", "tracker.mlflow.uri", "data.dir", "workers")))
+    assert all(map(Application().decides, ("optimizer.lr", "data.mean", "seed")))
 
 
 @pytest.mark.parametrize(
