@@ -82,7 +82,7 @@ def interactions(runs: pd.DataFrame, measure: str, factors: Sequence[str]) -> pd
     others = [factor for factor in FACTORS if factor not in factors]
     means = runs.dropna(subset=measure).groupby([*others, *factors, "seed"])[[measure]].mean()
     cells = max((_crossed(means, order) for order in permutations(factors)), key=lambda part: part.size)
-    by_levels = cells.mean().groupby(level=list(factors)) if cells.size else ()
+    by_levels = cells.mean().groupby(list(factors)) if cells.size else ()
     rows = [(*key, len(cells), *mean_interval(by_seed.to_numpy())) for key, by_seed in by_levels]
     return pd.DataFrame(rows, columns=[*factors, "combinations", "mean", "low", "high"])
 

@@ -100,5 +100,5 @@ def _fullest(curves: Sequence[Curve], epochs: float = math.inf) -> Curve:
 def spread(curves: Mapping[int, Curve], metric: str) -> pd.DataFrame:
     """Mean, least and greatest over seeds by epoch: columns epoch, mean, min, max."""
     values = pd.DataFrame({seed: pd.Series(curve.values(metric)) for seed, curve in curves.items()}, dtype=float)
-    table = values.agg(["mean", "min", "max"], axis=1).rename_axis("epoch").reset_index()
-    return table.assign(epoch=table["epoch"] + 1)
+    over = {"mean": values.mean(axis=1), "min": values.min(axis=1), "max": values.max(axis=1)}
+    return pd.DataFrame({"epoch": values.index + 1, **over}).reset_index(drop=True)
