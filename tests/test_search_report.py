@@ -48,7 +48,7 @@ def test_the_page_shows_it(store: Path, tmp_path: Path, language: str, words: li
     write_search(store)
     assert set(words) <= set(said(store, tmp_path / "nowhere", tmp_path / "out", language))
     page = (tmp_path / "out" / "index.html").read_text(encoding="utf-8")
-    assert SCRIPT not in page and page.count('class="plot"') == 2
+    assert SCRIPT not in page and page.count('class="plot" id="search-plot-') == 2
 
 
 def test_a_front_is_shown_where_there_are_two_objectives(store: Path, tmp_path: Path) -> None:
