@@ -42,9 +42,7 @@ def rewrite(arguments: Sequence[str], loader: ConfigLoader) -> list[str]:
             # An option and a number are applied at different times: the last one would not always win.
             raise ConfigError(f"{override.input_line}: given twice, see {given[key]}; give it once")
         given[key] = override.input_line
-        sweep = override.value()
-        if isinstance(sweep, RangeSweep) and not _is_short(sweep):
-            raise ConfigError(f"{override.input_line}: gives more than {MOST_JOBS} values, the most that a sweep takes")
+        _check_length(override)
     _check_trackers(overrides)
     settings = _settings(overrides, loader)
     return [_rewrite_one(override, loader, settings) for override in overrides]
@@ -81,9 +79,13 @@ def beneath(lines: Sequence[str], arguments: Sequence[str], loader: ConfigLoader
     ]
 
 
-def _is_short(sweep: RangeSweep) -> bool:
-    assert sweep.start is not None and sweep.stop is not None
-    return abs(sweep.stop - sweep.start) <= MOST_JOBS * abs(sweep.step)  # not so where one of them is nan
+def _check_length(override: Override) -> None:
+    """Raise `ConfigError` for a range that would take for ever to list."""
+    sweep = override.value()
+    if isinstance(sweep, RangeSweep):
+        assert sweep.start is not None and sweep.stop is not None
+        if not abs(sweep.stop - sweep.start) <= MOST_JOBS * abs(sweep.step):  # so where one of them is nan, too
+            raise ConfigError(f"{override.input_line}: gives more than {MOST_JOBS} values, the most that a sweep takes")
 
 
 def is_sweep(arguments: Sequence[str]) -> str | None:
@@ -94,6 +96,7 @@ def is_sweep(arguments: Sequence[str]) -> str | None:
 
 def words(override: Override) -> list[str]:
     """The values that an override gives, without quotes; figures and trackers may come in Hydra's own form `[a,b]`."""
+    _check_length(override)
     values = list(override.sweep_iterator()) if override.is_sweep_override() else [override.value()]
     if values and override.key_or_group in (*SETS, "paper") and isinstance(values[0], list):
         values = values[0]

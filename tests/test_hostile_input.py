@@ -169,6 +169,7 @@ def test_any_overrides_are_planned_or_refused_in_one_line(inputs: int, tmp_path:
         ("hydra.verbose=3", ""),
         ("seed=range(0,100000000)", "seed=range(0,100000000): gives more than 100000 values"),
         ("seed=shuffle(range(0,1,1e-300))", "seed=shuffle(range(0,1,1e-300)): gives more than 100000 values"),
+        ("paper=range(0,1000000000000,0.7)", "paper=range(0,1000000000000,0.7): gives more than 100000 values"),
         ("seed=range(nan,1)", "seed=range(nan,1): gives more than 100000 values"),
         ("--nope", "unrecognized arguments: --nope; see --help"),
         ("+optimizer._target_=os.system", "optimizer._target_=os.system: Adam does not take it"),
