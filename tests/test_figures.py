@@ -376,7 +376,7 @@ def test_mistakes_show_the_most_frequent_confusions_first(language, names):
     assert_legible(mistakes_figure(images, labels, labels, Texts(language)))
 
 
-@pytest.mark.skipif(matplotlib.__version_info__ < (3, 11), reason="another matplotlib than the baseline's, Python 3.10's")
+@pytest.mark.skipif(matplotlib.__version_info__ < (3, 11), reason="not the matplotlib of the baseline")
 @pytest.mark.mpl_image_compare(style="default", tolerance=5, savefig_kwargs={"dpi": 60})
 @pytest.mark.parametrize("name", ["fig1", "exp6", "convergence-speed", "interaction-effects", "parallel-coordinates"])
 def test_figure_looks_as_before(stores, comparisons, name):
