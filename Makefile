@@ -73,7 +73,7 @@ site: $(READY)  ## docs/index.html, one page on all papers, from the tables of t
 	$(BIN) -m fmnist_sweep.report.site docs
 
 test: $(READY)  ## the tests
-	$(BIN) -m pytest -q -m "not slow and not browser and not cluster and not tracker"
+	$(BIN) -m pytest -q -n 2 --dist loadfile -m "not slow and not browser and not cluster and not tracker"
 
 test-browser: $(READY)  ## the tests of the report's page, in Debian's chromium
 	$(BIN) -m pytest -q -m browser

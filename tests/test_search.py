@@ -259,8 +259,8 @@ def test_a_search_that_is_killed_again_and_again_loses_and_doubles_nothing(tmp_p
     assert start(tmp_path / "whole").wait(120) == 0
     chance = random.Random(0)
     kills = 0
-    deadline = time.monotonic() + 200
-    while time.monotonic() < deadline:
+    deadline = time.monotonic() + 60  # then once without a kill: a busy machine may need many starts for little
+    while True:
         # Sooner or later after the storage is there or a call is recorded, so that little of the start is tested twice.
         process = start(tmp_path / "killed")
         before = size_of(tmp_path / "killed" / "search.db"), size_of(tmp_path / "killed" / "calls.txt")
@@ -270,7 +270,7 @@ def test_a_search_that_is_killed_again_and_again_loses_and_doubles_nothing(tmp_p
         ):
             time.sleep(0.002)
         try:
-            code = process.wait(chance.uniform(0, 0.6))
+            code = process.wait(chance.uniform(0, 0.6) if time.monotonic() < deadline else 120)
         except subprocess.TimeoutExpired:
             process.send_signal(signal.SIGKILL)
             process.wait()
