@@ -134,7 +134,7 @@ def test_confusions_are_summed_over_seeds_and_shown_with_their_images(tmp_path):
     sprite, places = shown.sprite()
     assert sorted(places.values()) == list(range(len(places)))
     assert set(places) == {image for pair in adam.pairs for image in pair.images}
-    assert int.from_bytes(sprite[16:20]) == SPRITE_COLUMNS * 28
+    assert int.from_bytes(sprite[16:20], "big") == SPRITE_COLUMNS * 28
 
 
 def test_curves_of_runs_that_differ_only_in_epochs_are_one(tmp_path):
