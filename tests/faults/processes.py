@@ -11,7 +11,7 @@ import sys
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from pathlib import Path
 from random import Random
@@ -59,20 +59,33 @@ def killed_workers() -> list[Case]:
 
 
 def _kill_workers(random: Random) -> int:
-    kills, longest = 0, _seconds()
     with tempfile.TemporaryDirectory(dir=work.PLACE) as place:
         folder = Path(place).resolve() / "store"
-        for _ in range(3):
-            before = work.held(folder)
-            with work.notes_beside(folder) as notes:
-                process = context.Process(target=_train_until_done, args=(folder, notes))
-                process.start()
-                time.sleep(random.uniform(0, longest))
-                process.kill()
-                process.join()
-            kills += process.exitcode == -signal.SIGKILL
-            none_again(notes, before)
+        kills = kill_thrice(_train_until_done, folder, _seconds(), random)
         work.complete(folder)
+    return kills
+
+
+def kill_thrice(target: Callable[[Path, Path], None], folder: Path, seconds: float, random: Random) -> int:
+    """Start what works on a store and kill it within so many seconds, three times. Returns how often it was there.
+
+    Args:
+        target: is given the store and the file of notes.
+        folder: the store.
+        seconds: that it takes undisturbed.
+        random: chooses the moments.
+    """
+    kills = 0
+    for _ in range(3):
+        before = work.held(folder)
+        with work.notes_beside(folder) as notes:
+            process = context.Process(target=target, args=(folder, notes))
+            process.start()
+            time.sleep(random.uniform(0, seconds))
+            process.kill()
+            process.join()
+        kills += process.exitcode == -signal.SIGKILL
+        none_again(notes, before)
     return kills
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import functools
 import os
-import signal
 import sqlite3
 import tempfile
 import time
@@ -20,7 +19,7 @@ from command import Called, call
 from faults import work
 from faults.cases import Case
 from faults.damages import damage, damages
-from faults.processes import context, none_again
+from faults.processes import context, kill_thrice, none_again
 from fmnist_sweep import launching, records
 from fmnist_sweep.executors import Executor, T, Task
 from fmnist_sweep.report.runs.search import FILE, Trial, read_searches
@@ -176,19 +175,9 @@ def _seconds() -> float:
 
 
 def _kill(random: Random) -> int:
-    kills, longest = 0, _seconds()
     with tempfile.TemporaryDirectory(dir=work.PLACE) as place:
         folder = Path(place).resolve() / "store"
-        for _ in range(3):
-            before = work.held(folder)
-            with work.notes_beside(folder) as notes:
-                process = context.Process(target=_search_in_child, args=(folder, notes))
-                process.start()
-                time.sleep(random.uniform(0, longest))
-                process.kill()
-                process.join()
-            kills += process.exitcode == -signal.SIGKILL
-            none_again(notes, before)
+        kills = kill_thrice(_search_in_child, folder, _seconds(), random)
         called = _search(folder)
         work.require(called.code == 0, f"after a mere kill: {called.err}")
         _complete(folder)
