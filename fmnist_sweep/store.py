@@ -192,12 +192,19 @@ class RunDirectory:
             return None
 
     def first_rows(self, epochs: int, version: str, config: Config) -> tuple[list[Metrics], list[float]] | None:
-        """Metrics and times of the first epochs, as `Found.reach` says; None where a checkpoint proves damaged."""
+        """Metrics and times of the first epochs, as `Found.reach` says; None where a checkpoint proves damaged.
+
+        Raises:
+            ValueError: they cannot be read any more.
+        """
         found = self.look()
-        if found.rows >= epochs:
-            rows, times = self.metrics()[:epochs].tolist(), self.seconds()[:epochs].tolist()
+        rows, times = self.metrics()[:epochs].tolist(), self.seconds()[:epochs].tolist()
+        if found.rows >= epochs and len(rows) == len(times) == epochs:  # or reading failed since
             return [Metrics(epoch, *row) for epoch, row in enumerate(rows, 1)], times
-        checkpoint = self.load_checkpoint(found.reach, version, config)
+        newest = max(found.checkpoints, default=0)
+        if newest < epochs:
+            raise ValueError(f"{self.path.name}: the rows of its first {epochs} epochs cannot be read")
+        checkpoint = self.load_checkpoint(newest, version, config)
         return None if checkpoint is None else (checkpoint.metrics[:epochs], checkpoint.seconds[:epochs])
 
     def sweep_up(self) -> None:

@@ -66,7 +66,10 @@ def in_file(path: Path) -> RDBStorage:
         raise ConfigError(f"{path}: is no storage of Optuna; {_ANOTHER_FILE}, or if a search made it {REMAKE}")
     if contradictions:
         raise ConfigError(f"{path}: is damaged: {contradictions[0]}; {REMAKE}")
-    return database(f"{SQLITE}{path}")
+    try:
+        return RDBStorage(f"{SQLITE}{path}")
+    except Exception as error:  # SQLAlchemy's, of tables that are not as Optuna made them
+        raise ConfigError(f"{path}: {reason(error)}; {_ANOTHER_FILE}, or if a search made it {REMAKE}") from error
 
 
 def database(url: str) -> RDBStorage:
