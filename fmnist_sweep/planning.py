@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
 from pathlib import Path
@@ -20,11 +20,9 @@ from fmnist_sweep.data import CLASS_NAMES, PIXELS
 from fmnist_sweep.records import trajectory_name
 from fmnist_sweep.store import Found, RunDirectory, runs_by_trajectory
 
+# On a CPU a stack of 4 to 8 already spreads the overhead of a step thin, and more would leave the cache.
+CPU_STACK = 8
 ACCELERATOR_STACK = 256
-# What a step of a stack touches should stay in a core's caches; with this much stacks were quickest, see
-# docs/benchmark.md. Two models already share the overhead of a step.
-CACHE_BYTES = 8 << 20
-SMALLEST_STACK = 2
 
 
 @dataclass(frozen=True)
@@ -103,7 +101,7 @@ def plan_jobs(jobs: Sequence[Job], slots: int) -> Plan:
     there = {store: runs_by_trajectory(store) for store in {job.directory.parent for job in jobs}}
     trajectories = [trajectory(runs, look(runs, there[runs[0].directory.parent])) for runs in group(jobs)]
     on_cpu = all(device_type(job.execution.device) == "cpu" for job in jobs)
-    return plan(trajectories, slots, cpu_stack if on_cpu else lambda _: ACCELERATOR_STACK)
+    return plan(trajectories, slots, CPU_STACK if on_cpu else ACCELERATOR_STACK)
 
 
 def look(jobs: Sequence[Job], there: Mapping[str, Sequence[Path]]) -> dict[Path, Found]:
@@ -168,13 +166,13 @@ def _can_be_cut(job: Job, longer: Found) -> bool:
     return longer.reach > job.epochs and job.config.data.validation == "test"
 
 
-def plan(trajectories: Sequence[Trajectory], workers: int, largest_stack: Callable[[Config], int]) -> Plan:
+def plan(trajectories: Sequence[Trajectory], workers: int, largest_stack: int) -> Plan:
     """Put trajectories together into stacks so that the workers end together.
 
     Args:
         trajectories: one entry each; the order does not matter.
         workers: how many stacks train at the same time.
-        largest_stack: how many models like one of a configuration a stack may hold.
+        largest_stack: how many models a stack may hold.
     """
     groups: dict[tuple[object, ...], list[Trajectory]] = {}
     for member in trajectories:
@@ -184,7 +182,7 @@ def plan(trajectories: Sequence[Trajectory], workers: int, largest_stack: Callab
     for members in groups.values():
         members.sort(key=lambda member: (-member.epochs_left, member.train[0].trajectory))
         # Every worker gets its share of a group, if it has that many; shares are dealt like cards, longest first.
-        rounds = math.ceil(len(members) / (workers * largest_stack(members[0].train[0].config)))
+        rounds = math.ceil(len(members) / (workers * largest_stack))
         piles = min(rounds * workers, len(members))
         stacks += [tuple(members[pile::piles]) for pile in range(piles)]
     stacks.sort(key=lambda stack: (-stack_cost(stack), stack[0].train[0].trajectory))
@@ -205,24 +203,12 @@ def stack_cost(stack: Sequence[Trajectory]) -> float:
     return sum(member.epochs_left * epoch_cost(member.train[0].config) for member in stack)
 
 
-def cpu_stack(config: Config) -> int:
-    """How many models like this one train quickest as one stack on a CPU: as many as fit into `CACHE_BYTES`."""
-    layers = list(pairwise(_widths(config)))
-    # Weights, their gradients and two of the optimizer's each; of a sample pixels, activations and their gradients.
-    numbers = 4 * sum(a * b for a, b in layers) + config.training.batch_size * (PIXELS + 2 * sum(b for _, b in layers))
-    return max(SMALLEST_STACK, round(CACHE_BYTES / (4 * numbers)))
-
-
 def epoch_cost(config: Config) -> float:
     """Floating-point operations of one model's epoch: its products in training and in both evaluations."""
-    products = [2 * a * b for a, b in pairwise(_widths(config))]
+    products = [2 * a * b for a, b in pairwise([PIXELS, *config.model.hidden, len(CLASS_NAMES)])]
     forward, backward = sum(products), 2 * sum(products) - products[0]
     training = TRAINING_IMAGES[config.data.validation]
     return training * (forward + backward) + (training + 10_000) * forward
-
-
-def _widths(config: Config) -> list[int]:
-    return [PIXELS, *config.model.hidden, len(CLASS_NAMES)]
 
 
 def _first_name(trajectory: Trajectory) -> str:

@@ -199,7 +199,7 @@ def test_a_diverged_run_is_finished() -> None:
 
 
 def plan(jobs: list[Job], found: dict[Path, Found], workers: int, largest: int) -> Plan:
-    return planning.plan(decide(jobs, found), workers, lambda _: largest)
+    return planning.plan(decide(jobs, found), workers, largest)
 
 
 def must_agree(member: Trajectory) -> dict[str, object]:
@@ -289,10 +289,3 @@ def test_cost_is_that_of_the_products_of_training_and_evaluation() -> None:
     assert planning.epoch_cost(config(hidden=[128, 64], validation="holdout")) == pytest.approx(
         (27.3e9 + 13.1e9) * 5 / 6 + 2.2e9, rel=2e-3
     )
-
-
-def test_stacks_on_a_cpu_are_as_large_as_its_caches_hold() -> None:
-    sizes = [planning.cpu_stack(config(batch_size=size, hidden=[128, 64])) for size in (32, 100, 500, 1000)]
-    assert sizes == [4, 4, 2, 2]
-    assert planning.cpu_stack(config(batch_size=100, hidden=[8])) > 8
-    assert planning.cpu_stack(config(batch_size=100, hidden=[2048, 2048])) == planning.SMALLEST_STACK
