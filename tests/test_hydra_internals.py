@@ -32,6 +32,8 @@ def test_hydra_has_what_is_taken_from_it(module, name, parameters):
 def test_no_other_module_takes_a_private_part():
     found = {}
     for path in [*(ROOT / "fmnist_sweep").rglob("*.py"), *(ROOT / "hydra_plugins").glob("*.py")]:
-        if private := re.findall(r"hydra\._internal\.(\w+) import (.+)|(sys\.argv(?!\[0\])|COMP_LINE)", path.read_text()):
+        if private := re.findall(
+            r"hydra\._internal\.(\w+) import (.+)|(sys\.argv(?!\[0\])|COMP_LINE)", path.read_text()
+        ):
             found[path.name] = {(module, name) for module, names, _ in private for name in names.split(", ") if module}
     assert found == {"hydra_internals.py": {(module, name.split(".")[0]) for module, name, _ in PARTS}}
