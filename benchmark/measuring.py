@@ -15,6 +15,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
@@ -30,6 +31,7 @@ from benchmark.contenders import FIGURES, Setting, plain_loop, tuned_loop
 from fmnist_sweep import data, planning, training
 from fmnist_sweep.config import Config, DataConfig, ModelConfig, TrainingConfig
 from fmnist_sweep.machine import environment
+from fmnist_sweep.store import RunDirectory
 
 CORES = len(os.sched_getaffinity(0))
 SETTINGS = [Setting(optimizer, batch, seed) for seed, (optimizer, batch) in product(range(5), FIGURES)]
@@ -103,6 +105,7 @@ class EngineResult:
         rate: model-epochs per second, from the first step to the end of the last run.
         start_up: seconds from the command to the first step.
         tail: seconds from the end of the last run to the command's end.
+        busy: share of the cores' time between the first step and the end of the last run that went into epochs.
         peak: GFLOP/s of matrix products just before and after, in the mean.
         memory: of the largest worker, not shared, in MiB.
     """
@@ -110,6 +113,7 @@ class EngineResult:
     rate: float
     start_up: float
     tail: float
+    busy: float
     peak: float
     memory: float
 
@@ -122,24 +126,25 @@ def measure_engine(folder: Path, epochs: int) -> EngineResult:
         command = [sys.executable, "-m", "fmnist_sweep", "-m", *grid, f"hydra.sweep.dir={store}"]
         began = time.perf_counter()
         process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-        parent, first, memory = psutil.Process(process.pid), 0.0, 0.0
-        last = began
+        parent, first, memory, last, looked = psutil.Process(process.pid), 0.0, 0.0, began, began
         while process.poll() is None:
-            time.sleep(0.05)
+            time.sleep(0.1)
             if not first and any(Path(store).glob("*/run.json")):
                 first = time.perf_counter()
             if len(list(Path(store).glob("*/predictions.npy"))) < len(SETTINGS):
                 last = time.perf_counter()
-            for child in parent.children(recursive=True):
-                try:
-                    memory = max(memory, child.memory_full_info().uss)
-                except psutil.Error:
-                    continue
+            if time.perf_counter() - looked > 5:  # it takes a core 10 ms a process
+                looked = time.perf_counter()
+                for child in parent.children(recursive=True):
+                    with suppress(psutil.Error):
+                        memory = max(memory, child.memory_full_info().uss)
         end = time.perf_counter()
         if process.returncode != 0:
             raise RuntimeError("the engine's sweep failed")
+        in_epochs = sum(RunDirectory(record.parent).seconds()[-1] for record in Path(store).glob("*/run.json"))
     peak = (before + matrix_product_peak()) / 2
-    return EngineResult(len(SETTINGS) * epochs / (last - first), first - began, end - last, peak, memory / 2**20)
+    rate, busy = len(SETTINGS) * epochs / (last - first), in_epochs / CORES / (last - first)
+    return EngineResult(rate, first - began, end - last, busy, peak, memory / 2**20)
 
 
 def matrix_product_peak() -> float:
@@ -255,6 +260,7 @@ def _render(
     lines.append(f"| {names['d']} | {median['d']:.3f} | | |")
     start_up = statistics.median(result.start_up for result in engine)
     tail = statistics.median(result.tail for result in engine)
+    busy = 100 * statistics.median(result.busy for result in engine)
     peak = statistics.median(result.peak for result in engine)
     reached = [result.rate * flops for result in engine]
     shares = [100 * result.rate * flops / result.peak for result in engine]
@@ -267,6 +273,7 @@ def _render(
         f"| GFLOP/s of (d), training and evaluation, all cores | {statistics.median(reached):.0f} | |",
         f"| best matrix product, all cores, GFLOP/s | {peak:.0f} | |",
         f"| share of it that (d) reaches | {statistics.median(shares):.0f} % | 70 % |",
+        f"| share of the cores' time that goes into epochs, from first step to last run | {busy:.0f} % | |",
         f"| start-up of (d): command to first step, {len(SETTINGS)} jobs | {start_up:.1f} s | 5 s |",
         f"| tail of (d): the last run's end to the command's | {tail:.1f} s | |",
         f"| peak memory of a worker of (d), not shared | {max(e.memory for e in engine):.0f} MiB | |",
