@@ -82,8 +82,8 @@ test-cluster: $(READY)  ## the tests on a real Slurm and a real Ray: Debian's sl
 	$(INSTALL) '.[slurm,ray]'
 	$(BIN) -m pytest -q -m cluster
 
-test-trackers: $(READY)  ## the tests with a real TensorBoard and a real MLflow server
-	$(INSTALL) '.[tensorboard,mlflow]'
+test-trackers: $(READY)  ## the tests with a real TensorBoard, a real MLflow server and W&B offline
+	$(INSTALL) '.[tensorboard,mlflow,wandb]'
 	$(BIN) -m pytest -q -m tracker
 
 test-slow: $(READY)  ## the tests that take minutes

@@ -102,11 +102,20 @@ class MlflowConfig:
 
 
 @dataclass(config=_CHECKED)
+class WandbConfig:
+    """Weights & Biases, offline: the project that gets the runs, and where the folder `wandb` is."""
+
+    project: Annotated[str, Field(min_length=1, max_length=128)] = "fmnist_sweep"
+    folder: str = "."
+
+
+@dataclass(config=_CHECKED)
 class TrackerConfig:
     """The trackers that are shown the runs; None for those that are not."""
 
     tensorboard: Optional[TensorBoardConfig] = None  # noqa: UP045
     mlflow: Optional[MlflowConfig] = None  # noqa: UP045
+    wandb: Optional[WandbConfig] = None  # noqa: UP045
 
 
 TRACKERS = tuple(item.name for item in fields(TrackerConfig))

@@ -51,7 +51,7 @@ def needed(name: str, extras: set[str]) -> Iterator[Requirement]:
 
 
 def test_everything_that_is_installed_is_pinned_at_its_version() -> None:
-    found = installed("fmnist-sweep[dev,slurm,ray,tensorboard,mlflow]")
+    found = installed("fmnist-sweep[dev,slurm,ray,tensorboard,mlflow,wandb]")
     found.pop("fmnist-sweep")
     lacking = [f"{name}=={version(name)}" for name, exact in found.items() if name not in PINS and not exact]
     assert sorted(lacking) == []

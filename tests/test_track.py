@@ -11,7 +11,7 @@ from made_up_runs import write_run
 
 from fmnist_sweep import track
 from fmnist_sweep.application import Application
-from fmnist_sweep.config import MlflowConfig, TensorBoardConfig, TrackerConfig, agree, parse
+from fmnist_sweep.config import MlflowConfig, TensorBoardConfig, TrackerConfig, WandbConfig, agree, parse
 from fmnist_sweep.errors import ConfigError
 from fmnist_sweep.track.__main__ import main
 from fmnist_sweep.track.runs import directories, read
@@ -21,7 +21,7 @@ from fmnist_sweep.track.runs import directories, read
 def nothing_installed(monkeypatch: pytest.MonkeyPatch) -> None:
     """An environment without the extras."""
     track.check.cache_clear()
-    for package in ("tensorboard", "mlflow"):
+    for package in ("tensorboard", "mlflow", "wandb"):
         monkeypatch.setitem(sys.modules, package, None)
 
 
@@ -41,6 +41,7 @@ def trackers(*typed: str) -> TrackerConfig:
         (["tracker=[tensorboard,mlflow]"], TrackerConfig(TensorBoardConfig(), MlflowConfig())),
         # Not a sweep over trackers: `compose` gives one job.
         (["tracker=mlflow,tensorboard"], TrackerConfig(TensorBoardConfig(), MlflowConfig())),
+        (["tracker=wandb", "tracker.wandb.project=x"], TrackerConfig(wandb=WandbConfig("x"))),
         (["tracker=tensorboard", "tracker.tensorboard.folder=/x"], TrackerConfig(TensorBoardConfig("/x"))),
     ],
 )
@@ -58,8 +59,11 @@ def test_a_tracker_changes_no_name() -> None:
 @pytest.mark.parametrize(
     ("typed", "line"),
     [
-        (["tracker=wandb"], "tracker=wandb: must be one of mlflow, tensorboard"),
-        (["tracker=tensorbord"], "tracker=tensorbord: must be one of mlflow, tensorboard; did you mean tensorboard?"),
+        (["tracker=comet"], "tracker=comet: must be one of mlflow, tensorboard, wandb"),
+        (
+            ["tracker=tensorbord"],
+            "must be one of mlflow, tensorboard, wandb; did you mean tensorboard?",
+        ),
         (["tracker.mlflow.uri=x"], "tracker.mlflow.uri=x: sets what is not chosen; add tracker=mlflow"),
         (["tracker=mlflow", "tracker.mlflow.url=x"], "did you mean tracker.mlflow.uri?"),
         (["tracker=mlflow", "tracker.mlflow.experiment=''"], "tracker.mlflow.experiment=: must have at least 1 char"),
@@ -93,8 +97,9 @@ def test_what_is_not_installed_is_said_before_anything_trains(several, tmp_path)
     ("typed", "line"),
     [
         (["{store}", "tensorboard"], "tracker=tensorboard: tensorboard is not installed; pip install 'fmnist-sweep["),
-        (["{store}", "wandb"], "argument TRACKER: invalid choice: 'wandb' (choose from "),
+        (["{store}", "comet"], "argument TRACKER: invalid choice: 'comet' (choose from "),
         (["{store}"], "the following arguments are required: TRACKER; see --help"),
+        (["{store}", "wandb", "--project="], "project=: must have at least 1 character"),
         (["{store}", "mlflow", "--experiment="], "experiment=: must have at least 1 character"),
     ],
 )

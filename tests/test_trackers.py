@@ -1,4 +1,4 @@
-"""Followers show runs to a real TensorBoard reader and a real MLflow server: every point once, whatever happens."""
+"""Followers show runs to a real TensorBoard reader, a real MLflow server and W&B offline: every point once, always."""
 
 from __future__ import annotations
 
@@ -28,6 +28,7 @@ from tracked import (
     start_follower,
     tensorboard_points,
     until,
+    wandb_run,
 )
 
 from fmnist_sweep import records
@@ -36,8 +37,11 @@ from fmnist_sweep.track.runs import TrackedRun, read
 
 pytestmark = [pytest.mark.tracker, pytest.mark.filterwarnings("default")]  # the libraries have warnings of their own
 
+ALL = "tracker=tensorboard,mlflow,wandb"
 SMALL = ("batch_size=1000", "model.hidden=[8]")
+ANY = pytest.mark.parametrize("tracker", ["tensorboard", "mlflow", "wandb"], indirect=True)
 TENSORBOARD = pytest.mark.parametrize("tracker", ["tensorboard"], indirect=True)
+WANDB = pytest.mark.parametrize("tracker", ["wandb"], indirect=True)
 MLFLOW = pytest.mark.parametrize("tracker", ["mlflow"], indirect=True)
 
 
@@ -63,7 +67,14 @@ class Shown:
 
 @pytest.fixture(params=["tensorboard", "mlflow"])
 def tracker(request: pytest.FixtureRequest) -> Shown:
-    """Either tracker."""
+    """Either tracker that shows runs as they grow."""
+    if request.param == "wandb":
+        ends = {0: "FINISHED", 1: "FAILED"}
+        return Shown(
+            ("wandb",),
+            lambda run: wandb_run(read(run).name, run.parent).points,
+            lambda run: ends[wandb_run(read(run).name, run.parent).exit_code],
+        )
     if request.param == "tensorboard":
         return Shown(("tensorboard",), tensorboard_points, tensorboard_status)
     server: MlflowServer = request.getfixturevalue("server")
@@ -150,9 +161,39 @@ def test_mlflow_has_parameters_tags_and_files(server: MlflowServer, tmp_path: Pa
     assert shown["info"]["end_time"] - shown["info"]["start_time"] == pytest.approx(5 * 700, abs=2)
 
 
+@WANDB
+def test_wandb_has_runs_that_have_ended_whole(tracker: Shown, tmp_path: Path) -> None:
+    ended = [write_run(tmp_path, epochs=300), write_run(tmp_path, seed=1, epochs=4, validation="holdout")]
+    ended.append(write_run(tmp_path, seed=2, epochs=3, epochs_done=0, status="failed", error="no memory"))
+    write_run(tmp_path, seed=3, epochs=9, epochs_done=5, status="running")
+    said = "runs up to date in wandb: 3\nin training, taken once they have ended: 1\n"
+    assert send(tmp_path, "wandb") == (0, said)
+    for run in ended:
+        assert tracker.has(read(run))
+    first = wandb_run(ended[0].name, tmp_path)
+    assert first.config.items() >= {"optimizer.name": "Adam", "optimizer.lr": 0.01, "seed": 0}.items()
+    assert np.allclose(np.diff(list(first.times.values())), 0.7)
+    (picture,) = first.pictures
+    assert picture.read_bytes().startswith(b"\x89PNG")
+    assert [tracker.status(run) for run in ended] == ["FINISHED", "FINISHED", "FAILED"]
+    before = {path: path.stat().st_mtime_ns for path in tmp_path.glob("wandb/offline-run-*")}
+    assert send(tmp_path, "wandb") == (0, said)
+    assert {path: path.stat().st_mtime_ns for path in tmp_path.glob("wandb/*")} == before  # and nothing beside them
+
+
+@WANDB
+def test_wandbs_own_command_finds_the_runs_to_send(tracker: Shown, tmp_path: Path) -> None:
+    run = write_run(tmp_path / "runs", epochs=3)
+    assert send(tmp_path / "runs", "wandb", "--folder", str(tmp_path))[0] == 0
+    command = [sys.executable, "-m", "wandb", "sync", "--dry-run"]
+    listed = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=True)
+    assert wandb_run(run.name, tmp_path).folder.name in listed.stdout + listed.stderr
+
+
 # What grows, goes on, is trained again
 
 
+@ANY
 def test_a_follower_that_is_killed_again_and_again_leaves_each_point_once(tracker: Shown, tmp_path: Path) -> None:
     run = write_run(tmp_path, epochs=40, epochs_done=0, status="running")
     until_all = rows(40)
@@ -192,6 +233,7 @@ def shown(tracker: Shown, run: Path) -> bool:
         return False
 
 
+@ANY
 def test_a_run_that_is_trained_again_to_other_values_takes_the_place_of_the_first(tracker, tmp_path: Path) -> None:
     run = write_run(tmp_path, epochs=6)
     send(tmp_path, *tracker.arguments)
@@ -203,6 +245,7 @@ def test_a_run_that_is_trained_again_to_other_values_takes_the_place_of_the_firs
     assert tracker.has(read(run))
 
 
+@ANY
 def test_a_failed_run_that_goes_on_ends_well(tracker: Shown, tmp_path: Path) -> None:
     run = write_run(tmp_path, epochs=6, epochs_done=2, status="failed", error="OSError: no space")
     send(tmp_path, *tracker.arguments)
@@ -215,6 +258,7 @@ def test_a_failed_run_that_goes_on_ends_well(tracker: Shown, tmp_path: Path) -> 
     assert found.keys() == {key for key in read(run).points if key[0] != "seconds"}
 
 
+@ANY
 def test_a_run_that_has_diverged_is_shown_as_failed(tracker: Shown, tmp_path: Path) -> None:
     values = rows(3)
     values[2, 0], values[2, 4] = np.inf, np.nan
@@ -256,6 +300,7 @@ def test_of_two_followers_of_a_store_one_sends(tracker: Shown, tmp_path: Path) -
 # What cannot be used
 
 
+@ANY
 def test_what_is_no_run_is_told_and_keeps_nothing_else_back(tracker: Shown, tmp_path: Path) -> None:
     good = write_run(tmp_path, epochs=3)
     odd = write_run(tmp_path, epochs=3, seed=1).rename(tmp_path / "x\n[red]ü{0} $(touch y)")
@@ -299,7 +344,10 @@ def trained(store: Path) -> list[TrackedRun]:
 
 
 def test_a_sweep_shows_its_runs_and_names_them_as_ever(server: MlflowServer, tmp_path: Path) -> None:
-    for folder, more in (("bare", ()), ("shown", ("tracker=tensorboard,mlflow", f"tracker.mlflow.uri={server.uri}"))):
+    for folder, more in (
+        ("bare", ()),
+        ("shown", (ALL, f"tracker.mlflow.uri={server.uri}")),
+    ):
         (tmp_path / folder).mkdir()
         done = sweep(tmp_path / folder, "optimizer=adam,sgd", "epochs=2,3", *more)
         assert done.returncode == 0, done.stderr
@@ -311,6 +359,7 @@ def test_a_sweep_shows_its_runs_and_names_them_as_ever(server: MlflowServer, tmp
         assert (bare / "metrics.csv").read_bytes() == (run.directory / "metrics.csv").read_bytes()
         assert same(tensorboard_points(run.directory), run.points)
         assert same(server.points(run.name), run.points)
+        assert same(wandb_run(run.name, tmp_path / "shown").points, run.points)
 
 
 def test_a_single_run_is_shown(tmp_path: Path) -> None:

@@ -1,7 +1,8 @@
-"""For tests of trackers: the command, a server of MLflow's, and what TensorBoard and MLflow have of a run."""
+"""For tests of trackers: the command, a server of MLflow's, and what each tracker has of a run."""
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import socket
@@ -148,6 +149,61 @@ def tensorboard_points(folder: Path) -> list[tuple[tuple[str, int], float]]:
     found = event_files(folder)
     names = {tag: "_".join(reversed(tag.split("/"))) for tag in found.Tags()["scalars"]}
     return [((name, one.step), one.value) for tag, name in names.items() for one in found.Scalars(tag)]
+
+
+def wandb_run(name: str, folder: Path) -> WandbRun:
+    """The one run of a name below `wandb` in a folder, from the file that `wandb sync` sends."""
+    runs = [WandbRun(path) for path in folder.glob("wandb/offline-run-*/run-*.wandb")]
+    (found,) = [run for run in runs if run.name == name]
+    return found
+
+
+class WandbRun:
+    """A file of records as W&B's own library writes it: a log of LevelDB's format, of its protocol buffers.
+
+    The format: https://github.com/google/leveldb/blob/main/doc/log_format.md, after 7 bytes of W&B's own.
+    """
+
+    def __init__(self, path: Path):
+        from wandb.proto.wandb_internal_pb2 import Record
+
+        self.folder = path.parent
+        self.name, self.config, self.exit_code = "", {}, None
+        self.points: list[tuple[tuple[str, int], float]] = []
+        self.pictures: list[Path] = []
+        self.times: dict[int, float] = {}
+        content, at, part = path.read_bytes(), 7, b""
+        assert content.startswith(b":W&B")
+        while at + 7 <= len(content):
+            room = 32_768 - at % 32_768
+            if room < 7:
+                at += room
+                continue
+            length, kind = int.from_bytes(content[at + 4 : at + 6], "little"), content[at + 6]
+            part += content[at + 7 : at + 7 + length]
+            at += 7 + length
+            if kind in (1, 4):  # whole, or the last part
+                self._take(Record.FromString(part))
+                part = b""
+
+    def _take(self, record: Any) -> None:
+        kind = record.WhichOneof("record_type")
+        if kind == "run":
+            self.name = record.run.display_name
+            self.config = {one.key: json.loads(one.value_json) for one in record.run.config.update}
+        elif kind == "exit":
+            self.exit_code = record.exit.exit_code
+        elif kind == "history":
+            values = {tuple(one.nested_key): json.loads(one.value_json) for one in record.history.item}
+            epoch = record.history.step.num
+            assert values.pop(("_step",)) == epoch
+            self.times[epoch] = values.pop(("_timestamp",))
+            del values[("_runtime",)]
+            for key, value in values.items():
+                if len(key) == 1:
+                    self.points.append(((key[0], epoch), float(value)))
+                elif key[1] == "path":
+                    self.pictures.append(self.folder / "files" / value)
 
 
 def same(found: Sequence[tuple[tuple[str, int], float]], points: Points) -> bool:

@@ -24,6 +24,7 @@ _ENVIRONMENT = {
     "MLFLOW_DISABLE_TELEMETRY": "true",
     "MLFLOW_LOGGING_LEVEL": "WARNING",
     "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
+    "WANDB_ERROR_REPORTING": "false",
 }
 
 
@@ -34,8 +35,11 @@ class TrackerDownError(RuntimeError):
 class Tracker(Protocol):
     """Where runs are shown."""
 
-    def send(self, run: TrackedRun) -> None:
+    def send(self, run: TrackedRun) -> bool:
         """Bring the tracker up to date with a run.
+
+        Returns:
+            Whether it is; not so where the tracker takes runs only once they have ended.
 
         Raises:
             TrackerDownError: it cannot be reached.

@@ -15,7 +15,7 @@ from typing import Any, NoReturn
 from pydantic import ValidationError
 
 from fmnist_sweep import track
-from fmnist_sweep.config import TRACKERS, MlflowConfig, TensorBoardConfig
+from fmnist_sweep.config import TRACKERS, MlflowConfig, TensorBoardConfig, WandbConfig
 from fmnist_sweep.errors import ConfigError, first_problem
 from fmnist_sweep.records import one_line
 from fmnist_sweep.track.follower import Follower
@@ -23,12 +23,18 @@ from fmnist_sweep.track.follower import Follower
 _LISTED = 20  # problems that are printed
 _PAUSE = 2.0  # seconds between looks, or twice what a look takes
 _PAUSE_IN_TROUBLE = 10.0
-_SETTINGS: dict[str, Any] = {"tensorboard": TensorBoardConfig, "mlflow": MlflowConfig}
+_SETTINGS: dict[str, Any] = {"tensorboard": TensorBoardConfig, "mlflow": MlflowConfig, "wandb": WandbConfig}
 _HELP = {
-    "folder": "folder for the event files, made if needed (default: each run's own directory)",
-    "uri": "of a server, such as http://127.0.0.1:5000, or of a database (default: MLFLOW_TRACKING_URI, or else what "
-    "`mlflow server` opens in this folder)",
-    "experiment": "that gets the runs, made if needed (default: %(default)s)",
+    "tensorboard": {"folder": "folder for the event files, made if needed (default: each run's own directory)"},
+    "mlflow": {
+        "uri": "of a server, such as http://127.0.0.1:5000, or of a database (default: MLFLOW_TRACKING_URI, or else "
+        "what `mlflow server` opens in this folder)",
+        "experiment": "that gets the runs, made if needed (default: %(default)s)",
+    },
+    "wandb": {
+        "project": "that gets the runs (default: %(default)s)",
+        "folder": "where the folder wandb is, or will be made, with the runs for `wandb sync` (default: this folder)",
+    },
 }
 
 
@@ -60,6 +66,8 @@ def _send(follower: Follower, name: str) -> int:
     for store in follower.elsewhere:
         _say(f"{store}: another process is sending its runs to {name}")
     _say(f"runs up to date in {name}: {follower.sent}")
+    if follower.waiting:
+        _say(f"in training, taken once they have ended: {len(follower.waiting)}")
     for word, problems in (("unusable", follower.unusable), ("not sent", follower.failures)):
         for path, why in list(problems.items())[:_LISTED]:
             _say(f"{word}: {one_line(path.name, 1000)}: {why}")
@@ -118,7 +126,7 @@ def _parser() -> argparse.ArgumentParser:
     for name in TRACKERS:
         options = trackers.add_parser(name, help=f"TRACKER {name} --help has its options")
         for item in fields(_SETTINGS[name]):
-            options.add_argument(f"--{item.name}", default=item.default, help=_HELP[item.name])
+            options.add_argument(f"--{item.name}", default=item.default, help=_HELP[name][item.name])
         options.add_argument("--follow", action="store_true", help="go on as runs grow, until Ctrl-D or Ctrl-C")
     return parser
 

@@ -28,6 +28,7 @@ class Follower:
 
     Attributes:
         sent: how many runs had something new.
+        waiting: those in training, which the tracker takes once they have ended.
         unusable: run directories that cannot be used, and why.
         failures: those that the tracker did not take at the last look, and why.
         down: why the tracker could not be reached at the last look; None where it could.
@@ -43,6 +44,7 @@ class Follower:
         self._held: set[Path] = set()
         self._locks = ExitStack()
         self.sent = 0
+        self.waiting: set[Path] = set()
         self.unusable: dict[Path, str] = {}
         self.failures: dict[Path, str] = {}
         self.down: str | None = None
@@ -87,14 +89,18 @@ class Follower:
             self._seen[directory] = stamp
             return
         try:
-            tracker.send(run)
+            up_to_date = tracker.send(run)
         except TrackerDownError:
             raise
         except Exception as error:  # trackers and what they store files with raise what they like
             self.failures[directory] = _said(error)
         else:
             self._seen[directory] = stamp
-            self.sent += 1
+            if up_to_date:
+                self.sent += 1
+                self.waiting.discard(directory)
+            else:
+                self.waiting.add(directory)
 
     def _hold(self, store: Path) -> bool:
         """Whether this process is the one that sends a store there; it stays so until it ends."""

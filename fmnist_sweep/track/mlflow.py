@@ -6,7 +6,6 @@ complete has a tag with the digest of what was sent, and is not asked for more.
 
 from __future__ import annotations
 
-import hashlib
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -65,12 +64,13 @@ class Mlflow:
         self._id: str | None = None
         self._shown: dict[str, _Shown] = {}
 
-    def send(self, run: TrackedRun) -> None:
+    def send(self, run: TrackedRun) -> bool:
         """Send what MLflow lacks of a run. Where it was trained anew another run takes its run's place."""
         with self._asked():
             if self._id is None:
                 self._look()
             self._send(run)
+        return True
 
     @contextmanager
     def _asked(self) -> Iterator[None]:
@@ -103,9 +103,8 @@ class Mlflow:
         self._id = key
 
     def _send(self, run: TrackedRun) -> None:
-        digest = hashlib.sha256(run.record.encode() + run.metrics.tobytes()).hexdigest()
         shown = self._shown.get(run.name)
-        if shown is not None and shown.tags.get(_COMPLETE) == digest:
+        if shown is not None and shown.tags.get(_COMPLETE) == run.digest:
             return
         points = {key: float(np.clip(value, -_LARGEST, _LARGEST)) for key, value in run.points.items()}
         parameters = {key: str(value) for key, value in run.hyperparameters.items()}
@@ -127,7 +126,7 @@ class Mlflow:
             self._keep_files(run, shown.id)
         self._set_status(run, shown)
         if run.ended:
-            self._tag(shown, {**shown.tags, _COMPLETE: digest})
+            self._tag(shown, {**shown.tags, _COMPLETE: run.digest})
             shown.points = None  # not needed any more, and many
 
     def _history(self, key: str, points: Points) -> Points:

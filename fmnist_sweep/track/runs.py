@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import math
 from dataclasses import asdict, dataclass
@@ -40,6 +41,11 @@ class TrackedRun:
         """What tells the run apart in its store: its directory's name, and its own where that is another."""
         own, folder = self.record.name, self.directory.name
         return one_line(folder if folder == own else f"{folder} ({own})", 250)
+
+    @property
+    def digest(self) -> str:
+        """Tells apart what the directory held at different times, as hexadecimal SHA-256."""
+        return hashlib.sha256(self.record.encode() + self.metrics.tobytes()).hexdigest()
 
     @property
     def ended(self) -> bool:

@@ -45,7 +45,7 @@ class TensorBoard:
         self._folder = folder
         self._growing: dict[Path, _Events] = {}
 
-    def send(self, run: TrackedRun) -> None:
+    def send(self, run: TrackedRun) -> bool:
         """Append what the event files of a run lack; they are written anew where the run was trained anew."""
         folder = run.directory if self._folder is None else self._folder / run.directory.name
         events = self._growing.pop(folder, None) or _Events(folder)
@@ -69,6 +69,7 @@ class TensorBoard:
         events.points |= points
         if not run.ended:
             self._growing[folder] = events
+        return True
 
 
 class _Events:
