@@ -23,7 +23,12 @@ PAGES = {"en": "index.html", "es": "index.es.html"}
 
 
 def published(name):
-    return json.loads((DOCS / name / "claims.json").read_text(encoding="utf-8"))
+    return loads((DOCS / name / "claims.json").read_text(encoding="utf-8"))
+
+
+def loads(text):
+    """JSON with numbers to nine decimals: another SciPy, which is what Python 3.10 has, gives other last digits."""
+    return json.loads(text, parse_float=lambda digits: round(float(digits), 9))
 
 
 @pytest.mark.parametrize("name", PAPERS)
@@ -31,7 +36,7 @@ def test_published_verdicts_follow_from_the_published_results(name):
     paper = papers.read(name)
     collection = read_results(DOCS / name / "results.csv", paper.covers)
     judged = [row(paper, verdict) for verdict in judge(paper, Curves(collection))]
-    assert json.loads(json.dumps(judged)) == published(name)
+    assert loads(json.dumps(judged)) == published(name)
 
 
 @pytest.mark.parametrize("language", LANGUAGES)
