@@ -174,7 +174,7 @@ def test_more_seeds_leave_what_is_decided(claims, margin, data):
         values += data.draw(VALUES) if len(values) >= 5 else []
     for old, new, values in zip(before, decide([above_zero(v, margin) for v in claims]), claims, strict=True):
         if old.inside is not None and len(values) >= 5:
-            assert new == old
+            assert repr(new) == repr(old)  # a p value may be NaN
 
 
 def test_seeds_beyond_the_last_whole_look_wait():

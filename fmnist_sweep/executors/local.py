@@ -84,7 +84,10 @@ def _carry_out(task: Task[T], parent: int) -> T:
 
 
 def _prepare() -> None:
-    import fmnist_sweep.worker  # noqa: F401 - with torch, which takes seconds
+    # Both take seconds; the first is what torch imports once an optimizer is made.
+    import torch._dynamo  # noqa: F401
+
+    import fmnist_sweep.worker  # noqa: F401
 
     # Init systems and Slurm send the latter two to every process of a job.
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGUSR2):

@@ -24,9 +24,10 @@ def finals(collection: Collection) -> pd.DataFrame:
     """
     metrics = collection.metrics[collection.metrics["status"] == "done"]
     table = metrics.loc[metrics["epoch"] == metrics["training.epochs"], ["run", *_DESCRIPTION, "seed", *FINAL]]
-    table["best_val_accuracy"] = table["run"].map(metrics.groupby("run")["val_accuracy"].max())
+    # Of no runs pandas makes text, where it has pyarrow.
+    table["best_val_accuracy"] = table["run"].map(metrics.groupby("run")["val_accuracy"].max()).astype(float)
     table["gap"] = table["train_accuracy"] - table["val_accuracy"]
-    table["seconds"] = table["run"].map(collection.runs.set_index("name")["seconds"])
+    table["seconds"] = table["run"].map(collection.runs.set_index("name")["seconds"]).astype(float)
     return table.reset_index(drop=True)
 
 

@@ -6,6 +6,7 @@ import sqlite3
 import warnings
 from collections import Counter
 from collections.abc import Mapping
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -84,17 +85,13 @@ def read_searches(store: Path) -> tuple[tuple[Search, ...], str | None]:
 def _studies(path: Path) -> list[Search]:
     import optuna
 
-    address = f"{path.absolute().as_uri()}?mode=ro"
-    storage = optuna.storages.RDBStorage(
-        "sqlite://",
-        engine_kwargs={"creator": lambda: sqlite3.connect(address, uri=True, check_same_thread=False)},
-        skip_table_creation=True,
-    )
-    try:
+    # Optuna closes nothing where it does not like what it finds.
+    with closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True)) as connection:
+        storage = optuna.storages.RDBStorage(
+            "sqlite://", engine_kwargs={"creator": lambda: connection}, skip_table_creation=True
+        )
         names = [study.study_name for study in storage.get_all_studies()]
         return [_search(optuna.load_study(study_name=name, storage=storage)) for name in names]
-    finally:
-        storage.engine.dispose()
 
 
 def _search(study: optuna.Study) -> Search:
