@@ -57,6 +57,13 @@ def test_final_metrics_are_those_of_the_last_epoch_of_finished_runs(tmp_path):
     assert table["gap"][0] == pytest.approx(0.2)
 
 
+def test_measures_of_no_finished_run_are_numbers(tmp_path):
+    write_run(tmp_path, epochs=5, epochs_done=2, status="interrupted")
+    (row,) = summaries.summary(collect(tmp_path)).to_dict("records")
+    assert (row["n"], row["unfinished"]) == (0, 1) and np.isnan(row["seconds_mean"])
+    assert set(finals(collect(tmp_path))[["best_val_accuracy", "seconds"]].dtypes) == {np.dtype(float)}
+
+
 def test_a_main_effect_averages_over_the_other_factors_where_every_level_was_run(tmp_path):
     accuracy = {("adam", 100): 0.5, ("adam", 500): 0.6, ("sgd", 100): 0.7, ("sgd", 500): 0.8, ("sgd", 7): 0.1}
     for ((optimizer, batch_size), value), seed in product(accuracy.items(), (0, 1)):
