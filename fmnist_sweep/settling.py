@@ -54,7 +54,8 @@ class Settling:
             raise ConfigError(f"max_seeds={max_seeds}: must be at least 1")
         for override in OverridesParser.create().parse_overrides(list(arguments)):
             key = overrides.target(override)
-            if key in (*overrides.GROUPS, *leaves(Config)) or key.startswith("optimizer."):
+            decisive = {*overrides.GROUPS, *leaves(Config)} - {"tracker"}
+            if key in decisive or key.startswith("optimizer."):
                 raise ConfigError(
                     f"{override.input_line}: the paper says what is trained; leave it out or until=settled"
                 )

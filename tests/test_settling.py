@@ -135,7 +135,7 @@ def test_it_stops_at_the_most_seeds_and_goes_on_from_there(
     trained: list[list[tuple[float, int]]], tmp_path: Path
 ) -> None:
     for most, expected in ((3, {0.0: 3, 0.1: 3, 0.2: 3, 0.3: 3, 0.4: 3}), (19, 10), (40, 40)):
-        assert call(*SETTLE, f"max_seeds={most}", cwd=tmp_path).code == 0
+        assert call(*SETTLE, f"max_seeds={most}", "tracker=[]", cwd=tmp_path).code == 0
         assert seeds(trained) == expected if isinstance(expected, dict) else seeds(trained)[0.4] == expected
     before = len(trained)
     assert call(*SETTLE, cwd=tmp_path).code == 0
