@@ -52,9 +52,9 @@ class Settling:
             raise ConfigError(f"until=settled: {name} makes no claims; add some to its file, or leave out until=")
         if max_seeds < 1:
             raise ConfigError(f"max_seeds={max_seeds}: must be at least 1")
+        decisive = {*overrides.GROUPS, *leaves(Config)} - {"tracker"}
         for override in OverridesParser.create().parse_overrides(list(arguments)):
             key = overrides.target(override)
-            decisive = {*overrides.GROUPS, *leaves(Config)} - {"tracker"}
             if key in decisive or key.startswith("optimizer."):
                 raise ConfigError(
                     f"{override.input_line}: the paper says what is trained; leave it out or until=settled"

@@ -60,10 +60,7 @@ def test_a_tracker_changes_no_name() -> None:
     ("typed", "line"),
     [
         (["tracker=comet"], "tracker=comet: must be one of mlflow, tensorboard, wandb"),
-        (
-            ["tracker=tensorbord"],
-            "must be one of mlflow, tensorboard, wandb; did you mean tensorboard?",
-        ),
+        (["tracker=tensorbord"], "must be one of mlflow, tensorboard, wandb; did you mean tensorboard?"),
         (["tracker.mlflow.uri=x"], "tracker.mlflow.uri=x: sets what is not chosen; add tracker=mlflow"),
         (["tracker=mlflow", "tracker.mlflow.url=x"], "did you mean tracker.mlflow.uri?"),
         (["tracker=mlflow", "tracker.mlflow.experiment=''"], "tracker.mlflow.experiment=: must have at least 1 char"),

@@ -18,6 +18,7 @@ from command import run_command
 from made_up_runs import learning_curves, write_run
 from tracked import (
     MlflowServer,
+    WandbRun,
     environment,
     event_files,
     free_port,
@@ -179,6 +180,15 @@ def test_wandb_has_runs_that_have_ended_whole(tracker: Shown, tmp_path: Path) ->
     before = {path: path.stat().st_mtime_ns for path in tmp_path.glob("wandb/offline-run-*")}
     assert send(tmp_path, "wandb") == (0, said)
     assert {path: path.stat().st_mtime_ns for path in tmp_path.glob("wandb/*")} == before  # and nothing beside them
+
+
+@WANDB
+def test_a_run_may_go_to_several_projects_of_wandbs(tracker: Shown, tmp_path: Path) -> None:
+    write_run(tmp_path, epochs=3)
+    for project in ("first", "second", "first"):
+        assert send(tmp_path, "wandb", "--project", project) == (0, "runs up to date in wandb: 1\n")
+    projects = [WandbRun(path).project for path in tmp_path.glob("wandb/offline-run-*/run-*.wandb")]
+    assert sorted(projects) == ["first", "second"]
 
 
 @WANDB
@@ -344,10 +354,7 @@ def trained(store: Path) -> list[TrackedRun]:
 
 
 def test_a_sweep_shows_its_runs_and_names_them_as_ever(server: MlflowServer, tmp_path: Path) -> None:
-    for folder, more in (
-        ("bare", ()),
-        ("shown", (ALL, f"tracker.mlflow.uri={server.uri}")),
-    ):
+    for folder, more in (("bare", ()), ("shown", (ALL, f"tracker.mlflow.uri={server.uri}"))):
         (tmp_path / folder).mkdir()
         done = sweep(tmp_path / folder, "optimizer=adam,sgd", "epochs=2,3", *more)
         assert done.returncode == 0, done.stderr

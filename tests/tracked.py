@@ -168,7 +168,7 @@ class WandbRun:
         from wandb.proto.wandb_internal_pb2 import Record
 
         self.folder = path.parent
-        self.name, self.config, self.exit_code = "", {}, None
+        self.name, self.project, self.config, self.exit_code = "", "", {}, None
         self.points: list[tuple[tuple[str, int], float]] = []
         self.pictures: list[Path] = []
         self.times: dict[int, float] = {}
@@ -189,7 +189,7 @@ class WandbRun:
     def _take(self, record: Any) -> None:
         kind = record.WhichOneof("record_type")
         if kind == "run":
-            self.name = record.run.display_name
+            self.name, self.project = record.run.display_name, record.run.project
             self.config = {one.key: json.loads(one.value_json) for one in record.run.config.update}
         elif kind == "exit":
             self.exit_code = record.exit.exit_code

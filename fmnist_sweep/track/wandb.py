@@ -38,7 +38,7 @@ class Wandb:
         """Write a run, in the place of what was written of it earlier; one that is in training has to wait."""
         if run.record.status == "running":
             return False
-        key = hashlib.sha256(run.name.encode()).hexdigest()[:16]
+        key = hashlib.sha256(f"{self._project}/{run.name}".encode()).hexdigest()[:16]
         before = list(self._runs.glob(f"offline-run-*-{key}"))
         if len(before) != 1 or not _holds(before[0], run.digest):
             unfinished = self._runs / f".{key}"
