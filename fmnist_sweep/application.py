@@ -128,8 +128,6 @@ class Application(TrainsTogether, Searchable):
 
     def check(self, jobs: Sequence[Sequence[str]], loader: ConfigLoader, sweep: DictConfig) -> None:
         """Compose and check every job."""
-        from fmnist_sweep.composing import Composer
-        from fmnist_sweep.config import agree, parse
+        from fmnist_sweep.composing import check_jobs
 
-        composer = Composer(loader, sweep)
-        agree([parse(composer.compose(job))[1] for job in jobs])
+        check_jobs(jobs, loader, sweep)

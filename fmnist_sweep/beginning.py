@@ -25,10 +25,17 @@ Begun = tuple[list[Job], Checkpoint]  # the runs of one model, and where it star
 
 
 def take_up(jobs: Sequence[Job], begun: list[Begun], later: list[tuple[Job, ...]]) -> None:
-    """Settle what needs no training; add the runs that do to `begun` or `later`."""
+    """Settle what needs no training; add the runs that do to `begun` or `later`.
+
+    A run whose directory belongs to another is left out: its outcome says so.
+    """
+    jobs = [job for job in jobs if RunDirectory(job.directory).occupant(job.name) is None]
+    if not jobs:
+        return
     if jobs[0].execution.rerun:
         for job in jobs:
             with apart(job):
+                _claim(job)
                 RunDirectory(job.directory).reset()
     trajectory = planning.trajectory(jobs, planning.look(jobs, store.runs_by_trajectory(jobs[0].directory.parent)))
     version = checkpoint_version(device_type(jobs[0].execution.device))
@@ -40,6 +47,8 @@ def take_up(jobs: Sequence[Job], begun: list[Begun], later: list[tuple[Job, ...]
             if rows is None:  # a checkpoint was damaged, and is set aside
                 return take_up(jobs, begun, later)
             directory = RunDirectory(job.directory)
+            if directory.record() is None:
+                _claim(job)
             directory.write_rows(*rows)
             record = RunDirectory(longer).record()
             trained_on = record.environment.get("cpu") if record else None
@@ -57,12 +66,20 @@ def take_up(jobs: Sequence[Job], begun: list[Begun], later: list[tuple[Job, ...]
     for job in trajectory.train:
         directory = RunDirectory(job.directory)
         with apart(job, waiting):
+            if directory.record() is None:
+                _claim(job)
             directory.write_rows(checkpoint.metrics, checkpoint.seconds)
             write_record(job, "running", checkpoint.progress.epoch, elapsed(directory), cpu=checkpoint.cpu)
     if waiting:
         begun.append((waiting, checkpoint))
     if trajectory.later:
         later.append(trajectory.later)
+
+
+def _claim(job: Job) -> None:
+    """Have run.json say that the directory is the run's, before anything else is written there."""
+    store.make_folder(job.directory)
+    write_record(job, "running", 0, 0.0)
 
 
 @contextmanager

@@ -11,10 +11,11 @@ from hydra.core.config_loader import ConfigLoader
 from hydra.core.config_store import ConfigStore
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override, OverrideType
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig, OmegaConf, open_dict
 
 from fmnist_sweep import hydra_internals
-from fmnist_sweep.config import Config, Execution, Schema, device_type, digest, parse
+from fmnist_sweep.config import Config, Execution, Schema, agree, device_type, digest, parse
+from fmnist_sweep.planning import Job, keep_apart
 from fmnist_sweep.records import run_name
 
 
@@ -27,6 +28,21 @@ def register() -> None:
 def name_of(config: Config, execution: Execution) -> str:
     """The name of the run that these ask for."""
     return run_name(config, digest(config, device_type(execution.device)))
+
+
+def check_jobs(jobs: Sequence[Sequence[str]], loader: ConfigLoader, master: DictConfig) -> None:
+    """Raise `ConfigError` for a job, given by its overrides, that cannot work in a sweep; see `Composer`."""
+    composer = Composer(loader, master)
+    wanted = []
+    for number, overrides in enumerate(jobs):
+        composed = composer.compose(overrides)
+        with open_dict(composed):
+            composed.hydra.job.id = composed.hydra.job.num = number  # a folder may be named by it
+        config, execution = parse(composed)
+        directory = hydra_internals.resolve(composed, "hydra.sweep.dir", "hydra.sweep.subdir")
+        wanted.append(Job(config, execution, name_of(config, execution), directory.absolute()))
+    agree([job.execution for job in wanted])
+    keep_apart(wanted)
 
 
 class Composer:

@@ -20,7 +20,7 @@ from fmnist_sweep.store import RunDirectory
 
 
 def make_job(composed: DictConfig, directory: Path, *, here: bool = True) -> Job:
-    """The job for a configuration; `ConfigError` where it cannot work or its directory holds another run.
+    """The job for a configuration; `ConfigError` where it cannot work or its directory is not free for it.
 
     Args:
         composed: the configuration.
@@ -37,10 +37,17 @@ def make_job(composed: DictConfig, directory: Path, *, here: bool = True) -> Job
     places = [*(of_store if directory.name == job.name else []), *directory.glob("*")]
     for path in filter(Path.is_symlink, places):
         raise ConfigError(f"{path}: is a link, through which a run would write elsewhere; put there what it leads to")
-    held = RunDirectory(job.directory).record()
-    if held is not None and held.name != job.name and not execution.rerun:
-        raise ConfigError(f"hydra.run.dir={directory}: holds the run {held.name}; choose another folder, or rerun=true")
+    _refuse_occupied(job)
     return job
+
+
+def _refuse_occupied(job: Job) -> None:
+    """Raise `ConfigError` where a run's directory belongs to another run, or may."""
+    if (occupant := RunDirectory(job.directory).occupant(job.name)) is not None:
+        raise ConfigError(
+            f"{job.directory}: {occupant}; choose another folder with hydra.run.dir (in a sweep hydra.sweep.subdir), "
+            "or move away what is there"
+        )
 
 
 def show_plan(jobs: Sequence[Job], executor: Executor | None = None) -> None:
@@ -83,7 +90,13 @@ def mark_failed(job: Job, why: str) -> None:
 
 
 def outcome(job: Job) -> float:
-    """The final validation loss of a run that is done; `RunError` says why another is not."""
+    """The final validation loss of a run that is done; `RunError` says why another is not.
+
+    Raises:
+        ConfigError: another run has taken the directory since the job was made.
+        RunError: the run is not done.
+    """
+    _refuse_occupied(job)
     directory = RunDirectory(job.directory)
     found = directory.look()
     if found.status != "done":

@@ -105,11 +105,13 @@ class Sweep:
         Failures of runs are kept in their directories, where `outcome` finds them.
 
         Raises:
-            ConfigError: the jobs differ in a value that holds for all of them, or a cluster does not take them.
+            ConfigError: the jobs differ in a value that holds for all of them, two would share a directory, or a
+                cluster does not take them.
             DataError: no run's data can be had.
             KeyboardInterrupt: the user stopped it; what was in training has a checkpoint.
         """
         config.agree([job.execution for job in wanted])
+        planning.keep_apart(wanted)
         if wanted[0].execution.dry_run:
             jobs.show_plan(wanted, self._executor)
             return False

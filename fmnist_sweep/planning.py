@@ -11,12 +11,13 @@ from __future__ import annotations
 import math
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from itertools import pairwise
 from pathlib import Path
 
-from fmnist_sweep.config import TRAINING_IMAGES, Config, Execution, device_type
+from fmnist_sweep.config import TRAINING_IMAGES, Config, Execution, device_type, flat
 from fmnist_sweep.data import CLASS_NAMES, PIXELS
+from fmnist_sweep.errors import ConfigError
 from fmnist_sweep.records import trajectory_name
 from fmnist_sweep.store import Found, RunDirectory, runs_by_trajectory
 
@@ -115,6 +116,20 @@ def look(jobs: Sequence[Job], there: Mapping[str, Sequence[Path]]) -> dict[Path,
         return {}
     paths = {*there.get(jobs[0].trajectory[1], []), *(job.directory for job in jobs)}
     return {path: RunDirectory(path).look() for path in sorted(paths)}
+
+
+def keep_apart(jobs: Sequence[Job]) -> None:
+    """Raise `ConfigError` where jobs of different configurations would share a directory."""
+    first: dict[str, Job] = {}
+    for job in jobs:
+        other = first.setdefault(os.path.realpath(job.directory), job)
+        if other.name != job.name:
+            values, others = (flat(asdict(one.config)) for one in (job, other))
+            differing = [key for key in {**others, **values} if others.get(key) != values.get(key)]
+            raise ConfigError(
+                f"{job.directory}: would hold both {other.name} and {job.name}; add "
+                f"${{{differing[0] if differing else 'device'}}} to hydra.sweep.subdir, or leave that out"
+            )
 
 
 def workers(execution: Execution) -> int:

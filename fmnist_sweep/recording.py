@@ -21,16 +21,19 @@ def keep_failure(job: Job, error: BaseException) -> None:
     """Leave a failure's traceback and reason in the run's directory, as far as that can be written."""
     reason = f"{type(error).__name__}: {error}".splitlines()[0]
     try:
-        write_failure(job, reason)
-        RunDirectory(job.directory).write_traceback("".join(traceback.format_exception(error)))
+        write_failure(job, reason, "".join(traceback.format_exception(error)))
     except OSError as second:
         log.error("%s: %s; that cannot be kept there: %s", job.name, reason, second)
 
 
-def write_failure(job: Job, reason: str) -> None:
-    """Mark a run as failed, with the epochs that it has."""
+def write_failure(job: Job, reason: str, trace: str | None = None) -> None:
+    """Mark a run as failed, with the epochs that it has, unless its directory belongs to another run."""
     directory = RunDirectory(job.directory)
+    if directory.occupant(job.name) is not None:
+        return
     write_record(job, "failed", len(directory.seconds()), elapsed(directory), error=reason)
+    if trace is not None:
+        directory.write_traceback(trace)
 
 
 def elapsed(directory: RunDirectory) -> float:

@@ -37,6 +37,8 @@ FloatArray = NDArray[np.float64]
 
 _MIB = 1 << 20
 _LIMITS = {RECORD: _MIB // 4, METRICS: 8 * _MIB, TIMING: 8 * _MIB, PREDICTIONS: 8 * _MIB}
+_NAMES = "|".join(map(re.escape, (RECORD, METRICS, TIMING, PREDICTIONS, TRACEBACK)))
+_OURS = re.compile(rf"({_NAMES}|checkpoint-\d+\.pt(\.bad)?)(?P<unfinished>\.\d+\.tmp)?")
 _RUN_NAME = re.compile(r"(?P<head>.+)-ep(?P<epochs>\d+)-(?P<tail>seed\d+-(?P<digest>[0-9a-f]{8}))", re.DOTALL)
 
 
@@ -130,6 +132,15 @@ def run_name(config: Config, digest: str) -> str:
 def is_run_name(name: str) -> bool:
     """Whether a directory of this name is a run's."""
     return _RUN_NAME.fullmatch(name) is not None
+
+
+def is_ours(file: str, *, unfinished: bool = False) -> bool:
+    """Tell whether this is a name under which a run writes a file; `unfinished`: one that it writes first and renames.
+
+    Everything else in a run's directory is Hydra's, a tracker's or the user's, and is left alone.
+    """
+    match = _OURS.fullmatch(file)
+    return match is not None and (match["unfinished"] is not None or not unfinished)
 
 
 def trajectory_name(name: str) -> str:

@@ -1,7 +1,8 @@
 """Run directories in a folder, safe against crashes.
 
 Rows are appended and synced epoch by epoch; every other file is written under a temporary name, synced and renamed.
-`run.json` is written last, so a run that it calls done is complete. Nothing here is executed when it is read.
+`run.json` is written first, so that the directory is known for the run's, and last, so that a run that it calls done is
+complete. Nothing here is executed when it is read.
 """
 
 from __future__ import annotations
@@ -80,7 +81,7 @@ def lock(directory: Path, run_name: str, kind: str = "flock") -> filelock.BaseFi
     if directory.name == run_name:
         path = directory.parent / ".locks" / f"{records.trajectory_name(run_name)}.lock"
     else:
-        path = directory / ".lock"
+        path = directory / ".fmnist_sweep.lock"  # the folder may be the user's, with a .lock of another program
     path.parent.mkdir(parents=True, exist_ok=True)
     if kind == "lease":
         return filelock.SoftFileLease(path.with_suffix(".lease"), lease_duration=LEASE_SECONDS)
@@ -108,6 +109,8 @@ class RunDirectory:
     def look(self) -> Found:
         """What is there, without loading checkpoints."""
         record, checkpoints = self.record(), tuple(self._checkpoints())
+        if record is not None and records.is_run_name(self.path.name) and record.name != self.path.name:
+            return Found()  # a copy of another run, whose rows and checkpoints are not this one's
         if record is None:
             return Found(checkpoints=checkpoints)
         done = record.status == "done"
@@ -129,14 +132,30 @@ class RunDirectory:
         """Seconds of training up to each epoch's end, `[epochs_done]`."""
         return records.read_timing(self.path)[0]
 
+    def occupant(self, name: str) -> str | None:
+        """Say what keeps the run of a name out of the directory; None where it may write there.
+
+        A directory belongs to the run that its run.json names. Without a run.json that can be read it is free where it
+        holds no file under a name of ours, or where its own name is the run's: nobody else gives a folder such a name.
+        """
+        record = self.record()
+        if record is not None:
+            return None if record.name == name else f"holds the run {record.name}"
+        if records.is_run_name(self.path.name):
+            return None if self.path.name == name else "has the name of another run"
+        # A run begins with its run.json, so a crash leaves nothing without one but that file half written.
+        unfinished = re.compile(rf"{re.escape(records.RECORD)}\.\d+\.tmp")
+        names = sorted(path.name for path in self.path.glob("*"))
+        found = [file for file in names if records.is_ours(file) and not unfinished.fullmatch(file)]
+        return f"holds {', '.join(found)}, not known to be a run's" if found else None
+
     def reset(self) -> None:
-        """Remove a run's results, and leave what is not ours."""
-        # In this order a crash leaves no run that is done without its rows, and no rows without their times.
-        for path in [self.path / records.RECORD, self.path / METRICS, *self.path.glob("*")]:
-            if path.name != ".hydra" and path.suffix in (".csv", ".pt", ".npy", ".json", ".txt", ".tmp"):
+        """Remove a run's results but run.json, which says by then that it is in training; leave what is not ours."""
+        # In this order a crash leaves no rows without their times.
+        for path in [self.path / METRICS, *self.path.glob("*")]:
+            if records.is_ours(path.name) and path.name != records.RECORD:
                 path.unlink(missing_ok=True)
-        if self.path.exists():
-            _sync(self.path)
+        _sync(self.path)
 
     def write_rows(self, metrics: Sequence[Metrics], seconds: Sequence[float]) -> None:
         """Replace both CSV files by these rows."""
@@ -210,7 +229,8 @@ class RunDirectory:
     def sweep_up(self) -> None:
         """Remove what writers left that were killed; only for who holds the run's lock."""
         for path in self.path.glob("*.tmp"):
-            path.unlink(missing_ok=True)
+            if records.is_ours(path.name, unfinished=True):
+                path.unlink(missing_ok=True)
 
     def _checkpoints(self) -> list[int]:
         matches = (re.fullmatch(r"checkpoint-(\d+)\.pt", path.name) for path in self.path.glob("checkpoint-*.pt"))

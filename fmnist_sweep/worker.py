@@ -96,16 +96,19 @@ def train_stack(
         return []
     torch.set_num_threads(1)  # products with several would round by their number
     config, execution = groups[0][0].config, groups[0][0].execution
-    waiting = {k: store.lock(jobs[-1].directory, jobs[-1].name, execution.lock) for k, jobs in enumerate(groups)}
+    waiting = {index: _locks(jobs) for index, jobs in enumerate(groups)}
     begun: list[Begun] = []
     later: list[tuple[Job, ...]] = []
     # Who does not wait never sees that a lease is not renewed.
     until = time.monotonic() + (1.25 * store.LEASE_SECONDS if execution.lock == "lease" else 0)
     with ExitStack() as locks:
         while True:
-            for index, lock in list(waiting.items()):
+            for index, of_runs in list(waiting.items()):
                 try:
-                    locks.enter_context(lock.acquire(timeout=0))
+                    with ExitStack() as held:
+                        for lock in of_runs:
+                            held.enter_context(lock.acquire(timeout=0))
+                        locks.push(held.pop_all())
                     take_up(groups[index], begun, later)
                 except filelock.Timeout:
                     continue
@@ -129,6 +132,12 @@ def train_stack(
                 for jobs in left:
                     take_up(jobs, begun, later)
     return list(waiting)
+
+
+def _locks(jobs: Sequence[Job]) -> list[filelock.BaseFileLock]:
+    """Make the locks of a trajectory's runs: one in their store, and one in each directory that has another name."""
+    made = (store.lock(job.directory, job.name, job.execution.lock) for job in jobs)
+    return list({lock.lock_file: lock for lock in made}.values())
 
 
 def train_elsewhere(

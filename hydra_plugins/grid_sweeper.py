@@ -115,11 +115,9 @@ class GridSweeper(Sweeper):
 
     def validate_batch_is_legal(self, batch: Sequence[Sequence[str]]) -> None:
         """Check the configuration of every job before the first starts."""
-        from fmnist_sweep.composing import Composer
-        from fmnist_sweep.config import agree, parse
+        from fmnist_sweep.composing import check_jobs
 
-        composer = Composer(self.hydra_context.config_loader, self.config)
-        agree([parse(composer.compose(job))[1] for job in batch])
+        check_jobs(batch, self.hydra_context.config_loader, self.config)
 
 
 def staying(launcher: Launcher, jobs: int) -> AbstractContextManager[None]:

@@ -99,14 +99,80 @@ def test_without_a_terminal_there_is_no_progress_bar(alone):
     assert "\x1b" not in (alone / "stdout").read_text()
 
 
-def test_another_run_in_the_same_folder_is_refused_and_changes_nothing(alone):
+@pytest.mark.parametrize("another", [("epochs=1", "seed=1"), ("epochs=3",), ("epochs=1", "seed=1", "rerun=true")])
+def test_another_run_in_the_same_folder_is_refused_and_changes_nothing(alone, another):
     before = snapshot(alone / "chosen")
     hydra = (alone / "chosen" / ".hydra" / "overrides.yaml").read_text()
-    called = call(*QUICK, "seed=1", "hydra.run.dir=chosen", cwd=alone)
+    called = call(*QUICK[1:], *another, "hydra.run.dir=chosen", cwd=alone)
     name = json.loads((alone / "chosen" / "run.json").read_text())["name"]
-    refused(called, f"hydra.run.dir=chosen: holds the run {name}; choose another folder, or rerun=true")
+    refused(called, f"{alone / 'chosen'}: holds the run {name}; choose another folder with hydra.run.dir")
     assert snapshot(alone / "chosen") == before
     assert (alone / "chosen" / ".hydra" / "overrides.yaml").read_text() == hydra
+
+
+def test_a_folder_of_the_users_own_keeps_its_files(tmp_path):
+    own = ("requirements.txt", "results.csv", "package.json", "thesis.npy", "weights.pt", "notes.tmp", ".lock")
+    for name in own:
+        (tmp_path / name).write_text("the user's")
+    done = run_command(*QUICK, "hydra.run.dir=.", "rerun=true", cwd=tmp_path)
+    assert (done.returncode, status(tmp_path)) == (0, "done"), done.stderr
+    assert {(tmp_path / name).read_text() for name in own} == {"the user's"}
+
+
+@pytest.mark.parametrize("file", ["metrics.csv", "run.json", "checkpoint-10.pt"])
+def test_files_of_another_program_under_our_names_are_left_alone(file, tmp_path):
+    (tmp_path / file).write_text('{"loss": 1}\n')
+    for arguments in [("hydra.run.dir=.", "rerun=true"), ("-m", "hydra.sweep.dir=.", "hydra.sweep.subdir=.")]:
+        called = call(*arguments, *QUICK, cwd=tmp_path)
+        refused(called, f"{tmp_path}: holds {file}, not known to be a run's; choose another folder with hydra.run.dir")
+    assert (tmp_path / file).read_text() == '{"loss": 1}\n'
+    assert left_behind(tmp_path) == [tmp_path / file]
+
+
+@pytest.mark.parametrize(
+    "how",
+    [
+        ("hydra.sweep.subdir=x",),
+        ("hydra.sweep.subdir=.",),
+        ("hydra.sweep.subdir=x", "dry_run=true"),
+        ("hydra.sweep.subdir=x", "rerun=true"),
+        ("hydra.sweep.subdir=x", "hydra/launcher=basic"),
+        ("hydra.sweep.subdir=x", "hydra.sweeper.max_batch_size=1"),
+        ("hydra.sweep.subdir='x/../${training.batch_size}'",),
+    ],
+)
+def test_jobs_that_would_share_a_folder_are_refused_before_any_trains(how, tmp_path):
+    called = call("-m", *QUICK, "seed=0,1", *how, cwd=tmp_path)
+    refused(called, f"{tmp_path / 'multirun'}")
+    assert ": would hold both adam-bs1000-do0.2-ep1-seed0-" in called.err and " and adam-" in called.err
+    assert called.err.endswith("; add ${seed} to hydra.sweep.subdir, or leave that out\n")
+    assert left_behind(tmp_path) == []
+
+
+def test_jobs_with_folders_of_their_own_are_no_such_jobs(tmp_path):
+    for subdir in ("'${hydra.job.num}'", "'s${seed}'"):
+        for more in ((), ("hydra/launcher=basic",)):
+            called = call("-m", *QUICK, "seed=0,1", f"hydra.sweep.subdir={subdir}", *more, "dry_run=true", cwd=tmp_path)
+            assert called.code == 0, called.err
+    # The same run asked for twice is one.
+    called = call("-m", *QUICK, "optimizer.lr=0.01,1e-2", "hydra.sweep.subdir=x", "dry_run=true", cwd=tmp_path)
+    assert called.code == 0, called.err
+
+
+@pytest.mark.parametrize(
+    ("how", "key"),
+    [
+        (("hydra.sweep.subdir=x", "seeds=1"), "model.dropout"),
+        (("hydra.sweep.subdir='${model.dropout}'", "seeds=1", "rungs=[1,2]"), "training.epochs"),
+        (("hydra.sweep.subdir='${model.dropout}'", "seeds=2"), "seed"),
+    ],
+)
+def test_trials_that_would_share_a_folder_are_refused_before_any_trains(how, key, tmp_path):
+    command = ("-m", "hydra/sweeper=search", "batch_size=1000", "dropout=0.1,0.2", "n_trials=2", "batch=1")
+    called = call(*command, *how, cwd=tmp_path)
+    refused(called, f"{tmp_path / 'multirun'}")
+    assert ": would hold both adam-bs1000-do0.1-ep" in called.err and f"; add ${{{key}}} to" in called.err
+    assert left_behind(tmp_path) == []
 
 
 # Hydra's own features

@@ -12,7 +12,7 @@ import pickle
 import signal
 import subprocess
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 
@@ -174,27 +174,69 @@ def test_a_failed_write_leaves_the_file_that_was_there(run: RunDirectory, monkey
     assert files(run.path) == {"metrics.csv", "timing.csv", "run.json"}  # nothing unfinished takes the space of others
 
 
-def test_reset_removes_results_and_leaves_what_is_not_ours(run: RunDirectory) -> None:
-    run.write_record(record("done"))
+OF_THE_USER = {
+    *("notes.md", "best.json", "exported_model.pt", "weights.pt", "thesis.npy", "requirements.txt", "results.csv"),
+    *("my-metrics.csv", "metrics.csv.bak", "checkpoint-best.pt", "checkpoint-1.pt.old", "run.json.orig", "page.tmp"),
+    *("results.csv.12.tmp", "metrics.csv.tmp", "run.json.x.tmp"),
+}
+
+
+def test_reset_and_sweeping_up_leave_what_is_not_ours(run: RunDirectory) -> None:
+    run.write_record(record("running"))
     run.write_predictions(np.zeros(4, np.uint8))
     run.write_traceback("oh no")
     run.save_checkpoint(checkpoint(), VERSION)
-    (run.path / "run.json.123.tmp").touch()
     (run.path / ".hydra").mkdir()
     (run.path / ".hydra" / "config.yaml").touch()
-    (run.path / "notes.md").touch()
+    for name in {"checkpoint-1.pt.bad", "run.json.123.tmp", "checkpoint-2.pt.123.tmp", *OF_THE_USER}:
+        (run.path / name).touch()
+    before = files(run.path)
+    run.sweep_up()
+    assert files(run.path) == before - {"run.json.123.tmp", "checkpoint-2.pt.123.tmp"}
     run.reset()
-    assert files(run.path) == {".hydra", "notes.md"}
+    assert files(run.path) == {".hydra", "run.json", *OF_THE_USER}
     assert files(run.path / ".hydra") == {"config.yaml"}
 
 
-def test_reset_takes_status_and_rows_first(run: RunDirectory, monkeypatch: pytest.MonkeyPatch) -> None:
-    run.write_record(record("done"))
+def test_reset_takes_rows_first(run: RunDirectory, monkeypatch: pytest.MonkeyPatch) -> None:
     removed: list[str] = []
     monkeypatch.setattr(Path, "unlink", lambda path, missing_ok=False: removed.append(path.name))
     run.reset()
-    # Or a crash would leave a run that is done and has no rows, or rows to cut from that have no times.
-    assert removed[:2] == ["run.json", "metrics.csv"]
+    assert removed[0] == "metrics.csv"  # or a crash would leave rows to cut from that have no times
+
+
+@pytest.mark.parametrize(
+    ("folder", "there", "said"),
+    [
+        ("mine", [], None),
+        ("mine", OF_THE_USER, None),
+        ("mine", ["run.json.123.tmp"], None),  # of a run that was killed as it began
+        ("mine", ["metrics.csv", "run.json"], "holds metrics.csv, run.json, not known to be a run's"),
+        ("mine", ["checkpoint-5.pt"], "holds checkpoint-5.pt, not known to be a run's"),
+        ("mine", ["timing.csv.123.tmp"], "holds timing.csv.123.tmp, not known to be a run's"),
+        (NAME, ["metrics.csv", "run.json", "checkpoint-5.pt"], None),  # what a crash or a disk left of run.json
+        (NAME.replace("seed0", "seed1"), [], "has the name of another run"),
+    ],
+)
+def test_a_directory_is_free_where_it_holds_nothing_of_others(
+    folder: str, there: Sequence[str], said: str | None, tmp_path: Path
+) -> None:
+    directory = RunDirectory(tmp_path / folder)
+    assert directory.occupant(NAME) == (said if folder.startswith("adam") else None)  # it is not there yet
+    directory.path.mkdir()
+    for name in there:
+        (directory.path / name).touch()
+    assert directory.occupant(NAME) == said
+
+
+@pytest.mark.parametrize("folder", ["mine", NAME, NAME.replace("seed0", "seed1")])
+def test_a_directory_belongs_to_the_run_that_its_record_names(folder: str, tmp_path: Path) -> None:
+    directory = RunDirectory(tmp_path / folder)
+    directory.write_rows([row(1)], [0.5])
+    directory.write_record(record("done", epochs=1))
+    assert directory.occupant(NAME) is None
+    assert directory.occupant(NAME.replace("ep30", "ep31")) == f"holds the run {NAME}"
+    assert directory.look().status == (None if "seed1" in folder else "done")  # rows of another are no source
 
 
 def test_predictions_are_bytes_that_load_without_pickle(run: RunDirectory) -> None:

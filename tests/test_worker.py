@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import itertools
 import json
 import os
 import signal
@@ -17,9 +18,10 @@ import pytest
 import torch
 from small_runs import ADAM, MOMENTUM, RMSPROP, SGD, config, piece
 
-from fmnist_sweep import beginning, planning, store, training, worker
+from fmnist_sweep import beginning, jobs, planning, store, training, worker
 from fmnist_sweep.composing import name_of
 from fmnist_sweep.config import Config, Execution
+from fmnist_sweep.errors import ConfigError
 from fmnist_sweep.planning import Job
 from fmnist_sweep.records import Metrics
 from fmnist_sweep.store import RunDirectory
@@ -227,6 +229,82 @@ def test_a_run_that_another_process_holds_is_left_alone(tmp_path: Path) -> None:
         assert worker.train_stack([[free], [held]], FOLDER) == [1]
     assert not held.directory.exists()
     assert statuses(tmp_path, config()) == ["done"]
+
+
+# Folders of the user's choice
+
+
+def chosen(folder: Path, one: Config, **how: Any) -> Job:
+    return Job(one, Execution(**how), run_name(one), folder)
+
+
+class Killed(BaseException):
+    """Ends a process where it is."""
+
+
+@pytest.mark.parametrize("rerun", [False, True])
+@pytest.mark.parametrize("folder", ["named", "chosen"])
+def test_a_run_that_is_killed_at_any_write_is_completed(
+    folder: str, rerun: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, alone: Callable[[Config], bytes]
+) -> None:
+    one = config(epochs=1)
+    for strike in range(1, 100):
+        place = tmp_path / f"{strike}" / (run_name(one) if folder == "named" else folder)
+        if rerun:
+            assert worker.train_stack([[chosen(place, one)]], FOLDER) == []
+        place.mkdir(parents=True, exist_ok=True)
+        (place / "best.json").write_text("the user's")
+        calls = itertools.count(1)
+
+        def fsync(_: int, calls: Iterator[int] = calls, strike: int = strike) -> None:
+            if next(calls) == strike:
+                raise Killed
+
+        with monkeypatch.context() as patch:
+            patch.setattr(os, "fsync", fsync)
+            try:
+                worker.train_stack([[chosen(place, one, rerun=rerun)]], FOLDER)
+                break
+            except Killed:
+                pass
+        assert worker.train_stack([[chosen(place, one)]], FOLDER) == []
+        assert (place / "metrics.csv").read_bytes() == alone(one)
+        assert RunDirectory(place).status() == "done"
+        assert (place / "best.json").read_text() == "the user's"
+        assert not list(place.glob("*.tmp"))
+    assert 10 < strike < 99
+
+
+@pytest.mark.parametrize("how", [{}, {"rerun": True}, {"retry": "failed"}, {"lock": "lease"}])
+def test_of_two_runs_that_want_one_folder_the_second_leaves_it_alone(how: dict[str, Any], tmp_path: Path) -> None:
+    first = chosen(tmp_path / "mine", config(epochs=1))
+    others = [chosen(first.directory, one, **how) for one in (config(epochs=1, seed=1), config(epochs=3))]
+    assert worker.train_stack([[first]], FOLDER) == []
+    before = snapshot(tmp_path)
+    for other in others:
+        assert worker.train_stack([[other]], FOLDER) == []
+        jobs.mark_failed(other, "its worker died")
+        with pytest.raises(ConfigError, match=f"mine: holds the run {first.name}; choose another folder"):
+            jobs.outcome(other)
+    assert snapshot(tmp_path) == before
+
+
+def test_of_a_trajectory_only_the_run_whose_folder_is_taken_is_left_out(tmp_path: Path) -> None:
+    taken, free = (chosen(tmp_path / f"{epochs}", config(epochs=epochs)) for epochs in (1, 2))
+    assert worker.train_stack([[chosen(taken.directory, config(epochs=1, seed=1))]], FOLDER) == []
+    before = snapshot(taken.directory)
+    assert worker.train_stack([[taken, free]], FOLDER) == []
+    assert snapshot(taken.directory) == before
+    assert RunDirectory(free.directory).status() == "done"
+
+
+def test_runs_of_one_trajectory_in_folders_of_their_own_are_all_kept_from_others(tmp_path: Path) -> None:
+    both = [chosen(tmp_path / f"{epochs}", config(epochs=epochs)) for epochs in (1, 2)]
+    for held in both:
+        with store.lock(held.directory, held.name):
+            assert worker.train_stack([both], FOLDER) == [0]
+    assert worker.train_stack([both], FOLDER) == []
+    assert [RunDirectory(job.directory).status() for job in both] == ["done", "done"]
 
 
 # Interruptions

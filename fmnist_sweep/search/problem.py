@@ -139,10 +139,12 @@ def pose(settings: Any, arguments: list[str], task: Searchable | None, loader: C
 
 
 def check(problem: Problem, task: Searchable | None, loader: ConfigLoader, sweep: DictConfig) -> None:
-    """Have the application check the ends of every dimension, before anything is kept."""
+    """Have the application check the ends of every dimension, and all jobs of one trial, before anything is kept."""
     if task is not None:
-        jobs = problem.space.corners()
-        task.check([[*job, *rung] for job in jobs for rung in problem.rungs[:1]], loader, sweep)
+        first, *corners = problem.space.corners()
+        seeds = [[]] if problem.seeds is None else [[f"seed={seed}"] for seed in range(problem.seeds)]
+        jobs = [[*first, *rung, *seed] for rung in problem.rungs for seed in seeds]
+        task.check([*jobs, *([*corner, *problem.rungs[0], *seeds[0]] for corner in corners)], loader, sweep)
 
 
 def _check_numbers(settings: Any) -> None:
