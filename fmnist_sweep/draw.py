@@ -1,11 +1,13 @@
 """Figures of runs, on axes of one's own, as the report draws them.
 
 Each function takes runs as `fmnist_sweep.read` gives them, a row per run and epoch, and matplotlib's `Axes` to draw on
-(None: pyplot's current ones), which it returns. Filter the table for what is to be seen.
+(None: pyplot's current ones), which it returns. Filter the table for what is to be seen. It may be joined from several:
+runs are told apart by their paths, and of those with the same configuration and seed one is drawn.
 """
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -16,12 +18,12 @@ from matplotlib.figure import Figure
 
 from fmnist_sweep import interface, papers
 from fmnist_sweep.errors import ConfigError, nearest
-from fmnist_sweep.records import MEASURES
+from fmnist_sweep.records import FINISHED, MEASURES
 from fmnist_sweep.report.drawing.paper_figures import paper_figure
 from fmnist_sweep.report.drawing.style import Style, band, dots, epoch_axis, ordered, styles
 from fmnist_sweep.report.judging.statistics import mean_interval
 from fmnist_sweep.report.judging.summaries import varying
-from fmnist_sweep.report.runs.collection import CONFIGURATION, FACTORS
+from fmnist_sweep.report.runs.collection import CONFIGURATION, FACTORS, optimizer_labels
 from fmnist_sweep.report.runs.curves import Curve, Curves
 from fmnist_sweep.report.texts import Texts
 
@@ -40,9 +42,9 @@ def curves(runs: pd.DataFrame, measure: str = "val_accuracy", by: str | None = N
     """
     _check("measure", measure, MEASURES)
     ax = ax or pyplot.gca()
-    groups = _groups(runs, by)
+    groups = _groups(_each_once(runs), by)
     for (label, rows), style in zip(groups.items(), _styles(by, groups), strict=True):
-        of_runs = enumerate(rows.groupby("run"))
+        of_runs = enumerate(rows.groupby("path"))
         drawn = {
             number: Curve(name, len(one), one[list(MEASURES)].to_numpy(), diverged=False)
             for number, (name, one) in of_runs
@@ -63,6 +65,7 @@ def finals(runs: pd.DataFrame, measure: str = "val_accuracy", by: str | None = N
     """
     _check("measure", measure, MEASURES)
     ax = ax or pyplot.gca()
+    runs = _each_once(runs)
     groups = _groups(runs[(runs["status"] == "done") & (runs["epoch"] == runs["training.epochs"])], by)
     for place, (rows, style) in enumerate(zip(groups.values(), _styles(by, groups), strict=True)):
         values = rows[measure].to_numpy()
@@ -85,6 +88,32 @@ def figure(runs: interface.Runs, name: str, paper: str = papers.DEFAULT) -> Figu
     if drawn is None:
         raise ConfigError(f"{name}: there are no runs of it; fs.sweep(figure={name!r}) trains them")
     return drawn
+
+
+def _each_once(runs: pd.DataFrame) -> pd.DataFrame:
+    """The rows of each run once: of copies those of a finished one, then those of the one with the most epochs."""
+    interface.check_paths(runs)
+    rows = runs.drop_duplicates(["path", "epoch"], ignore_index=True)
+    key = [*CONFIGURATION, "seed"]
+    found = rows.drop_duplicates("path").assign(epochs=rows["path"].map(rows["path"].value_counts()))
+    found["finished"] = found["status"].isin(FINISHED)
+    found = found.sort_values(["finished", "epochs"], ascending=False, kind="stable")
+    kept = found.drop_duplicates(key)
+    copies = found[~found["path"].isin(kept["path"])].merge(kept, on=key, suffixes=("", "_kept"))
+    interface.warn_of_runs(zip(copies["path"], "same configuration and seed as " + copies["path_kept"], strict=True))
+    return _labelled(rows[rows["path"].isin(kept["path"])])
+
+
+def _labelled(rows: pd.DataFrame) -> pd.DataFrame:
+    """The rows with an optimizer's label for each, where tables of several stores do not agree on them."""
+    spelled = rows[["optimizer", "optimizer_args"]].drop_duplicates()
+    names = spelled["optimizer"].str.split(" ").str[0]
+    if not spelled["optimizer"].duplicated().any() and not (names + spelled["optimizer_args"]).duplicated().any():
+        return rows
+    given = [{"name": name, **json.loads(more)} for name, more in zip(names, spelled["optimizer_args"], strict=True)]
+    labels = spelled.assign(label=optimizer_labels(given))
+    merged = rows[["optimizer", "optimizer_args"]].merge(labels, how="left", on=["optimizer", "optimizer_args"])
+    return rows.assign(optimizer=merged["label"].to_numpy())
 
 
 def _groups(runs: pd.DataFrame, by: str | None) -> dict[str, pd.DataFrame]:

@@ -10,7 +10,7 @@ import os
 import signal
 import threading
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
@@ -26,6 +26,8 @@ if TYPE_CHECKING:
     from torch import nn
 
     from fmnist_sweep.papers import Paper
+
+_LISTED = 20  # runs that are warned of
 
 Runs: TypeAlias = pd.DataFrame | str | Path
 """Runs of a table, or all those in a folder."""
@@ -78,19 +80,20 @@ def sweep(*overrides: str, store: str | Path = "multirun", **values: Any) -> pd.
 def read(store: str | Path = "multirun") -> pd.DataFrame:
     """The runs of a store, finished or not, as a tidy table; what cannot be used is warned of.
 
+    Tables of several stores may be joined (`pd.concat`): a run is told apart by its path, and counts once where it is
+    in several of them.
+
     Returns:
         A row per run and epoch: run (its name), path (its directory), status, recipe (a digest of all but seed and
         epochs), optimizer (in words), the other factors by whole key, such as `training.batch_size`, seed, epoch,
-        train_loss, train_accuracy, running_loss, running_accuracy, val_loss, val_accuracy, and seconds since the start
-        of training.
+        train_loss, train_accuracy, running_loss, running_accuracy, val_loss, val_accuracy, and seconds: the run's share
+        of its stack's training time up to the epoch's end, which is no time by the clock.
 
     Raises:
         ConfigError: there is no such folder.
     """
     collection = collect(_folder(store))
-    unusable = collection.problems[collection.problems["kind"] == "unreadable"]
-    for name, message in zip(unusable["name"], unusable["message"], strict=True):
-        warnings.warn(f"{name}: {message}", stacklevel=2)
+    _warn_of(collection, "unreadable", "superseded")
     return _table(collection)
 
 
@@ -98,7 +101,8 @@ def judge(runs: Runs, paper: str = "caprari2024") -> pd.DataFrame:
     """The verdict on each claim of a paper.
 
     Args:
-        runs: a table as `read` gives it, or a folder. What counts is which runs are in it: all of their epochs do.
+        runs: a table as `read` gives it, or a folder. What counts is which runs are in it: all of their epochs do. Of
+            runs with the same configuration and seed one counts, a finished one if there is any.
         paper: its name, or the path of such a file as those in `conf/paper`.
 
     Returns:
@@ -159,8 +163,24 @@ def load_model(run: pd.DataFrame | str | Path) -> nn.Sequential:
 def collected(runs: Runs, paper: Paper) -> Collection:
     """The runs of a table or a folder that are of a paper's protocol."""
     if isinstance(runs, pd.DataFrame):
-        return gather(_directories(runs), paper.covers)
-    return collect(_folder(runs), paper.covers)
+        collection = gather(_directories(runs), paper.covers)
+    else:
+        collection = collect(_folder(runs), paper.covers)
+    _warn_of(collection, "superseded")
+    return collection
+
+
+def _warn_of(collection: Collection, *kinds: str) -> None:
+    problems = collection.problems[collection.problems["kind"].isin(kinds)]
+    warn_of_runs(zip(problems["name"], problems["message"], strict=True))
+
+
+def warn_of_runs(left_out: Iterable[tuple[str, str]]) -> None:
+    """Warn of the first runs that are left out, and say how many more there are; each is a run and why."""
+    lines = [f"{run}: {why}" for run, why in left_out]
+    more = [f"and {len(lines) - _LISTED} more runs are left out"] if len(lines) > _LISTED else []
+    for line in lines[:_LISTED] + more:
+        warnings.warn(line, stacklevel=4)
 
 
 def _trained(lines: Sequence[str], store: str | Path, *, multirun: bool) -> pd.DataFrame:
@@ -187,15 +207,24 @@ def _table(collection: Collection) -> pd.DataFrame:
 def _folder(store: str | Path) -> Path:
     if not Path(store).is_dir():
         raise ConfigError(f"{store}: is no folder; give that of a sweep")
-    return Path(store)
+    return Path(store).resolve()
 
 
 def _directories(runs: pd.DataFrame | str | Path) -> list[Path]:
     if not isinstance(runs, pd.DataFrame):
         return [Path(runs)]
+    check_paths(runs)
+    directories = [Path(path) for path in dict.fromkeys(runs["path"])]
+    for path in directories:
+        if not path.is_dir():
+            raise ConfigError(f"{path}: is no longer there; read the folder where the runs are now")
+    return directories
+
+
+def check_paths(runs: pd.DataFrame) -> None:
+    """Raise `ConfigError` for a table that does not say where its runs are."""
     if "path" not in runs:
         raise ConfigError("the table has no column path; give one that read, train or sweep gave")
-    return [Path(path) for path in dict.fromkeys(runs["path"])]
 
 
 def _choices(key: str, value: Any) -> str:

@@ -19,7 +19,9 @@ from command import call
 from hydra.core.config_store import ConfigStore
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
+from made_up_runs import write_run
 from matplotlib import pyplot
+from matplotlib.axes import Axes
 from small_runs import whole
 
 import fmnist_sweep as fs
@@ -274,6 +276,66 @@ def test_final_values_are_those_of_finished_runs(runs: pd.DataFrame) -> None:
     assert [sorted(values) for values in drawn] == [sorted(values) for _, values in last]
     with pytest.raises(ConfigError, match="there are no such runs"):
         fs.draw.finals(runs[runs["epoch"] == 1])
+
+
+def lengths(ax: Axes) -> dict[str, int]:
+    return {str(line.get_label()): len(line.get_ydata()) for line in ax.lines}
+
+
+def test_runs_of_two_stores_are_told_apart_by_their_paths(tmp_path: Path, paper: str) -> None:
+    for size in (500, 1000):
+        for seed in (0, 1):
+            run = write_run(tmp_path / f"{size}", optimizer="sgd", batch_size=size, epochs=2, hidden=[8], seed=seed)
+            run.rename(run.with_name(f"run{seed}"))
+    apart = [fs.read(tmp_path / f"{size}") for size in (500, 1000)]
+    runs = pd.concat(apart)
+    last = [table.loc[table["epoch"] == 2, "val_accuracy"].mean() for table in apart]
+    (claim,) = fs.judge(runs, paper=paper).to_dict("records")
+    assert (claim["measured"], claim["seeds"]) == (pytest.approx(last[0] - last[1]), [0, 1])
+    assert lengths(fs.draw.curves(runs, ax=pyplot.figure().gca())) == {"SGD, batch 500": 2, "SGD, batch 1000": 2}
+    fs.draw.figure(runs, "both", paper=paper)
+
+
+@pytest.mark.parametrize("status", ["done", "interrupted"])
+def test_a_run_that_is_in_two_stores_counts_once(status: records.Status, tmp_path: Path, paper: str) -> None:
+    for size in (500, 1000):
+        write_run(tmp_path / "here", optimizer="sgd", batch_size=size, epochs=2, hidden=[8])
+    shutil.copytree(tmp_path / "here", tmp_path / "there")
+    for run in (tmp_path / "there").iterdir():
+        (run / "run.json").write_bytes(replace_record(records.read_record(run), status=status))
+    here = fs.read(tmp_path / "here")
+    runs = pd.concat([fs.read(tmp_path / "there"), here, here])
+    with pytest.warns(UserWarning, match="same configuration and seed as") as told:
+        judged = fs.judge(runs, paper=paper)
+    assert len(told) == 2 and all(str(tmp_path) in str(one.message) for one in told)
+    pd.testing.assert_frame_equal(judged, fs.judge(here, paper=paper))
+    with pytest.warns(UserWarning, match="same configuration and seed as"):
+        ax = fs.draw.finals(runs, ax=pyplot.figure().gca())
+    assert [len(line.get_xdata()) for line in ax.lines if line.get_alpha() == 0.35] == [1, 1]
+    with pytest.warns(UserWarning, match="same configuration and seed as"):
+        assert set(lengths(fs.draw.curves(runs, ax=pyplot.figure().gca())).values()) == {2}
+    assert lengths(fs.draw.curves(pd.concat([here, here]), by="optimizer", ax=pyplot.figure().gca())) == {"SGD": 2}
+
+
+def test_optimizers_that_two_stores_call_alike_are_drawn_apart(tmp_path: Path) -> None:
+    for lr in (0.1, 0.01):
+        write_run(tmp_path / f"{lr}", optimizer="sgd", optimizer_args={"lr": lr}, epochs=2)
+    runs = pd.concat([fs.read(tmp_path / f"{lr}") for lr in (0.1, 0.01)])
+    for by in (None, "optimizer"):
+        ax = fs.draw.curves(runs, by=by, ax=pyplot.figure().gca())
+        assert sorted(lengths(ax)) == ["SGD lr=0.01", "SGD lr=0.1"]
+
+
+def test_a_store_that_has_moved_is_read_where_it_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    run = write_run(tmp_path / "here", epochs=2)
+    monkeypatch.chdir(tmp_path)
+    runs = fs.read("here")
+    monkeypatch.chdir("/")
+    assert fs.judge(runs)["verdict"].size
+    (tmp_path / "here").rename(tmp_path / "there")
+    with pytest.raises(ConfigError, match=f"{run}: is no longer there; read the folder where the runs are now"):
+        fs.judge(runs)
+    assert fs.read(tmp_path / "there")["run"].tolist() == [run.name] * 2
 
 
 def test_what_is_not_to_be_drawn_is_refused(runs: pd.DataFrame, paper: str) -> None:

@@ -15,7 +15,8 @@ from made_up_runs import write_run
 
 from fmnist_sweep import records
 from fmnist_sweep.records import MEASURES, RecordError, read_predictions
-from fmnist_sweep.report.runs.collection import CONFIGURATION, FACTORS, collect
+from fmnist_sweep.report.judging.summaries import finals
+from fmnist_sweep.report.runs.collection import CONFIGURATION, FACTORS, collect, gather
 from fmnist_sweep.report.runs.curves import Curves, spread
 
 
@@ -322,6 +323,40 @@ def test_of_two_directories_for_one_run_the_copy_is_left_out(tmp_path):
     assert list(collection.runs["name"]) == [run.name]
     assert len(collection.metrics) == 2
     assert only_problem(tmp_path) == ("a copy", "superseded", f"same configuration and seed as {run.name}")
+
+
+@pytest.mark.parametrize("finished", ["done", "diverged"])
+@pytest.mark.parametrize("newer", ["running", "interrupted", "failed", "unreadable"])
+def test_a_finished_run_counts_before_a_newer_one_that_is_not(newer, finished, tmp_path):
+    old = write_run(tmp_path, epochs=3, status=finished)
+    moved = old.rename(old.with_name(old.name[:-8] + "ffffffff"))  # as of another device
+    change(moved, name=moved.name)
+    os.utime(moved / "run.json", (1, 1))
+    new = write_run(tmp_path, epochs=3, epochs_done=2, status="done" if newer == "unreadable" else newer)
+    assert list(collect(tmp_path).runs["name"]) == [moved.name]
+    assert (new.name, "superseded") in set(collect(tmp_path).problems[["name", "kind"]].itertuples(index=False))
+
+
+def test_runs_of_several_stores_that_are_called_alike_are_told_apart(tmp_path):
+    values = {}
+    for optimizer in ("adam", "sgd"):
+        run = write_run(tmp_path / optimizer, optimizer=optimizer, epochs=3)
+        values[optimizer.upper()] = records.read_metrics(run, done=True)[0]
+        run.rename(run.with_name("x"))
+    collection = gather([tmp_path / "adam" / "x", tmp_path / "sgd" / "x", tmp_path / "sgd" / ".." / "sgd" / "x"])
+    assert list(collection.runs["name"]) == [str(tmp_path / optimizer / "x") for optimizer in ("adam", "sgd")]
+    for recipe, optimizer in zip(collection.runs["recipe"], collection.runs["optimizer"], strict=True):
+        (curve,) = Curves(collection).serving(recipe, 3).values()
+        assert (curve.metrics == values[optimizer.upper()]).all()
+    assert finals(collection)["seconds"].tolist() == [3 * 0.7] * 2
+    assert collection.problems.empty
+
+
+def test_names_that_are_alike_once_they_fit_a_line_are_told_apart(tmp_path):
+    for seed, name in enumerate(("a\n", "a\\n")):
+        run = write_run(tmp_path, epochs=1, seed=seed)
+        run.rename(run.with_name(name))
+    assert collect(tmp_path).metrics["run"].nunique() == 2
 
 
 def test_of_two_runs_of_one_configuration_and_seed_the_newer_counts(tmp_path):

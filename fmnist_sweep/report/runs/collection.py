@@ -8,11 +8,13 @@ import hashlib
 import json
 import math
 import os
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from operator import attrgetter
 from pathlib import Path
 from typing import Any, NamedTuple
+from urllib.parse import quote
 
 import numpy as np
 import pandas as pd
@@ -48,12 +50,12 @@ class Collection:
     """What a store holds of one protocol.
 
     Attributes:
-        runs: a row per run directory whose run.json could be read: name (of the directory), status (that of
-            run.json, or `unreadable` where a finished run lacks rows), recipe, the columns `FACTORS`, seed,
-            optimizer_args (all that were given, as JSON), epochs_done (rows of metrics), seconds, test_accuracy (nan
-            without a final test), path (text), has_predictions.
+        runs: a row per run directory whose run.json could be read: name (of the directory; its whole path where two
+            have the same name), status (that of run.json, or `unreadable` where a finished run lacks rows), recipe, the
+            columns `FACTORS`, seed, optimizer_args (all that were given, as JSON), epochs_done (rows of metrics),
+            seconds (see `records.read_timing`), test_accuracy (nan without a final test), path (text), has_predictions.
         metrics: a row per run and epoch: run (its name), status, recipe, `FACTORS`, optimizer_args, seed, epoch,
-            `MEASURES` and seconds since the start of training (nan where unknown).
+            `MEASURES` and seconds (nan where unknown).
         problems: a row per directory that is incomplete or cannot be used: name, kind (`unreadable`, `failed`,
             `diverged`, `running`, `interrupted`, `foreign`: no run, `superseded`: another directory holds the same
             configuration and seed), message (one line).
@@ -97,7 +99,7 @@ def collect(store: Path, covers: Callable[[Config], bool] = lambda _: True) -> C
 
 def gather(directories: Iterable[Path], covers: Callable[[Config], bool] = lambda _: True) -> Collection:
     """The same of these run directories, of one store or several."""
-    return _collected(directories, covers, [], ())
+    return _collected({path.resolve(): path for path in directories}.values(), covers, [], ())
 
 
 def _collected(
@@ -108,18 +110,17 @@ def _collected(
 ) -> Collection:
     runs: dict[tuple[Any, ...], _Run] = {}
     others = 0
-    for path in directories:
+    for path, name in _names(list(directories)).items():
         try:
             record = _checked(path)
         except RecordError as error:
             foreign = isinstance(error, MissingFileError) and not records.is_run_name(path.name)
-            name = one_line(path.name, _LONGEST_NAME)
             problems.append((name, "foreign" if foreign else "unreadable", str(error)))
             continue
         if not covers(record.config):
             others += 1
             continue
-        run = _read(path, record)
+        run = _read(path, name, record)
         key = tuple(run.columns[column] for column in (*CONFIGURATION, "seed"))
         if key in runs:
             run, loser = sorted((run, runs[key]), key=_precedence, reverse=True)
@@ -128,11 +129,18 @@ def _collected(
         runs[key] = run
     found = sorted(runs.values(), key=lambda run: str(run.columns["name"]))
     table = pd.DataFrame([run.columns for run in found], columns=list(COLUMNS))
-    table["optimizer"] = _optimizer_labels([run.record.config for run in found])
+    table["optimizer"] = optimizer_labels([run.record.config.optimizer for run in found])
     table = table.astype(COLUMNS)
     problems += [run.problem for run in found if run.problem]
     listed = pd.DataFrame(problems, columns=["name", "kind", "message"], dtype="str")
     return Collection(table, _metrics(table, found), listed.sort_values("name", ignore_index=True), others, searches)
+
+
+def _names(paths: Sequence[Path]) -> dict[Path, str]:
+    """Name run directories so that no two share a name: as they are called, or by their whole path."""
+    called = {path: one_line(path.name, _LONGEST_NAME) for path in paths}
+    count = Counter(called.values())
+    return {path: name if count[name] == 1 else quote(os.fsencode(path.resolve())) for path, name in called.items()}
 
 
 def _directories(store: Path, problems: list[_Problem]) -> Iterator[Path]:
@@ -165,8 +173,7 @@ def _checked(path: Path) -> Record:
     return record
 
 
-def _read(path: Path, record: Record) -> _Run:
-    name = one_line(path.name, _LONGEST_NAME)
+def _read(path: Path, name: str, record: Record) -> _Run:
     epochs = record.config.training.epochs
     metrics, metrics_complaint = records.read_metrics(path, done=record.status == "done")
     metrics_complaint = metrics_complaint or records.damage(path, record, records.METRICS)
@@ -204,9 +211,9 @@ def _read(path: Path, record: Record) -> _Run:
     return _Run(record, columns, metrics[:epochs_done], padded, problem)
 
 
-def _optimizer_labels(configs: Sequence[Config]) -> list[str]:
+def optimizer_labels(given: Iterable[Mapping[str, Any]]) -> list[str]:
     """Each optimizer in words: its class, and those of its arguments in which optimizers of that class differ here."""
-    optimizers = [complete(config.optimizer) for config in configs]
+    optimizers = [complete(one) for one in given]
     distinct = {str(optimizer): optimizer for optimizer in optimizers}
     labels = {}
     for spelling, one in distinct.items():
@@ -216,14 +223,14 @@ def _optimizer_labels(configs: Sequence[Config]) -> list[str]:
     return [labels[str(optimizer)] for optimizer in optimizers]
 
 
-def _precedence(run: _Run) -> tuple[bool, float, str]:
-    """Of two directories for one run, a copy under another name loses, then the older one."""
+def _precedence(run: _Run) -> tuple[bool, bool, float, str]:
+    """Order the directories of one run: a finished one counts first, then one of the run's own name, then the newer."""
     path = Path(run.columns["path"])
     try:
         written = (path / records.RECORD).stat().st_mtime
     except OSError:
         written = 0.0
-    return path.name == run.record.name, written, run.columns["name"]
+    return run.columns["status"] in records.FINISHED, path.name == run.record.name, written, run.columns["name"]
 
 
 def _metrics(table: pd.DataFrame, runs: Sequence[_Run]) -> pd.DataFrame:
