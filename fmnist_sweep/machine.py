@@ -33,6 +33,9 @@ def products_per_second() -> float:
     return operations / elapsed
 
 
+_COMMIT = ("--always", "--dirty", "--exclude=*", "--abbrev=40")  # the whole hash, whatever tags there are
+
+
 @functools.cache
 def environment(device: str) -> dict[str, object]:
     """Where a run was trained: versions, machine, commit, data."""
@@ -59,8 +62,14 @@ def cpu() -> str:
 
 
 def _git_commit() -> str | None:
-    command = ["git", "-C", str(Path(__file__).parent), "rev-parse", "HEAD"]
+    """The commit of this package, with `-dirty` after it where tracked files have changed since.
+
+    None where no repository tracks the package: one that merely encloses the virtual environment says nothing of it.
+    """
+    git = ["git", "--no-optional-locks", "-C", str(Path(__file__).parent)]
     try:
-        return subprocess.run(command, capture_output=True, text=True, check=True, timeout=5).stdout.strip()
+        for command in (["ls-files", "--error-unmatch", Path(__file__).name], ["describe", *_COMMIT]):
+            done = subprocess.run([*git, *command], capture_output=True, text=True, check=True, timeout=5)
     except (OSError, subprocess.SubprocessError):
         return None
+    return done.stdout.strip()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import importlib.util
 import itertools
 import json
 import os
@@ -18,7 +19,7 @@ import pytest
 import torch
 from small_runs import ADAM, MOMENTUM, RMSPROP, SGD, config, piece
 
-from fmnist_sweep import beginning, jobs, planning, store, training, worker
+from fmnist_sweep import beginning, jobs, machine, planning, store, training, worker
 from fmnist_sweep.composing import name_of
 from fmnist_sweep.config import Config, Execution
 from fmnist_sweep.errors import ConfigError
@@ -148,6 +149,33 @@ def test_a_run_directory_says_everything(tmp_path: Path) -> None:
     predictions = np.load(job(tmp_path, one).directory / "predictions.npy", allow_pickle=False)
     labels = piece(430, 250).val_labels.numpy()
     assert (predictions == labels).mean() == row.val_accuracy
+
+
+def test_the_commit_of_a_run_is_that_of_this_package_or_none(tmp_path: Path) -> None:
+    def git(*command: str) -> str:
+        who = ("-c", "user.name=N", "-c", "user.email=n@n", "-c", "commit.gpgsign=false")
+        return subprocess.check_output(["git", "-C", str(tmp_path), *who, *command], text=True).strip()
+
+    def commit() -> object:
+        spec = importlib.util.spec_from_file_location("installed", installed)
+        assert spec is not None and spec.loader is not None
+        module = importlib.util.module_from_spec(spec)
+        spec.loader.exec_module(module)
+        return module.environment("cpu")["git_commit"]
+
+    installed = tmp_path / ".venv" / "fmnist_sweep" / "machine.py"
+    installed.parent.mkdir(parents=True)
+    installed.write_bytes(Path(machine.__file__).read_bytes())
+    assert commit() is None
+    git("init", "-q")
+    git("commit", "-q", "--allow-empty", "-m", "a thesis, with a virtual environment in its folder")
+    git("tag", "v1")
+    assert commit() is None
+    git("add", ".")
+    git("commit", "-q", "-m", "the package")
+    assert commit() == git("rev-parse", "HEAD")
+    installed.write_bytes(installed.read_bytes() + b"\n")
+    assert commit() == git("rev-parse", "HEAD") + "-dirty"
 
 
 # Nothing is trained twice
