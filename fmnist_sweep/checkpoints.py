@@ -27,7 +27,7 @@ class Checkpoint:
 
     Attributes:
         metrics: a row an epoch.
-        seconds: since the start of training, at each epoch's end.
+        seconds: up to each epoch's end; see `records.read_timing`.
         cpu: on which it was trained; of several types each in turn.
     """
 

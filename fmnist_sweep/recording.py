@@ -37,7 +37,7 @@ def write_failure(job: Job, reason: str, trace: str | None = None) -> None:
 
 
 def elapsed(directory: RunDirectory) -> float:
-    """Seconds of training that a run's rows took."""
+    """Seconds of training that a run's rows took; see `records.read_timing`."""
     seconds = directory.seconds()
     return float(seconds[-1]) if len(seconds) else 0.0
 

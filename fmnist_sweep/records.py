@@ -74,7 +74,7 @@ class Metrics:
 
 
 METRICS_COLUMNS = tuple(field.name for field in fields(Metrics))
-TIMING_COLUMNS = ("epoch", "seconds")  # seconds since the start of training, at each epoch's end
+TIMING_COLUMNS = ("epoch", "seconds")  # see `read_timing`
 MEASURES = METRICS_COLUMNS[1:]
 _COLUMNS = {METRICS: METRICS_COLUMNS, TIMING: TIMING_COLUMNS}
 
@@ -97,7 +97,7 @@ class Record(_Model):
         name: the run's, which is also its directory's unless `hydra.run.dir` chose another.
         error: what went wrong, in one line.
         epochs_done: rows of metrics when this was written.
-        seconds: of training.
+        seconds: the last of timing.csv; see `read_timing`.
         cut_from: name of the longer run that this one is the beginning of.
         environment: versions and machine, as `machine.environment` gives them.
         sha256: of the run's files as they were when this was written, by name, as far as they had ended.
@@ -155,7 +155,7 @@ def csv_lines(rows: Iterable[Iterable[float]]) -> bytes:
 
 
 def csv_files(metrics: Iterable[Metrics], seconds: Iterable[float]) -> dict[Digested, bytes]:
-    """The content of metrics.csv and timing.csv, by name; `seconds` are since the start, at each epoch's end."""
+    """The content of metrics.csv and timing.csv, by name; `seconds` are as `read_timing` returns them."""
     times = ((epoch, round(until, 3)) for epoch, until in enumerate(seconds, 1))
     return {
         METRICS: csv_header(METRICS) + csv_lines(map(astuple, metrics)),
@@ -247,7 +247,13 @@ def read_metrics(directory: Path, *, done: bool) -> tuple[FloatArray, str | None
 
 
 def read_timing(directory: Path) -> tuple[FloatArray, str | None]:
-    """Seconds since the start of training by epoch, shape `(epochs,)`, and what is wrong with timing.csv."""
+    """Seconds of training up to each epoch's end, shape `(epochs,)`, and what is wrong with timing.csv.
+
+    A stack trains its models together, so the time of one model cannot be measured. An epoch counts as the time that
+    its stack took by the clock, divided by the number of models in the stack; epochs are added up. This is a share of
+    what the worker spent and no elapsed time. It depends on the stack and on how busy the machine was, so it does not
+    tell which of two configurations trains faster.
+    """
     rows, complaint = read_rows(directory, TIMING)
     seconds = rows[:, 0]
     usable = _leading(np.isfinite(seconds) & (seconds >= np.append(0.0, seconds)[:-1]))

@@ -129,7 +129,7 @@ class RunDirectory:
         return records.read_metrics(self.path, done=False)[0]
 
     def seconds(self) -> FloatArray:
-        """Seconds of training up to each epoch's end, `[epochs_done]`."""
+        """Seconds of training up to each epoch's end, `[epochs_done]`; see `records.read_timing`."""
         return records.read_timing(self.path)[0]
 
     def occupant(self, name: str) -> str | None:

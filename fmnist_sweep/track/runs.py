@@ -26,8 +26,9 @@ class TrackedRun:
         directory: where it is.
         record: run.json.
         metrics: shape `(epochs_done, 6)`, columns `records.MEASURES`.
-        seconds: of training up to each epoch's end, shape `(epochs_done,)`.
-        started: when training began, in seconds since 1970, as near as the files tell.
+        seconds: of training up to each epoch's end, shape `(epochs_done,)`; see `records.read_timing`.
+        started: in seconds since 1970, the time of the last row less these seconds: when training would have begun, had
+            the model had the machine to itself.
     """
 
     directory: Path
@@ -77,7 +78,7 @@ class TrackedRun:
         return {**measured, "seconds": seconds or 0.0} if self.ended else {}
 
     def when(self, epoch: int) -> float:
-        """The time of an epoch's end, in seconds since 1970; pauses of training are left out."""
+        """A time for an epoch's end, in seconds since 1970: `started` and its `seconds`, so pauses are left out."""
         return self.started + (float(self.seconds[epoch - 1]) if 0 < epoch <= len(self.seconds) else 0.0)
 
 
