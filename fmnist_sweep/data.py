@@ -121,7 +121,7 @@ def _fill(home: Path) -> Path:
     raw = home / TORCHVISION_LAYOUT
     raw.mkdir(parents=True, exist_ok=True)
     fetching.say(f"putting Fashion-MNIST into {raw}, or waiting for the process that does; 30 MB if no copy is here")
-    with FileLock(raw.parent / ".lock"):
+    with FileLock(raw.parent / ".fmnist_sweep.lock"):
         if local := _first(home, cache_folder(), SYSTEM_FOLDER, ends=("", ".gz")):
             return _copy(local, raw)
         failures = []

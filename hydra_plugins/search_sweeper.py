@@ -66,7 +66,7 @@ class SearchSweeper(Sweeper):
 
     def sweep(self, arguments: list[str]) -> list[Sequence[JobReturn]]:
         """Search until there are `n_trials`, those of earlier calls included; `RunError` where none ended well."""
-        from fmnist_sweep.search.conclusion import conclude, progress
+        from fmnist_sweep.search.conclusion import check_free, conclude, progress
         from fmnist_sweep.search.problem import check, pose
         from fmnist_sweep.search.study import opened, sampler
 
@@ -75,6 +75,7 @@ class SearchSweeper(Sweeper):
         make_sampler = sampler(settings.sampler, settings.sampler_args or {}, settings.sampler_seed, problem)
         check(problem, self.task, loader, self.config)
         folder = Path(self.config.hydra.sweep.dir)
+        check_free(folder)
         is_dry = bool(OmegaConf.select(self.config, "dry_run", default=False))
         url = settings.storage or str(folder / "search.db")
         returns: list[Sequence[JobReturn]] = []

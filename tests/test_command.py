@@ -175,6 +175,13 @@ def test_trials_that_would_share_a_folder_are_refused_before_any_trains(how, key
     assert left_behind(tmp_path) == []
 
 
+def test_results_of_another_program_are_not_overwritten_by_a_search(tmp_path):
+    (tmp_path / "optimization_results.yaml").write_text("mine: 1\n")
+    called = call("-m", "hydra/sweeper=search", "dropout=0.1,0.2", "hydra.sweep.dir=.", "n_trials=1", cwd=tmp_path)
+    refused(called, "optimization_results.yaml: no search wrote it; move it away, or choose another folder with hydra.")
+    assert left_behind(tmp_path) == [tmp_path / "optimization_results.yaml"]
+
+
 # Hydra's own features
 
 

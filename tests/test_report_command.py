@@ -182,3 +182,15 @@ def test_what_cannot_be_used_gets_one_line(tmp_path, monkeypatch, capsys, argume
     assert (code, out, len(err)) == (2, [], 1)
     assert message in err[0]
     assert sorted(tmp_path.rglob("*")) == before
+
+
+@pytest.mark.parametrize("file", ["results.csv", "fig1.png"])
+def test_files_that_no_report_wrote_are_left_alone(file, tmp_path, capsys):
+    write_run(tmp_path / "runs")
+    output = tmp_path / "mine"
+    output.mkdir()
+    (output / file).write_text("the user's")
+    code, out, err = report(tmp_path / "runs", "--output", output, capsys=capsys)
+    said = f"cannot write {output / file}: is there already, and no report wrote it; choose another --output"
+    assert (code, out, err) == (2, [], [said])
+    assert [path.read_text() for path in output.iterdir()] == ["the user's"]

@@ -25,7 +25,7 @@ from fmnist_sweep.report.runs.collection import Collection, collect
 from fmnist_sweep.report.runs.curves import Curves
 from fmnist_sweep.report.runs.published import read_results
 from fmnist_sweep.report.texts import LANGUAGES, Texts
-from fmnist_sweep.report.writing import refuse, replace
+from fmnist_sweep.report.writing import RESULTS, check_free, refuse, replace
 
 _LISTED = 20  # problems of a kind, and seeds of a configuration, that are printed
 
@@ -120,10 +120,10 @@ def _write(
     figures |= comparison_figures(paper, collection, curves, texts)
     drawn = {name: encode(figure) for name, figure in figures.items() if figure is not None}
     confused = {name: encode(figure) for name, figure in _confusions(shown, texts).items()}
-    written = [
-        [replace(output / f"{name}.{extension}", content) for extension, content in files.items()]
+    pictures = {
+        name: {f"{name}.{extension}": content for extension, content in files.items()}
         for name, files in (drawn | confused).items()
-    ]
+    }
     verdicts = judge(paper, curves)
     judged = [row(paper, verdict) for verdict in verdicts]
     cells = [{k: json.dumps(v) if isinstance(v, list) else v for k, v in one.items()} for one in judged]
@@ -134,6 +134,9 @@ def _write(
     }
     files["claims.json"] = json.dumps(judged, ensure_ascii=False, allow_nan=False, indent=1)
     files["index.html"] = render(paper, collection, curves, verdicts, drawn, shown, texts)
+    check_free(output, [name for one in (*pictures.values(), files) for name in one])
+    replace(output / RESULTS, files[RESULTS].encode())  # so that the folder is known for a report's
+    written = [[replace(output / name, content) for name, content in one.items()] for one in pictures.values()]
     return written + [[replace(output / name, content.encode())] for name, content in files.items()]
 
 

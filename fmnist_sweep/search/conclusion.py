@@ -6,14 +6,31 @@ from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
+import yaml
 from omegaconf import OmegaConf
 from optuna.trial import FrozenTrial
 from rich.table import Table
 
+from fmnist_sweep import plain_files
 from fmnist_sweep.display import console
-from fmnist_sweep.errors import RunError
+from fmnist_sweep.errors import ConfigError, RunError
+from fmnist_sweep.report.writing import replace
 
 RESULTS = "optimization_results.yaml"
+_LARGEST = 64 << 20  # bytes
+
+
+def check_free(folder: Path) -> None:
+    """Raise `ConfigError` where a folder holds a file of another program under the name that results will have."""
+    path = folder / RESULTS
+    try:
+        found = yaml.safe_load(plain_files.read(path, _LARGEST))
+    except FileNotFoundError:
+        return
+    except (OSError, ValueError, yaml.YAMLError):
+        found = None
+    if not isinstance(found, dict) or found.get("name") != "optuna":
+        raise ConfigError(f"{path}: no search wrote it; move it away, or choose another folder with hydra.sweep.dir")
 
 
 def progress(trials: Sequence[FrozenTrial], best: Sequence[FrozenTrial], names: Sequence[str], most: int) -> None:
@@ -47,7 +64,7 @@ def conclude(trials: Sequence[FrozenTrial], best: Sequence[FrozenTrial], names: 
     else:
         found = {"name": "optuna", "solutions": [{"params": one.params, "values": one.values} for one in best]}
     folder.mkdir(parents=True, exist_ok=True)
-    OmegaConf.save(OmegaConf.create(found), folder / RESULTS)
+    replace(folder / RESULTS, OmegaConf.to_yaml(OmegaConf.create(found)).encode())
     said = ", ".join(f"{count} {state.replace('fail', 'failed')}" for state, count in counts.items())
     if len(names) == 1:
         params = " ".join(f"{name}={_short(value)}" for name, value in best[0].params.items())

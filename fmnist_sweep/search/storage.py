@@ -47,7 +47,7 @@ def in_file(path: Path) -> RDBStorage:
         ConfigError: the file is no storage, or is damaged.
     """
     if not path.exists():
-        temporary = path.with_name(f"{path.name}.tmp")
+        temporary = path.with_name(f"{path.name}.fmnist_sweep.tmp")  # a name that nobody else gives a file
         temporary.unlink(missing_ok=True)
         database(f"{SQLITE}{temporary}").engine.dispose()
         # SQLite would take what a process left half written in a file of this name back in the new one.

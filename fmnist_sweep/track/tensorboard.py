@@ -1,4 +1,4 @@
-"""TensorBoard: event files in a run's own directory, or in one of its name below a folder.
+"""TensorBoard: event files in a run's own directory, or in one named for the run below a folder.
 
 An epoch is one record of an event file, which readers take whole or not at all. Who takes up a run begins a new file,
 as a record that was torn hides all after it in its own.
@@ -47,7 +47,8 @@ class TensorBoard:
 
     def send(self, run: TrackedRun) -> bool:
         """Append what the event files of a run lack; they are written anew where the run was trained anew."""
-        folder = run.directory if self._folder is None else self._folder / run.directory.name
+        # By the run's name, since directories of several stores may be called alike.
+        folder = run.directory if self._folder is None else self._folder / run.name.replace("/", "_")
         events = self._growing.pop(folder, None) or _Events(folder)
         points = {(_tag(key), epoch): float(np.float32(value)) for (key, epoch), value in run.points.items()}
         status = _STATUS[run.record.status] if run.ended else None

@@ -162,7 +162,7 @@ def problem_table(collection: Collection, texts: Texts) -> tuple[Table, list[str
 
 def environment_table(collection: Collection, texts: Texts) -> Table:
     """On what the runs were trained: a row for each distinct environment, with how many runs."""
-    counts = Counter(filter(any, map(_environment, collection.runs["path"])))
+    counts = Counter(filter(any, map(_environment, filter(None, collection.runs["path"]))))
     headings = [texts(f"page.environment_{key}") for key in (*_ENVIRONMENT, "runs")]
     shown = counts.most_common(_LISTED)
     return Table(

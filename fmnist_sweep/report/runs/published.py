@@ -33,6 +33,8 @@ def read_results(path: Path, covers: Callable[[Config], bool] = lambda _: True) 
         metrics = pd.read_csv(path, usecols=_METRICS, dtype="str", keep_default_na=False)[_METRICS].astype(types)
         runs = metrics.drop_duplicates("run", keep="last")
         configs = [_config(row) for row in runs.to_dict("records")]
+        if (twice := metrics["run"][metrics.duplicated(["run", "epoch"])]).size:  # of two tables in one
+            raise ValueError(f"{twice.iloc[0]} has an epoch twice")
     except (ValueError, KeyError) as error:
         raise ValueError(f"{path}: not a report's results.csv: {str(error).splitlines()[0]}") from error
     covered = np.array([covers(config) for config in configs], bool)
