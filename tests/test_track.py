@@ -124,12 +124,15 @@ def test_runs_are_found_newest_first_and_nothing_else(tmp_path) -> None:
     assert directories(tmp_path)[first] == before[first]
 
 
-def test_a_run_has_a_point_for_each_measure_and_epoch_and_its_last_things_at_the_end(tmp_path) -> None:
+def test_the_last_epoch_of_a_run_that_has_ended_has_test_results_and_seconds(tmp_path) -> None:
     run = read(write_run(tmp_path, epochs=3, validation="holdout", seconds_per_epoch=2.0))
-    assert len(run.points) == 3 * 6 + 3
-    assert run.points["test_accuracy", 3] == 0.86 and run.points["seconds", 3] == 6.0
-    assert run.points["val_loss", 2] == run.metrics[1, 4]
+    *epochs, last = run.steps(after=1)
+    assert [(epoch, list(values.values())) for epoch, values in epochs] == [
+        (2, run.metrics[1].tolist()),
+        (3, run.metrics[2].tolist()),
+    ]
+    assert last == (3, {"seconds": 6.0, "test_loss": 0.4, "test_accuracy": 0.86})
     assert [run.when(epoch) - run.started for epoch in range(4)] == [0.0, 2.0, 4.0, 6.0]
     assert run.hyperparameters["model.hidden"] == "[128, 64]" and run.hyperparameters["optimizer.lr"] == 0.01
     running = read(write_run(tmp_path, epochs=5, epochs_done=2, status="running"))
-    assert len(running.points) == 2 * 6
+    assert [epoch for epoch, _ in running.steps()] == [1, 2]

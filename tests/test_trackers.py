@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -18,93 +19,93 @@ from command import run_command
 from made_up_runs import learning_curves, write_run
 from tracked import (
     MlflowServer,
+    Points,
     WandbRun,
     environment,
     event_files,
-    free_port,
     grow,
-    mlflow_server,
     same,
     send,
+    set_record,
     start_follower,
     tensorboard_points,
+    tensorboard_status,
     until,
     wandb_run,
 )
 
-from fmnist_sweep import records
-from fmnist_sweep.records import RECORD, read_record
+from fmnist_sweep.config import MlflowConfig, TrackerConfig
+from fmnist_sweep.records import RECORD
+from fmnist_sweep.track import alongside
 from fmnist_sweep.track.runs import TrackedRun, read
 
 pytestmark = [pytest.mark.tracker, pytest.mark.filterwarnings("default")]  # the libraries have warnings of their own
 
-ALL = "tracker=tensorboard,mlflow,wandb"
+EXPERIMENT = "fmnist_sweep"
 SMALL = ("batch_size=1000", "model.hidden=[8]")
 ANY = pytest.mark.parametrize("tracker", ["tensorboard", "mlflow", "wandb"], indirect=True)
-TENSORBOARD = pytest.mark.parametrize("tracker", ["tensorboard"], indirect=True)
-WANDB = pytest.mark.parametrize("tracker", ["wandb"], indirect=True)
-MLFLOW = pytest.mark.parametrize("tracker", ["mlflow"], indirect=True)
 
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[MlflowServer]:
-    """One server for the tests that need none of their own."""
-    with mlflow_server(tmp_path_factory.mktemp("mlflow"), free_port()) as server:
-        yield server
+    """One server for all tests."""
+    server = MlflowServer(tmp_path_factory.mktemp("mlflow"))
+    server.start()
+    yield server
+    server.stop()
 
 
 @dataclass(frozen=True)
 class Shown:
-    """A tracker as a test asks it: its arguments on the command line, and what it has of a run."""
+    """A tracker as a test asks it.
+
+    Attributes:
+        arguments: those of the command line.
+        points: what it has of a run.
+        status: how it says that a run ended.
+        place: where it keeps a run; another if the run was replaced.
+    """
 
     arguments: tuple[str, ...]
-    points: Callable[[Path], list[tuple[tuple[str, int], float]]]
+    points: Callable[[Path], Points]
     status: Callable[[Path], str]
+    place: Callable[[Path], str]
 
-    def has(self, run: TrackedRun) -> bool:
-        """Whether it has all of the run, once."""
-        return same(self.points(run.directory), run.points)
+    def has(self, run: Path) -> bool:
+        """Tell whether it has all of the run by now, once."""
+        try:
+            return same(self.points(run), read(run))
+        except (AssertionError, KeyError, ValueError):  # no such experiment or run yet
+            return False
 
 
 @pytest.fixture(params=["tensorboard", "mlflow"])
 def tracker(request: pytest.FixtureRequest) -> Shown:
-    """Either tracker that shows runs as they grow."""
+    """Either tracker that shows runs as they grow; a test may ask for wandb too."""
     if request.param == "wandb":
-        ends = {0: "FINISHED", 1: "FAILED"}
+        of = lambda run: wandb_run(read(run).name, run.parent)  # noqa: E731
         return Shown(
             ("wandb",),
-            lambda run: wandb_run(read(run).name, run.parent).points,
-            lambda run: ends[wandb_run(read(run).name, run.parent).exit_code],
+            lambda run: of(run).points,
+            lambda run: {0: "FINISHED", 1: "FAILED"}[of(run).exit_code],
+            lambda run: of(run).folder.name,
         )
     if request.param == "tensorboard":
-        return Shown(("tensorboard",), tensorboard_points, tensorboard_status)
+        return Shown(
+            ("tensorboard",), tensorboard_points, tensorboard_status, lambda run: str(sorted(run.glob("*tfevents*")))
+        )
     server: MlflowServer = request.getfixturevalue("server")
     experiment = request.node.name  # a test's own
     return Shown(
         ("mlflow", "--uri", server.uri, "--experiment", experiment),
         lambda run: server.points(run.name, experiment),
-        lambda run: server.runs(experiment)[run.name][0]["info"]["status"],
+        lambda run: server.run(run.name, experiment)["info"]["status"],
+        lambda run: server.run(run.name, experiment)["info"]["run_id"],
     )
 
 
-def tensorboard_status(folder: Path) -> str:
-    """How the hyperparameters' page says that a run ended."""
-    from tensorboard.plugins.hparams import api_pb2, metadata
-
-    found = event_files(folder).summary_metadata
-    content = found[metadata.SESSION_END_INFO_TAG].plugin_data.content
-    status = metadata.parse_session_end_info_plugin_data(content).status
-    return {api_pb2.STATUS_SUCCESS: "FINISHED", api_pb2.STATUS_FAILURE: "FAILED"}[status]
-
-
-def set_status(run: Path, **values: object) -> None:
-    """Write run.json with other values."""
-    record = read_record(run)
-    (run / RECORD).write_bytes(record.model_copy(update=values).encode())
-
-
 def rows(count: int, seed: int = 0) -> np.ndarray:
-    """Rows of a run as `write_run` makes them."""
+    """Make rows as those of `write_run`."""
     return learning_curves("adam", 100, 0.2, seed)(np.arange(1.0, count + 1))
 
 
@@ -112,24 +113,25 @@ def rows(count: int, seed: int = 0) -> np.ndarray:
 
 
 def test_every_run_of_a_store_is_shown_and_nothing_twice(tracker: Shown, tmp_path: Path) -> None:
-    runs = [write_run(tmp_path, seed=seed, epochs=30) for seed in (0, 1)]
-    runs.append(write_run(tmp_path, optimizer="sgd", epochs=200, epochs_done=170, status="running"))
-    runs.append(write_run(tmp_path, seed=3, epochs=4, validation="holdout"))
-    runs.append(write_run(tmp_path, seed=4, epochs=3, epochs_done=0, status="failed", error="no memory"))
+    runs = [
+        write_run(tmp_path, epochs=200),
+        write_run(tmp_path, seed=1, epochs=3, epochs_done=0, status="failed", error="no memory"),
+        write_run(tmp_path, seed=2, epochs=9, epochs_done=5, status="running"),
+        write_run(tmp_path, seed=3, epochs=4, validation="holdout"),
+        write_run(tmp_path, seed=4, epochs=4, epochs_done=2, status="interrupted"),
+    ]
     for _ in range(2):
-        code, said = send(tmp_path, *tracker.arguments)
-        assert (code, said) == (0, f"runs up to date in {tracker.arguments[0]}: 5\n")
+        assert send(tmp_path, *tracker.arguments) == (0, f"runs up to date in {tracker.arguments[0]}: 5\n")
         for run in runs:
-            assert tracker.has(read(run))
-    assert [tracker.status(run) for run in (runs[0], runs[4])] == ["FINISHED", "FAILED"]
+            assert tracker.has(run)
+    assert [tracker.status(run) for run in runs[:2]] == ["FINISHED", "FAILED"]
 
 
-@TENSORBOARD
-def test_tensorboard_has_hyperparameters_and_a_picture(tracker: Shown, tmp_path: Path) -> None:
+def test_tensorboard_has_hyperparameters_and_a_picture(tmp_path: Path) -> None:
     from tensorboard.plugins.hparams import metadata
 
     run = write_run(tmp_path, epochs=5)
-    send(tmp_path, *tracker.arguments)
+    send(tmp_path, "tensorboard")
     found = event_files(run)
     content = found.summary_metadata[metadata.SESSION_START_INFO_TAG].plugin_data.content
     shown = metadata.parse_session_start_info_plugin_data(content).hparams
@@ -137,53 +139,49 @@ def test_tensorboard_has_hyperparameters_and_a_picture(tracker: Shown, tmp_path:
     assert shown["model.hidden"].string_value == "[128, 64]"
     (picture,) = found.Images("learning-curves")
     assert picture.encoded_image_string.startswith(b"\x89PNG") and len(picture.encoded_image_string) > 5_000
-    times = [one.wall_time for one in found.Scalars("loss/val")]
-    assert np.allclose(np.diff(times), 0.7)
+    assert np.allclose(np.diff([one.wall_time for one in found.Scalars("loss/val")]), 0.7)
 
 
 def test_tensorboards_files_may_go_to_a_folder(tmp_path: Path) -> None:
     run = write_run(tmp_path / "runs", epochs=3)
-    code, _ = send(tmp_path / "runs", "tensorboard", "--folder", str(tmp_path / "board"))
-    assert code == 0
-    assert same(tensorboard_points(tmp_path / "board" / run.name), read(run).points)
+    assert send(tmp_path / "runs", "tensorboard", "--folder", str(tmp_path / "board"))[0] == 0
+    assert same(tensorboard_points(tmp_path / "board" / run.name), read(run))
     assert not list(run.glob("*tfevents*"))
 
 
 def test_mlflow_has_parameters_tags_and_files(server: MlflowServer, tmp_path: Path) -> None:
     run = write_run(tmp_path, epochs=5, batch_size=123)
-    set_status(run, cut_from="a-longer-one-01234567")
+    set_record(run, cut_from="a-longer-one-01234567")
     assert send(tmp_path, "mlflow", "--uri", server.uri)[0] == 0
-    (shown,) = server.runs()[run.name]
+    shown = server.run(run.name, EXPERIMENT)
     parameters = {one["key"]: one["value"] for one in shown["data"]["params"]}
     assert parameters.items() >= {"training.batch_size": "123", "optimizer.name": "Adam", "seed": "0"}.items()
     tags = {one["key"]: one["value"] for one in shown["data"]["tags"]}
     assert tags.items() >= {"cut_from": "a-longer-one-01234567", "environment.torch": "2.14.1"}.items()
-    assert server.files(run.name) == {"run.json", "metrics.csv", "timing.csv", "learning-curves.png"}
+    assert server.files(run.name, EXPERIMENT) == {"run.json", "metrics.csv", "timing.csv", "learning-curves.png"}
     assert shown["info"]["end_time"] - shown["info"]["start_time"] == pytest.approx(5 * 700, abs=2)
 
 
-@WANDB
+@pytest.mark.parametrize("tracker", ["wandb"], indirect=True)
 def test_wandb_has_runs_that_have_ended_whole(tracker: Shown, tmp_path: Path) -> None:
     ended = [write_run(tmp_path, epochs=300), write_run(tmp_path, seed=1, epochs=4, validation="holdout")]
     ended.append(write_run(tmp_path, seed=2, epochs=3, epochs_done=0, status="failed", error="no memory"))
     write_run(tmp_path, seed=3, epochs=9, epochs_done=5, status="running")
     said = "runs up to date in wandb: 3\nin training, taken once they have ended: 1\n"
     assert send(tmp_path, "wandb") == (0, said)
-    for run in ended:
-        assert tracker.has(read(run))
+    assert all(map(tracker.has, ended))
+    assert [tracker.status(run) for run in ended] == ["FINISHED", "FINISHED", "FAILED"]
     first = wandb_run(ended[0].name, tmp_path)
     assert first.config.items() >= {"optimizer.name": "Adam", "optimizer.lr": 0.01, "seed": 0}.items()
     assert np.allclose(np.diff(list(first.times.values())), 0.7)
     (picture,) = first.pictures
     assert picture.read_bytes().startswith(b"\x89PNG")
-    assert [tracker.status(run) for run in ended] == ["FINISHED", "FINISHED", "FAILED"]
     before = {path: path.stat().st_mtime_ns for path in tmp_path.glob("wandb/offline-run-*")}
     assert send(tmp_path, "wandb") == (0, said)
     assert {path: path.stat().st_mtime_ns for path in tmp_path.glob("wandb/*")} == before  # and nothing beside them
 
 
-@WANDB
-def test_a_run_may_go_to_several_projects_of_wandbs(tracker: Shown, tmp_path: Path) -> None:
+def test_a_run_may_go_to_several_projects_of_wandbs(tmp_path: Path) -> None:
     write_run(tmp_path, epochs=3)
     for project in ("first", "second", "first"):
         assert send(tmp_path, "wandb", "--project", project) == (0, "runs up to date in wandb: 1\n")
@@ -191,8 +189,7 @@ def test_a_run_may_go_to_several_projects_of_wandbs(tracker: Shown, tmp_path: Pa
     assert sorted(projects) == ["first", "second"]
 
 
-@WANDB
-def test_wandbs_own_command_finds_the_runs_to_send(tracker: Shown, tmp_path: Path) -> None:
+def test_wandbs_own_command_finds_the_runs_to_send(tmp_path: Path) -> None:
     run = write_run(tmp_path / "runs", epochs=3)
     assert send(tmp_path / "runs", "wandb", "--folder", str(tmp_path))[0] == 0
     command = [sys.executable, "-m", "wandb", "sync", "--dry-run"]
@@ -203,44 +200,47 @@ def test_wandbs_own_command_finds_the_runs_to_send(tracker: Shown, tmp_path: Pat
 # What grows, goes on, is trained again
 
 
-@ANY
-def test_a_follower_that_is_killed_again_and_again_leaves_each_point_once(tracker: Shown, tmp_path: Path) -> None:
-    run = write_run(tmp_path, epochs=40, epochs_done=0, status="running")
-    until_all = rows(40)
-    for start in range(0, 40, 8):
-        follower = start_follower(tmp_path, *tracker.arguments)
-        for at in range(start, start + 8):
-            grow(run, until_all[: at + 1][at:])
-            time.sleep(0.4)
-        # At a time of its own: within a request, between a point and the next, before it has begun.
-        time.sleep(start / 8)
-        follower.kill()
-        follower.communicate()
+def test_points_are_appended_while_a_run_is_in_training(tracker: Shown, tmp_path: Path) -> None:
+    run = write_run(tmp_path, epochs=3, epochs_done=0, status="running")
     follower = start_follower(tmp_path, *tracker.arguments)
-    set_status(run, status="done")
+    places = set()
+    for row in rows(3):
+        grow(run, row[None])
+        until(lambda: tracker.has(run))
+        places.add(tracker.place(run))
+    set_record(run, status="done", epochs_done=3)
     assert follower.communicate()[0] == ""
     assert follower.returncode == 0
-    assert tracker.has(read(run))
-    assert tracker.status(run) == "FINISHED"
+    assert tracker.has(run) and tracker.status(run) == "FINISHED"
+    assert places == {tracker.place(run)}
 
 
-def test_points_come_while_a_run_is_in_training(tracker: Shown, tmp_path: Path) -> None:
-    run = write_run(tmp_path, epochs=40, epochs_done=0, status="running")
-    follower = start_follower(tmp_path, *tracker.arguments)
-    for count in (1, 2, 3):
-        grow(run, rows(count)[count - 1 :])
-        until(lambda: shown(tracker, run))
-    assert follower.poll() is None
+def test_a_follower_that_is_killed_again_and_again_leaves_each_point_once(tracker: Shown, tmp_path: Path) -> None:
+    run = write_run(tmp_path, epochs=60, epochs_done=1, status="running")
+    for start in (1, 21, 41):
+        follower = start_follower(tmp_path, *tracker.arguments)
+        until(lambda: tracker.has(run))
+        for row in rows(60)[start : start + 19]:  # so it is killed at any moment: within a request, between two
+            grow(run, row[None])
+            time.sleep(0.15)
+        follower.kill()
+        follower.communicate()
+        grow(run, rows(60)[start + 19 : start + 20])
+    set_record(run, status="done", epochs_done=60)
+    assert send(tmp_path, *tracker.arguments)[0] == 0
+    assert tracker.has(run) and tracker.status(run) == "FINISHED"
+
+
+def test_a_follower_that_is_killed_while_it_writes_for_wandb_leaves_each_point_once(tmp_path: Path) -> None:
+    run = write_run(tmp_path, epochs=300)
+    follower = start_follower(tmp_path, "wandb")
+    until(lambda: list(tmp_path.glob("wandb/.*/wandb/offline-run-*")))
+    follower.kill()
     follower.communicate()
-    assert follower.returncode == 0
-
-
-def shown(tracker: Shown, run: Path) -> bool:
-    """Whether the tracker has the run's points by now."""
-    try:
-        return tracker.has(read(run))
-    except (AssertionError, KeyError):  # no such experiment or run yet
-        return False
+    assert not list(tmp_path.glob("wandb/offline-run-*"))
+    assert send(tmp_path, "wandb")[0] == 0
+    assert same(wandb_run(run.name, tmp_path).points, read(run))
+    assert [path.name[:8] for path in tmp_path.glob("wandb/*")] == ["offline-"]
 
 
 @ANY
@@ -252,20 +252,18 @@ def test_a_run_that_is_trained_again_to_other_values_takes_the_place_of_the_firs
     for file in (tmp_path / ".before").glob("*tfevents*"):
         shutil.copy(file, run)  # which `rerun=true` leaves
     send(tmp_path, *tracker.arguments)
-    assert tracker.has(read(run))
+    assert tracker.has(run)
 
 
 @ANY
 def test_a_failed_run_that_goes_on_ends_well(tracker: Shown, tmp_path: Path) -> None:
     run = write_run(tmp_path, epochs=6, epochs_done=2, status="failed", error="OSError: no space")
     send(tmp_path, *tracker.arguments)
-    assert (tracker.has(read(run)), tracker.status(run)) == (True, "FAILED")
+    assert (tracker.has(run), tracker.status(run)) == (True, "FAILED")
     grow(run, rows(6)[2:])
-    set_status(run, status="done", error=None, epochs_done=6, seconds=4.2)
+    set_record(run, status="done", error=None, epochs_done=6, seconds=4.2)
     send(tmp_path, *tracker.arguments)
-    assert tracker.status(run) == "FINISHED"
-    found = {key: value for key, value in tracker.points(run) if key[0] != "seconds"}
-    assert found.keys() == {key for key in read(run).points if key[0] != "seconds"}
+    assert (tracker.has(run), tracker.status(run)) == (True, "FINISHED")
 
 
 @ANY
@@ -281,30 +279,34 @@ def test_a_run_that_has_diverged_is_shown_as_failed(tracker: Shown, tmp_path: Pa
     assert np.isnan(dict(found)["val_loss", 3]) and dict(found)["train_loss", 3] > 1e38
 
 
-@TENSORBOARD
-def test_a_record_that_was_torn_hides_nothing(tracker: Shown, tmp_path: Path) -> None:
-    run = write_run(tmp_path, epochs=9, epochs_done=5, status="running")
-    send(tmp_path, *tracker.arguments)
+def test_an_event_file_that_was_torn_is_written_again(tmp_path: Path) -> None:
+    run = write_run(tmp_path, epochs=5)
+    send(tmp_path, "tensorboard")
     (file,) = run.glob("*tfevents*")
     os.truncate(file, file.stat().st_size - 20)
-    grow(run, rows(9)[5:])
-    set_status(run, status="done", epochs_done=9)
-    send(tmp_path, *tracker.arguments)
-    assert tracker.has(read(run))
+    send(tmp_path, "tensorboard")
+    assert same(tensorboard_points(run), read(run)) and tensorboard_status(run) == "FINISHED"
 
 
-def test_of_two_followers_of_a_store_one_sends(tracker: Shown, tmp_path: Path) -> None:
+def test_a_tensorboard_that_is_open_shows_a_run_that_is_written_again(tmp_path: Path) -> None:
+    run = write_run(tmp_path, epochs=9, epochs_done=2, status="running")
+    send(tmp_path, "tensorboard")
+    opened = event_files(run)
+    for count in (4, 9):
+        grow(run, rows(count)[len(opened.Scalars("loss/val")) :])
+        send(tmp_path, "tensorboard")
+        opened.Reload()
+        assert [one.step for one in opened.Scalars("loss/val")] == list(range(1, count + 1))
+
+
+def test_of_two_followers_of_a_store_one_sends(tmp_path: Path) -> None:
     run = write_run(tmp_path, epochs=9, epochs_done=1, status="running")
-    followers = [start_follower(tmp_path, *tracker.arguments) for _ in range(2)]
-    until(lambda: shown(tracker, run))
-    code, said = send(tmp_path, *tracker.arguments)
-    assert code == 0 and "another process is sending its runs" in said
-    grow(run, rows(9)[1:])
-    set_status(run, status="done", epochs_done=9)
-    for follower in followers:
-        assert follower.communicate() == ("", None)
-        assert follower.returncode == 0
-    assert tracker.has(read(run))
+    follower = start_follower(tmp_path, "tensorboard")
+    until(lambda: list(run.glob("*tfevents*")))
+    said = f"{tmp_path}: another process is sending its runs to tensorboard\nruns up to date in tensorboard: 0\n"
+    assert send(tmp_path, "tensorboard") == (0, said)
+    follower.communicate()
+    assert send(tmp_path, "tensorboard") == (0, "runs up to date in tensorboard: 1\n")
 
 
 # What cannot be used
@@ -319,135 +321,124 @@ def test_what_is_no_run_is_told_and_keeps_nothing_else_back(tracker: Shown, tmp_
         (tmp_path / name / RECORD).write_bytes(content)
     (tmp_path / "pipe").mkdir()
     os.mkfifo(tmp_path / "pipe" / RECORD)
+    (good / "timing.csv").unlink()
+    os.mkfifo(good / "timing.csv")
     traversal = write_run(tmp_path, epochs=3, seed=2).rename(tmp_path / "traversal")
-    set_status(traversal, name="../../../../elsewhere-01234567")
+    set_record(traversal, name="../../../../elsewhere-01234567")
     damaged = write_run(tmp_path, epochs=3, seed=5)
-    set_status(damaged, sha256={"metrics.csv": "0" * 64})
+    set_record(damaged, sha256={"metrics.csv": "0" * 64})
     code, said = send(tmp_path, *tracker.arguments)
     assert code == 0
     assert said.count("unusable: ") == 5 and f"unusable: {damaged.name}: metrics.csv: its SHA-256" in said
-    assert tracker.has(read(good))
+    assert tracker.has(good)
     assert not list(tmp_path.parent.glob("elsewhere*"))
     if tracker.arguments == ("tensorboard",):
-        assert same(tensorboard_points(odd), read(odd).points)
+        assert tracker.has(odd)
 
 
-@MLFLOW
-def test_what_mlflow_does_not_take_keeps_nothing_else_back(tracker: Shown, tmp_path: Path) -> None:
+def test_what_mlflow_does_not_take_keeps_nothing_else_back(server: MlflowServer, tmp_path: Path) -> None:
     good = write_run(tmp_path, epochs=3)
     bad = write_run(tmp_path, epochs=3, seed=1, optimizer_args={"lr": 0.01, "a\nb": 1})
-    code, said = send(tmp_path, *tracker.arguments)
+    code, said = send(tmp_path, "mlflow", "--uri", server.uri)
     assert code == 1
     assert f"not sent: {bad.name}: " in said and said.count("\n") == 2
-    assert tracker.has(read(good))
+    assert same(server.points(good.name, EXPERIMENT), read(good))
 
 
 # Beside a sweep
 
 
-def sweep(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
-    return run_command("-m", *SMALL, *arguments, cwd=folder, **{"PYTHONPATH": environment()["PYTHONPATH"]})
-
-
 def trained(store: Path) -> list[TrackedRun]:
-    return [read(path.parent) for path in sorted(store.glob(f"*/{records.RECORD}"))]
+    return [read(path.parent) for path in sorted(store.glob(f"*/{RECORD}"))]
+
+
+def train(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    folder.mkdir(exist_ok=True)
+    done = run_command(*arguments, *SMALL, cwd=folder, PYTHONPATH=environment()["PYTHONPATH"])
+    assert done.returncode == 0, done.stderr
+    return done
 
 
 def test_a_sweep_shows_its_runs_and_names_them_as_ever(server: MlflowServer, tmp_path: Path) -> None:
-    for folder, more in (("bare", ()), ("shown", (ALL, f"tracker.mlflow.uri={server.uri}"))):
-        (tmp_path / folder).mkdir()
-        done = sweep(tmp_path / folder, "optimizer=adam,sgd", "epochs=2,3", *more)
-        assert done.returncode == 0, done.stderr
-        assert "tracker" not in done.stderr and "does not have everything" not in done.stderr
+    sweep = ("-m", "optimizer=adam,sgd", "epochs=2")
+    train(tmp_path / "bare", *sweep)
+    done = train(tmp_path / "shown", *sweep, "tracker=tensorboard,mlflow,wandb", f"tracker.mlflow.uri={server.uri}")
+    assert "tracker" not in done.stderr and "does not have everything" not in done.stderr
     runs = trained(tmp_path / "shown" / "multirun")
-    assert len(runs) == 4
+    assert len(runs) == 2
     for run in runs:
         bare = tmp_path / "bare" / "multirun" / run.directory.name
         assert (bare / "metrics.csv").read_bytes() == (run.directory / "metrics.csv").read_bytes()
-        assert same(tensorboard_points(run.directory), run.points)
-        assert same(server.points(run.name), run.points)
-        assert same(wandb_run(run.name, tmp_path / "shown").points, run.points)
+        assert same(tensorboard_points(run.directory), run)
+        assert same(server.points(run.name, EXPERIMENT), run)
+        assert same(wandb_run(run.name, tmp_path / "shown").points, run)
 
 
 def test_a_single_run_is_shown(tmp_path: Path) -> None:
-    done = run_command(*SMALL, "epochs=2", "tracker=tensorboard", cwd=tmp_path, PYTHONPATH=environment()["PYTHONPATH"])
-    assert done.returncode == 0, done.stderr
+    train(tmp_path, "epochs=1", "tracker=tensorboard")
     (run,) = trained(tmp_path / "multirun")
-    assert same(tensorboard_points(run.directory), run.points)
+    assert same(tensorboard_points(run.directory), run)
 
 
 def test_a_sweep_that_is_killed_and_goes_on_leaves_each_point_once(server: MlflowServer, tmp_path: Path) -> None:
-    arguments = ["-m", *SMALL, "optimizer=adam,sgd", "seed=7", "epochs=25"]
+    arguments = ["-m", "optimizer=adam,sgd", "seed=7", "epochs=12"]
     arguments += ["tracker=[mlflow,tensorboard]", f"tracker.mlflow.uri={server.uri}"]
-    first = subprocess.Popen(
-        [sys.executable, "-m", "fmnist_sweep", *arguments],
-        cwd=tmp_path,
-        env=environment(),
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-    )
-    until(lambda: any(len(read_rows(path)) > 4 for path in tmp_path.glob("multirun/*/metrics.csv")))
+    command = [sys.executable, "-m", "fmnist_sweep", *arguments, *SMALL]
+    silent = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+    first = subprocess.Popen(command, cwd=tmp_path, env=environment(), **silent)
+    until(lambda: any(path.read_text().count("\n") > 4 for path in tmp_path.glob("multirun/*/metrics.csv")))
     first.send_signal(signal.SIGKILL)
     first.wait()
-    done = run_command(*arguments, cwd=tmp_path, PYTHONPATH=environment()["PYTHONPATH"])
-    assert done.returncode == 0, done.stderr
+    train(tmp_path, *arguments)
     runs = trained(tmp_path / "multirun")
     assert [run.record.status for run in runs] == ["done", "done"]
     for run in runs:
-        assert same(tensorboard_points(run.directory), run.points)
-        assert same(server.points(run.name), run.points)
+        assert same(tensorboard_points(run.directory), run)
+        assert same(server.points(run.name, EXPERIMENT), run)
 
 
-def read_rows(path: Path) -> list[str]:
-    return path.read_text().splitlines()
-
-
-def test_a_server_that_is_down_holds_nothing_up_and_is_caught_up_with(tmp_path: Path) -> None:
-    port = free_port()
-    uri = f"http://127.0.0.1:{port}"
-    began = time.monotonic()
-    done = sweep(tmp_path, "seed=0,1", "epochs=3", "tracker=mlflow", f"tracker.mlflow.uri={uri}")
-    assert done.returncode == 0, done.stderr
-    assert time.monotonic() - began < 100
-    warnings = [line for line in done.stderr.splitlines() if uri in line and "training goes on" in line]
+def test_a_server_that_is_down_holds_nothing_up_and_the_last_command_sends_the_rest(
+    server: MlflowServer, tmp_path: Path
+) -> None:
+    with server.away():
+        done = train(tmp_path, "-m", "seed=8,9", "epochs=1", "tracker=mlflow", f"tracker.mlflow.uri={server.uri}")
+    warnings = [line for line in done.stderr.splitlines() if server.uri in line and "training goes on" in line]
     assert len(warnings) == 1 and "Connection refused" in warnings[0]
-    command = f"python -m fmnist_sweep.track multirun mlflow --uri={uri} --experiment=fmnist_sweep"
+    command = f"python -m fmnist_sweep.track multirun mlflow --uri={server.uri} --experiment={EXPERIMENT}"
     assert f"mlflow does not have everything; this sends the rest: {command}" in done.stderr.splitlines()
-    with mlflow_server(tmp_path / "server", port) as server:
-        assert send(tmp_path / "multirun", *command.split()[4:]) == (0, "runs up to date in mlflow: 2\n")
-        for run in trained(tmp_path / "multirun"):
-            assert same(server.points(run.name), run.points)
+    sent = subprocess.run(
+        [sys.executable, *command.split()[1:]], cwd=tmp_path, env=environment(), capture_output=True, text=True
+    )
+    assert (sent.returncode, sent.stdout, sent.stderr) == (0, "runs up to date in mlflow: 2\n", "")
+    for run in trained(tmp_path / "multirun"):
+        assert same(server.points(run.name, EXPERIMENT), run)
 
 
-def test_a_server_that_comes_back_gets_what_it_missed(tmp_path: Path) -> None:
-    run = write_run(tmp_path / "runs", epochs=40, epochs_done=1, status="running")
-    port = free_port()
-    with mlflow_server(tmp_path / "server", port) as server:
-        follower = start_follower(tmp_path / "runs", "mlflow", "--uri", server.uri)
-        until(lambda: shown_by(server, run))
-    grow(run, rows(5)[1:])
+def test_a_server_that_comes_back_gets_what_it_missed(server: MlflowServer, tmp_path: Path) -> None:
+    run = write_run(tmp_path, epochs=40, epochs_done=1, status="running")
+    follower = start_follower(tmp_path, "mlflow", "--uri", server.uri)
     assert follower.stdout is not None
-    assert "training goes on" in follower.stdout.readline()
-    with mlflow_server(tmp_path / "server", port) as server:
-        assert follower.stdout.readline() == "mlflow: all is sent that was missing\n"
-        assert shown_by(server, run)
-        assert follower.communicate()[0] == ""
-        assert follower.returncode == 0
+    until(lambda: list(tmp_path.glob(".locks/*")))
+    with server.away():
+        grow(run, rows(5)[1:])
+        assert "training goes on" in follower.stdout.readline()
+    assert follower.stdout.readline() == "mlflow: all is sent that was missing\n"
+    assert same(server.points(run.name, EXPERIMENT), read(run))
+    assert follower.communicate()[0] == ""
+    assert follower.returncode == 0
 
 
-def shown_by(server: MlflowServer, run: Path) -> bool:
-    return shown(Shown((), lambda path: server.points(path.name), lambda _: ""), run)
-
-
-def test_a_server_that_never_answers_is_left_after_a_while(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    import socket
-
+def test_a_server_that_never_answers_is_left_after_a_while(tmp_path: Path, monkeypatch, capsys) -> None:
+    write_run(tmp_path, epochs=2)
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_TIMEOUT", "600")
+    monkeypatch.setenv("PYTHONPATH", environment()["PYTHONPATH"])
+    monkeypatch.setattr(alongside, "DRAIN_SECONDS", 6.0)
     with socket.create_server(("127.0.0.1", 0)) as deaf:
         uri = f"http://127.0.0.1:{deaf.getsockname()[1]}"
-        began = time.monotonic()
-        done = sweep(tmp_path, "seed=0,1", "epochs=2", "tracker=mlflow", f"tracker.mlflow.uri={uri}")
-    assert done.returncode == 0, done.stderr
-    assert time.monotonic() - began < 150
-    assert "sending the rest to mlflow; Ctrl-C leaves it" in done.stderr.splitlines()
-    assert "mlflow does not have everything; this sends the rest: python -m fmnist_sweep.track" in done.stderr
+        with alongside.Followers(TrackerConfig(mlflow=MlflowConfig(uri))) as followers:
+            followers.follow([tmp_path])
+            deaf.accept()  # the follower is asking
+    first, last = capsys.readouterr().err.splitlines()
+    assert first == "sending the rest to mlflow; Ctrl-C leaves it"
+    command = f"python -m fmnist_sweep.track {tmp_path} mlflow --uri={uri} --experiment={EXPERIMENT}"
+    assert last == f"mlflow does not have everything; this sends the rest: {command}"

@@ -1,7 +1,9 @@
-"""For tests of trackers: the command, a server of MLflow's, and what each tracker has of a run."""
+"""For tests of trackers: the command, an MLflow server, and what each tracker has of a run."""
 
 from __future__ import annotations
 
+import contextlib
+import io
 import json
 import os
 import signal
@@ -9,41 +11,44 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import requests
 
-from fmnist_sweep.records import METRICS, TIMING, csv_lines, read_metrics
-from fmnist_sweep.track.runs import Points
+from fmnist_sweep.records import METRICS, RECORD, TIMING, csv_lines, read_metrics, read_record
+from fmnist_sweep.track.__main__ import main
+from fmnist_sweep.track.runs import TrackedRun
 
 ROOT = Path(__file__).parent.parent
-EXPERIMENT = "fmnist_sweep"
 PATIENCE = 120.0  # seconds, on a busy machine
+
+Points = list[tuple[tuple[str, int], float]]  # measure, epoch and value, as often as a tracker has them
 
 
 def environment() -> dict[str, str]:
-    """This process's, with the checkout to import from."""
+    """This process's environment, with the checkout to import from."""
     return {**os.environ, "PYTHONPATH": str(ROOT), "COLUMNS": "200"}
 
 
 def start_follower(store: Path, *arguments: str) -> subprocess.Popen[str]:
-    """A follower that goes on until its standard input is closed."""
+    """Start a follower, which goes on until its standard input is closed."""
     command = [sys.executable, "-m", "fmnist_sweep.track", str(store), *arguments, "--follow"]
     pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.STDOUT}
     return subprocess.Popen(command, env=environment(), cwd=store, text=True, **pipes)
 
 
 def send(store: Path, *arguments: str) -> tuple[int, str]:
-    """Run the command once. Returns its exit code and what it printed."""
-    command = [sys.executable, "-m", "fmnist_sweep.track", str(store), *arguments]
-    done = subprocess.run(
-        command, env=environment(), cwd=store, capture_output=True, text=True, timeout=PATIENCE, check=False
-    )
-    return done.returncode, done.stdout + done.stderr
+    """Run the command once, in this process and the folder `store`. Returns its exit code and what it printed."""
+    said, folder = io.StringIO(), Path.cwd()
+    os.chdir(store)
+    try:
+        with contextlib.redirect_stdout(said):
+            return main([str(store), *arguments]), said.getvalue()
+    finally:
+        os.chdir(folder)
 
 
 def until(holds: Callable[[], Any]) -> None:
@@ -51,39 +56,39 @@ def until(holds: Callable[[], Any]) -> None:
     end = time.monotonic() + PATIENCE
     while not holds():
         assert time.monotonic() < end, "waited in vain"
-        time.sleep(0.2)
-
-
-def free_port() -> int:
-    """A port that nobody listens on."""
-    with socket.socket() as one:
-        one.bind(("127.0.0.1", 0))
-        return int(one.getsockname()[1])
+        time.sleep(0.1)
 
 
 class MlflowServer:
     """A server on this machine with a database of its own, asked through its REST interface."""
 
-    def __init__(self, folder: Path, port: int):
-        self.uri = f"http://127.0.0.1:{port}"
-        folder.mkdir(exist_ok=True)
-        self._log = (folder / "server.log").open("w")
-        self._process = subprocess.Popen(
-            [
-                *(sys.executable, "-m", "mlflow", "server", "--host", "127.0.0.1", "--port", str(port)),
-                *("--workers", "1", "--backend-store-uri", f"sqlite:///{folder}/mlflow.db"),
-                *("--artifacts-destination", str(folder / "artifacts")),
-            ],
-            cwd=folder,
-            env={**environment(), "MLFLOW_DISABLE_TELEMETRY": "true"},
-            stdout=self._log,
-            stderr=subprocess.STDOUT,
-            start_new_session=True,
-        )
+    def __init__(self, folder: Path):
+        with socket.socket() as one:
+            one.bind(("127.0.0.1", 0))
+            self._port = int(one.getsockname()[1])
+        self.uri = f"http://127.0.0.1:{self._port}"
+        self._folder = folder
+
+    def start(self) -> None:
+        """Start the server, and wait until it answers."""
+        command = [
+            *(sys.executable, "-m", "mlflow", "server", "--host", "127.0.0.1", "--port", str(self._port)),
+            *("--workers", "1", "--backend-store-uri", f"sqlite:///{self._folder}/mlflow.db"),
+            *("--artifacts-destination", str(self._folder / "artifacts")),
+        ]
+        with (self._folder / "server.log").open("a") as log:
+            self._process = subprocess.Popen(
+                command,
+                cwd=self._folder,
+                env={**environment(), "MLFLOW_DISABLE_TELEMETRY": "true"},
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
+            )
         until(self._answers)
 
     def _answers(self) -> bool:
-        assert self._process.poll() is None, Path(self._log.name).read_text()
+        assert self._process.poll() is None, (self._folder / "server.log").read_text()
         try:
             return requests.get(f"{self.uri}/health", timeout=5).ok
         except requests.RequestException:
@@ -93,27 +98,34 @@ class MlflowServer:
         """End the server and its workers, which are in a session of their own."""
         os.killpg(self._process.pid, signal.SIGKILL)
         self._process.wait()
-        self._log.close()
+
+    @contextlib.contextmanager
+    def away(self) -> Iterator[None]:
+        """Stop the server for a while."""
+        self.stop()
+        try:
+            yield
+        finally:
+            self.start()
 
     def ask(self, way: str, **values: Any) -> Any:
-        """The answer to a request: a GET with parameters, or a POST where there is a body."""
+        """Return the answer to a request: a GET with parameters, or a POST if there is a body."""
         url, body = f"{self.uri}/api/2.0/mlflow/{way}", values.pop("body", None)
         got = requests.get(url, values, timeout=60) if body is None else requests.post(url, json=body, timeout=60)
         assert got.ok, got.text
         return got.json()
 
-    def runs(self, experiment: str = EXPERIMENT) -> dict[str, list[dict[str, Any]]]:
-        """Every run of an experiment, by name; no name should have two."""
+    def run(self, name: str, experiment: str) -> dict[str, Any]:
+        """Return the one run of a name."""
         found = self.ask("experiments/get-by-name", experiment_name=experiment)
         body = {"experiment_ids": [found["experiment"]["experiment_id"]]}
-        runs: dict[str, list[dict[str, Any]]] = {}
-        for one in self.ask("runs/search", body=body).get("runs", []):
-            runs.setdefault(one["info"]["run_name"], []).append(one)
-        return runs
+        runs = [run for run in self.ask("runs/search", body=body).get("runs", []) if run["info"]["run_name"] == name]
+        (one,) = runs
+        return one
 
-    def points(self, name: str, experiment: str = EXPERIMENT) -> list[tuple[tuple[str, int], float]]:
-        """Every point of the one run of a name, as often as it is there."""
-        (run,) = self.runs(experiment)[name]
+    def points(self, name: str, experiment: str) -> Points:
+        """Return every point of a run."""
+        run = self.run(name, experiment)
         key = run["info"]["run_id"]
         return [
             ((measure["key"], one["step"]), float(one["value"]))
@@ -121,38 +133,37 @@ class MlflowServer:
             for one in self.ask("metrics/get-history", run_id=key, metric_key=measure["key"])["metrics"]
         ]
 
-    def files(self, name: str) -> set[str]:
-        """The names of a run's artefacts."""
-        (run,) = self.runs()[name]
-        return {one["path"] for one in self.ask("artifacts/list", run_id=run["info"]["run_id"]).get("files", [])}
-
-
-@contextmanager
-def mlflow_server(folder: Path, port: int) -> Iterator[MlflowServer]:
-    """A server for a while."""
-    server = MlflowServer(folder, port)
-    try:
-        yield server
-    finally:
-        server.stop()
+    def files(self, name: str, experiment: str) -> set[str]:
+        """Return the names of a run's artefacts."""
+        key = self.run(name, experiment)["info"]["run_id"]
+        return {one["path"] for one in self.ask("artifacts/list", run_id=key).get("files", [])}
 
 
 def event_files(folder: Path) -> Any:
-    """What TensorBoard itself reads in a folder, with every point that there is."""
+    """Read with TensorBoard's own reader every point in a folder."""
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
     return EventAccumulator(str(folder), size_guidance={"scalars": 0, "images": 0, "tensors": 0}).Reload()
 
 
-def tensorboard_points(folder: Path) -> list[tuple[tuple[str, int], float]]:
-    """Every point of a run, as often as it is there, under the names of `records.MEASURES`."""
+def tensorboard_points(folder: Path) -> Points:
+    """Return every point of a run, with the names of `records.MEASURES`."""
     found = event_files(folder)
     names = {tag: "_".join(reversed(tag.split("/"))) for tag in found.Tags()["scalars"]}
     return [((name, one.step), one.value) for tag, name in names.items() for one in found.Scalars(tag)]
 
 
+def tensorboard_status(folder: Path) -> str:
+    """Return how the page of hyperparameters says that a run ended."""
+    from tensorboard.plugins.hparams import api_pb2, metadata
+
+    content = event_files(folder).summary_metadata[metadata.SESSION_END_INFO_TAG].plugin_data.content
+    status = metadata.parse_session_end_info_plugin_data(content).status
+    return {api_pb2.STATUS_SUCCESS: "FINISHED", api_pb2.STATUS_FAILURE: "FAILED"}[status]
+
+
 def wandb_run(name: str, folder: Path) -> WandbRun:
-    """The one run of a name below `wandb` in a folder, from the file that `wandb sync` sends."""
+    """Return the one run of a name below `wandb` in a folder, from the file that `wandb sync` sends."""
     runs = [WandbRun(path) for path in folder.glob("wandb/offline-run-*/run-*.wandb")]
     (found,) = [run for run in runs if run.name == name]
     return found
@@ -169,7 +180,7 @@ class WandbRun:
 
         self.folder = path.parent
         self.name, self.project, self.config, self.exit_code = "", "", {}, None
-        self.points: list[tuple[tuple[str, int], float]] = []
+        self.points: Points = []
         self.pictures: list[Path] = []
         self.times: dict[int, float] = {}
         content, at, part = path.read_bytes(), 7, b""
@@ -206,12 +217,12 @@ class WandbRun:
                     self.pictures.append(self.folder / "files" / value)
 
 
-def same(found: Sequence[tuple[tuple[str, int], float]], points: Points) -> bool:
-    """Whether there is each point once and no other, to the precision of float32."""
-    keys = [key for key, _ in found]
+def same(found: Points, run: TrackedRun) -> bool:
+    """Tell whether there is each point of a run once and no other, to the precision of float32."""
+    points = {(measure, epoch): value for epoch, values in run.steps() for measure, value in values.items()}
     values = dict(found)
     return (
-        len(keys) == len(set(keys))
+        len(found) == len(values)
         and values.keys() == points.keys()
         and all(np.isclose(values[key], np.float32(points[key]), rtol=1e-6, equal_nan=True) for key in points)
     )
@@ -224,3 +235,9 @@ def grow(run: Path, rows: np.ndarray[Any, Any], seconds: float = 0.7) -> None:
         for file, values in ((TIMING, (epoch, seconds * epoch)), (METRICS, (epoch, *row))):
             with (run / file).open("ab") as stream:
                 stream.write(csv_lines([values]))
+
+
+def set_record(run: Path, **values: object) -> None:
+    """Write run.json with other values."""
+    record = read_record(run)
+    (run / RECORD).write_bytes(record.model_copy(update=values).encode())

@@ -1,4 +1,4 @@
-"""The command `python -m fmnist_sweep.track`: show a tracker the runs that there are, or follow them as they grow."""
+"""The command `python -m fmnist_sweep.track`: send runs to a tracker, once or as they grow."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import os
 import sys
 import threading
 import time
+from collections import Counter
 from contextlib import suppress
 from dataclasses import fields
 from pathlib import Path
@@ -39,7 +40,7 @@ _HELP = {
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Send what `arguments` (by default the command line) ask for.
+    """Run the command with `arguments`, by default those of the command line.
 
     Returns:
         0; 1 if something could not be sent; 2 if there is no such tracker or folder, or its package is not installed.
@@ -57,22 +58,23 @@ def main(arguments: list[str] | None = None) -> int:
         return _refuse(str(error))
     except OSError as error:
         return _refuse(f"cannot read {error.filename}: {error.strerror}; give the folder of a sweep")
-    with Follower(name, settings, [store.absolute() for store in stores]) as follower:
-        return _follow(follower, name) if follow else _send(follower, name)
+    follower = Follower(name, settings, [store.absolute() for store in stores])
+    return _follow(follower, name) if follow else _send(follower, name)
 
 
 def _send(follower: Follower, name: str) -> int:
     follower.look()
     for store in follower.elsewhere:
         _say(f"{store}: another process is sending its runs to {name}")
-    _say(f"runs up to date in {name}: {follower.sent}")
-    if follower.waiting:
-        _say(f"in training, taken once they have ended: {len(follower.waiting)}")
-    for word, problems in (("unusable", follower.unusable), ("not sent", follower.failures)):
-        for path, why in list(problems.items())[:_LISTED]:
-            _say(f"{word}: {one_line(path.name, 1000)}: {why}")
-        if len(problems) > _LISTED:
-            _say(f"{word}: and {len(problems) - _LISTED} more")
+    counts = Counter(outcome for outcome, _ in follower.outcomes.values())
+    _say(f"runs up to date in {name}: {counts['sent']}")
+    if counts["waiting"]:
+        _say(f"in training, taken once they have ended: {counts['waiting']}")
+    problems = [(path, *outcome) for path, outcome in follower.outcomes.items() if outcome[1]]
+    for path, outcome, why in problems[:_LISTED]:
+        _say(f"{outcome}: {one_line(path.name, 1000)}: {why}")
+    if len(problems) > _LISTED:
+        _say(f"and {len(problems) - _LISTED} more that are unusable or not sent")
     if follower.down:
         _say(f"{name}: {follower.down}; the same command sends the rest")
     return 1 if follower.trouble else 0

@@ -1,6 +1,7 @@
-"""Followers beside a sweep, each in a process of its own: what hangs there holds up no training.
+"""Keep followers beside a sweep: a process for each tracker, so that a tracker that hangs holds up no training.
 
-A follower's standard input is a pipe that this process holds: it ends when the sweep does, however that ends.
+A follower's standard input is a pipe from this process. It closes when this process ends, even by kill -9, and the
+follower then sends the rest and ends.
 """
 
 from __future__ import annotations
@@ -17,27 +18,28 @@ from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from fmnist_sweep import track
+import fmnist_sweep
 from fmnist_sweep.config import TrackerConfig
 from fmnist_sweep.display import console
+from fmnist_sweep.track import chosen
 
-QUIET_SECONDS = 3.0  # that a follower may take at the end without a word
-DRAIN_SECONDS = 60.0  # that it may take in all
+QUIET_SECONDS = 3.0  # after the sweep a follower may take so long before the user is told
+DRAIN_SECONDS = 60.0  # after the sweep all followers may take so long
 
 
 @dataclass(frozen=True)
 class _Child:
     name: str
-    arguments: list[str]
     process: subprocess.Popen[str]
-    reader: threading.Thread
+    command: str  # the same follower by hand, without --follow
+    printer: threading.Thread
 
 
 class Followers:
-    """Followers of some stores for all trackers that are chosen; at the end what is missing is sent, within bounds."""
+    """The followers beside one sweep. At its end they send the rest, for a limited time."""
 
     def __init__(self, trackers: TrackerConfig):
-        self._trackers = track.chosen(trackers)
+        self._trackers = chosen(trackers)
         self._followed: set[Path] = set()
         self._children: list[_Child] = []
 
@@ -45,68 +47,65 @@ class Followers:
         return self
 
     def follow(self, stores: Iterable[Path]) -> None:
-        """Follow the runs of further stores."""
+        """Start a follower for each tracker, for the folders that have none."""
         new = sorted(set(stores) - self._followed)
-        self._followed |= set(new)
+        self._followed.update(new)
         for name, settings in self._trackers.items() if new else ():
             options = [f"--{key}={value}" for key, value in asdict(settings).items() if value is not None]
-            self._children.append(_start(name, [*map(_shown, new), name, *options]))
+            self._children.append(_start(name, [*map(_short, new), name, *options]))
 
     def __exit__(self, *_: object) -> None:
-        until = time.monotonic() + DRAIN_SECONDS
+        deadline = time.monotonic() + DRAIN_SECONDS
         for child in self._children:
             with suppress(BrokenPipeError):
                 child.process.stdin.close()  # type: ignore[union-attr]
         try:
             for child in self._children:
-                _drain(child, until)
+                _drain(child, deadline)
         finally:
             for child in self._children:
                 child.process.kill()
-                child.process.wait()
-                child.reader.join()
-                if child.process.returncode != 0:
-                    command = shlex.join(["python", "-m", "fmnist_sweep.track", *child.arguments])
-                    console.print(
-                        f"{child.name} does not have everything; this sends the rest: {command}", markup=False
-                    )
+                child.printer.join(QUIET_SECONDS)
+                if child.process.wait() != 0:
+                    line = f"{child.name} does not have everything; this sends the rest: {child.command}"
+                    console.print(line, markup=False)
 
 
 def _start(name: str, arguments: list[str]) -> _Child:
-    packages, paths = str(Path(track.__file__).parents[2]), os.environ.get("PYTHONPATH")
-    if packages != sysconfig.get_path("purelib"):  # a checkout, which is perhaps found by the folder that this is in
+    packages, paths = str(Path(fmnist_sweep.__file__).parents[1]), os.environ.get("PYTHONPATH")
+    if packages != sysconfig.get_path("purelib"):  # a checkout, which may be found only from this folder
         paths = os.pathsep.join(filter(None, [packages, paths]))
+    command = ["-m", "fmnist_sweep.track", *arguments]
     process = subprocess.Popen(
-        [sys.executable, "-m", "fmnist_sweep.track", *arguments, "--follow"],
+        [sys.executable, *command, "--follow"],
         env=os.environ | ({"PYTHONPATH": paths} if paths else {}),
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
         errors="replace",
-        start_new_session=True,  # Ctrl-C is for the sweep, which then tells its followers
+        start_new_session=True,  # Ctrl-C reaches the sweep alone, which then ends its followers
     )
-    reader = threading.Thread(target=_print, args=[process], daemon=True)
-    reader.start()
-    return _Child(name, arguments, process, reader)
+    printer = threading.Thread(target=_print_lines, args=[process], daemon=True)
+    printer.start()
+    return _Child(name, process, shlex.join(["python", *command]), printer)
 
 
-def _print(process: subprocess.Popen[str]) -> None:
-    assert process.stdout is not None
-    for line in process.stdout:
+def _print_lines(process: subprocess.Popen[str]) -> None:
+    for line in process.stdout or ():
         console.print(line.rstrip(), markup=False)
 
 
-def _drain(child: _Child, until: float) -> None:
+def _drain(child: _Child, deadline: float) -> None:
     try:
         child.process.wait(QUIET_SECONDS)
     except subprocess.TimeoutExpired:
         console.print(f"sending the rest to {child.name}; Ctrl-C leaves it")
         with suppress(subprocess.TimeoutExpired):
-            child.process.wait(max(0.0, until - time.monotonic()))
+            child.process.wait(max(0.0, deadline - time.monotonic()))
 
 
-def _shown(store: Path) -> str:
-    """A folder as one would type it."""
+def _short(store: Path) -> str:
+    """Return a folder as a user would type it."""
     path = os.path.relpath(store)
     return str(store) if path.startswith(("..", "-")) else path

@@ -1,123 +1,154 @@
-"""The one follower of some stores for one tracker: it reads run directories, and sends what is new in them."""
+"""Follow the runs of some folders, and send one tracker whatever changes in them."""
 
 from __future__ import annotations
 
 import hashlib
+import os
 from collections.abc import Sequence
-from contextlib import ExitStack
+from importlib import import_module
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, Protocol
 
 import filelock
 
-from fmnist_sweep import track
 from fmnist_sweep.records import RECORD, RecordError, one_line
-from fmnist_sweep.track import Tracker, TrackerDownError
-from fmnist_sweep.track.runs import Stamp, directories, read
+from fmnist_sweep.track.runs import Stamp, TrackedRun, directories, read
+
+Outcome = Literal["sent", "waiting", "unusable", "not sent"]
+
+# A follower comes again anyway, so a request may fail soon; MLflow would try for minutes.
+_ENVIRONMENT = {
+    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0",
+    "MLFLOW_HTTP_REQUEST_TIMEOUT": "10",
+    "MLFLOW_DISABLE_TELEMETRY": "true",
+    "MLFLOW_LOGGING_LEVEL": "WARNING",
+    "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
+    "WANDB_ERROR_REPORTING": "false",
+}
+
+
+class Tracker(Protocol):
+    """Shows runs. Its methods may raise anything; its run is replaced after that.
+
+    Attributes:
+        takes_running: False if it takes only runs that have ended.
+    """
+
+    takes_running: bool
+
+    def has(self, run: TrackedRun) -> bool:
+        """Tell whether it has the run once, with its digest."""
+
+    def send(self, run: TrackedRun, after: int | None) -> None:
+        """Send the epochs after `after`, and how the run ended if it has. None replaces what it has of the run."""
+
+
+def connect(name: str, settings: Any) -> Tracker:
+    """Connect to a tracker, one of `config.TRACKERS`, with its settings, such as a `config.MlflowConfig`."""
+    for key, value in _ENVIRONMENT.items():
+        os.environ.setdefault(key, value)  # the libraries read it when they are imported
+    tracker: Tracker = import_module(f"fmnist_sweep.track.{name}").Tracker(settings)
+    return tracker
 
 
 class Follower:
-    """Sends what stores hold, each time that it is asked to look.
+    """Sends the runs of some folders to one tracker, each time that `look` is called.
 
-    Of several processes that send one store to the same place one does so for all; the others' looks send nothing.
+    If several processes send a folder to the same place, the first one sends and the others skip that folder.
 
     Args:
-        name: of the tracker.
-        settings: the tracker's.
+        name: the tracker's name.
+        settings: the tracker's settings.
         stores: folders of run directories, or single run directories.
 
     Attributes:
-        sent: how many runs had something new.
-        waiting: those in training, which the tracker takes once they have ended.
-        unusable: run directories that cannot be used, and why.
-        failures: those that the tracker did not take at the last look, and why.
-        down: why the tracker could not be reached at the last look; None where it could.
-        elsewhere: the stores that another process sends there.
+        outcomes: by run directory, what became of it when it was last read, and why.
+        down: why the tracker could not be reached at the last look, or None.
+        elsewhere: folders that another process sends.
     """
 
     def __init__(self, name: str, settings: Any, stores: Sequence[Path]):
         self._name = name
         self._settings = settings
         self._stores = stores
-        self._seen: dict[Path, Stamp] = {}
+        self._locks: dict[Path, filelock.BaseFileLock] = {}
         self._tracker: Tracker | None = None
-        self._held: set[Path] = set()
-        self._locks = ExitStack()
-        self.sent = 0
-        self.waiting: set[Path] = set()
-        self.unusable: dict[Path, str] = {}
-        self.failures: dict[Path, str] = {}
+        self._seen: dict[Path, Stamp] = {}
+        self._growing: dict[Path, TrackedRun] = {}  # runs in training, as they were when they were last sent
+        self.outcomes: dict[Path, tuple[Outcome, str]] = {}
         self.down: str | None = None
         self.elsewhere: list[Path] = []
 
-    def __enter__(self) -> Follower:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._locks.close()
-
     @property
     def trouble(self) -> str | None:
-        """Why the last look did not send all that there is."""
-        return self.down or next((f"{one_line(path.name)}: {why}" for path, why in self.failures.items()), None)
+        """Why the last look did not send everything, or None."""
+        failures = (
+            f"{one_line(path.name)}: {why}" for path, (what, why) in self.outcomes.items() if what == "not sent"
+        )
+        return self.down or next(failures, None)
 
     def look(self) -> None:
-        """Send what is new."""
-        self.failures, self.down = {}, None
+        """Send what has changed since the last look."""
         found = {store: runs for store in self._stores if (runs := directories(store))}
-        self.elsewhere = [store for store in found if not self._hold(store)]
-        try:
-            if self._tracker is None:
-                self._tracker = track.connect(self._name, self._settings)
-        except Exception as error:  # a database may be away, and says so in its own way
-            self.down = _said(error)
-            return
-        try:
-            for store, runs in found.items():
-                for directory, stamp in runs.items() if store not in self.elsewhere else ():
-                    if self._seen.get(directory) != stamp:
-                        self._send(self._tracker, directory, stamp)
-        except TrackerDownError as error:
-            self.down = str(error)
+        self.elsewhere = [store for store in found if not self._lock(store)]
+        self.outcomes = {path: outcome for path, outcome in self.outcomes.items() if outcome[0] != "not sent"}
+        self._connect()
+        for store, runs in found.items():
+            for directory, stamp in runs.items() if store not in self.elsewhere else ():
+                if self._seen.get(directory) != stamp and self._tracker:
+                    self.outcomes[directory] = self._take(self._tracker, directory)
+                    if self.outcomes[directory][0] != "not sent":
+                        self._seen[directory] = stamp
+                    else:
+                        self._tracker = None  # connecting again tells whether it is down
+                        self._connect()
 
-    def _send(self, tracker: Tracker, directory: Path, stamp: Stamp) -> None:
-        self.unusable.pop(directory, None)
+    def _connect(self) -> None:
+        self.down = None
+        try:
+            self._tracker = self._tracker or connect(self._name, self._settings)
+        except Exception as error:  # each library raises errors of its own
+            self.down = _describe(error)
+
+    def _take(self, tracker: Tracker, directory: Path) -> tuple[Outcome, str]:
+        """Read a run and send what the tracker lacks of it."""
         try:
             run = read(directory)
         except (RecordError, OSError) as error:
-            self.unusable[directory] = one_line(str(error))
-            self._seen[directory] = stamp
-            return
+            return "unusable", one_line(str(error))
+        if not run.ended and not tracker.takes_running:
+            return "waiting", ""
+        # The entry is gone while the run is sent: if that fails, nobody knows what arrived, and the run is replaced.
+        before = self._growing.pop(directory, None)
         try:
-            up_to_date = tracker.send(run)
-        except TrackerDownError:
-            raise
-        except Exception as error:  # trackers and what they store files with raise what they like
-            self.failures[directory] = _said(error)
-        else:
-            self._seen[directory] = stamp
-            if up_to_date:
-                self.sent += 1
-                self.waiting.discard(directory)
+            if before and run.extends(before):
+                tracker.send(run, len(before.metrics))
+            elif tracker.has(run):
+                return "sent", ""
             else:
-                self.waiting.add(directory)
+                tracker.send(run, None)
+        except Exception as error:  # each library raises errors of its own
+            return "not sent", _describe(error)
+        if not run.ended:
+            self._growing[directory] = run
+        return "sent", ""
 
-    def _hold(self, store: Path) -> bool:
-        """Whether this process is the one that sends a store there; it stays so until it ends."""
-        if store not in self._held:
+    def _lock(self, store: Path) -> bool:
+        """Lock a folder until this process ends. Returns False if another process sends it to the same place."""
+        if store not in self._locks:
             folder = (store.parent if (store / RECORD).exists() else store) / ".locks"
             place = hashlib.sha256(repr(self._settings).encode()).hexdigest()[:8]
             lock = filelock.FileLock(folder / f"tracker-{self._name}-{place}.lock")
             try:
                 folder.mkdir(exist_ok=True)
-                self._locks.enter_context(lock.acquire(timeout=0))
+                lock.acquire(timeout=0)
             except filelock.Timeout:
                 return False
             except (OSError, NotImplementedError):
-                pass  # in a folder that is read-only, or has no locks, there is no other to be kept off
-            self._held.add(store)
+                pass  # the folder is read-only or has no locks: send without
+            self._locks[store] = lock
         return True
 
 
-def _said(error: Exception) -> str:
+def _describe(error: Exception) -> str:
     return one_line(f"{type(error).__name__}: {str(error).strip()}".splitlines()[0])

@@ -1,10 +1,10 @@
-"""A run as trackers are sent it, read from its directory at one moment."""
+"""Read a run from its directory, as trackers show it."""
 
 from __future__ import annotations
 
 import hashlib
 import json
-import math
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -12,23 +12,23 @@ import numpy as np
 
 from fmnist_sweep import records
 from fmnist_sweep.config import flat
-from fmnist_sweep.records import FINISHED, MEASURES, METRICS, RECORD, FloatArray, Record, RecordError, one_line
+from fmnist_sweep.records import MEASURES, METRICS, RECORD, FloatArray, Record, RecordError, one_line
 
-Points = dict[tuple[str, int], float]  # by what is measured and the epoch
-Stamp = tuple[tuple[int, int], tuple[int, int]]  # time of change and size of run.json and metrics.csv
+Stamp = tuple[tuple[int, int], tuple[int, int]]  # time of change and size of run.json and of metrics.csv
 
 
 @dataclass(frozen=True)
 class TrackedRun:
-    """What a run's directory holds.
+    """A run as its directory was at one moment.
 
     Attributes:
-        directory: where it is.
-        record: run.json.
+        directory: the run's directory.
+        record: the content of run.json.
         metrics: shape `(epochs_done, 6)`, columns `records.MEASURES`.
-        seconds: of training up to each epoch's end, shape `(epochs_done,)`; see `records.read_timing`.
-        started: in seconds since 1970, the time of the last row less these seconds: when training would have begun, had
-            the model had the machine to itself.
+        seconds: the run's share of its stack's training time until the end of each epoch, shape `(epochs_done,)`; see
+            `records.read_timing`.
+        started: the time of the last row less these seconds, in seconds since 1970: when training would have begun if
+            the model had had the machine to itself.
     """
 
     directory: Path
@@ -39,51 +39,52 @@ class TrackedRun:
 
     @property
     def name(self) -> str:
-        """What tells the run apart in its store: its directory's name, and its own where that is another."""
+        """The directory's name, followed by the run's own name if that differs. It is unique in a store."""
         own, folder = self.record.name, self.directory.name
         return one_line(folder if folder == own else f"{folder} ({own})", 250)
 
     @property
     def digest(self) -> str:
-        """Tells apart what the directory held at different times, as hexadecimal SHA-256."""
+        """SHA-256 of all that is shown, in hexadecimal."""
         return hashlib.sha256(self.record.encode() + self.metrics.tobytes()).hexdigest()
 
     @property
     def ended(self) -> bool:
-        """Whether it is told how the run ended. A failed one may be trained again."""
-        return self.record.status in (*FINISHED, "failed")
+        """True unless the run is in training. A run that failed or was interrupted may still go on."""
+        return self.record.status != "running"
 
     @property
     def hyperparameters(self) -> dict[str, bool | int | float | str]:
-        """The configuration by whole keys; what is no plain value as JSON."""
+        """The configuration by dotted key. Lists and nulls are written as JSON."""
         values = flat(asdict(self.record.config))
         return {
             key: value if isinstance(value, int | float | str) else json.dumps(value) for key, value in values.items()
         }
 
-    @property
-    def points(self) -> Points:
-        """Every value that is shown: measures after each epoch; at the end those of the test set, and the seconds."""
-        values = {
-            (measure, epoch): float(value)
-            for epoch, row in enumerate(self.metrics, 1)
-            for measure, value in zip(MEASURES, row, strict=True)
-        }
-        return values | {(key, len(self.metrics)): value for key, value in self._final.items()}
+    def steps(self, after: int = 0) -> Iterator[tuple[int, dict[str, float]]]:
+        """Yield the number and the measures of each epoch after `after`.
 
-    @property
-    def _final(self) -> dict[str, float]:
-        test, seconds = self.record.test, self.record.seconds
-        measured = {"test_loss": test.loss, "test_accuracy": test.accuracy} if test else {}
-        return {**measured, "seconds": seconds or 0.0} if self.ended else {}
+        If the run has ended, its last epoch comes once more with the training time and any test results.
+        """
+        for epoch, row in enumerate(self.metrics[after:].tolist(), after + 1):
+            yield epoch, dict(zip(MEASURES, row, strict=True))
+        if self.ended:
+            test = self.record.test
+            results = {"test_loss": test.loss, "test_accuracy": test.accuracy} if test else {}
+            yield len(self.metrics), {"seconds": self.record.seconds or 0.0, **results}
 
     def when(self, epoch: int) -> float:
-        """A time for an epoch's end, in seconds since 1970: `started` and its `seconds`, so pauses are left out."""
-        return self.started + (float(self.seconds[epoch - 1]) if 0 < epoch <= len(self.seconds) else 0.0)
+        """Return `started` plus an epoch's seconds. Pauses in training do not count; epoch 0 is the start."""
+        return self.started + (float(self.seconds[epoch - 1]) if epoch else 0.0)
+
+    def extends(self, earlier: TrackedRun) -> bool:
+        """Tell whether this is the earlier run with no epoch changed, perhaps with more epochs."""
+        start = self.metrics[: len(earlier.metrics)]
+        return self.record.config == earlier.record.config and np.array_equal(start, earlier.metrics, equal_nan=True)
 
 
 def read(directory: Path) -> TrackedRun:
-    """Read a run directory; `RecordError` where it holds nothing that can be used."""
+    """Read a run directory. Raises `RecordError` if its files are unusable."""
     record = records.read_record(directory)
     done, epochs = record.status == "done", record.config.training.epochs
     metrics, complaint = records.read_metrics(directory, done=done)
@@ -99,7 +100,11 @@ def read(directory: Path) -> TrackedRun:
 
 
 def directories(store: Path) -> dict[Path, Stamp]:
-    """The run directories in a folder, or the one that it is, and what changes when they do; the newest first."""
+    """Find the run directories in a folder, newest first. The folder may itself be one.
+
+    Returns:
+        By directory, a stamp that differs once the run has changed.
+    """
     found: dict[Path, Stamp] = {}
     for path in (store / RECORD, *store.glob(f"*/{RECORD}")):
         if path.exists() and not path.parent.name.startswith("."):
@@ -113,9 +118,3 @@ def _stamp(path: Path) -> tuple[int, int]:
     except OSError:
         return 0, 0
     return status.st_mtime_ns, status.st_size
-
-
-def agree(sent: Points, points: Points) -> bool:
-    """Whether two sets of points have the same values where both have one."""
-    both = ((sent[key], points[key]) for key in sent.keys() & points.keys())
-    return all(math.isclose(a, b, rel_tol=1e-9) or (math.isnan(a) and math.isnan(b)) for a, b in both)

@@ -1,14 +1,13 @@
-"""Weights & Biases without its server: a folder in `wandb/` for each run that has ended, for `wandb sync` to send.
+"""Write a folder below `wandb/` for each run that has ended; the user sends it with `wandb sync`.
 
-`wandb sync` puts what it finds in the place of what the server has of a run. So a folder has all of its run, is
-written in one go and appears under its name when it is complete; it keeps the digest of what was written.
+`wandb sync` replaces what the server has of a run. So each folder holds the whole run, gets its name once it is
+complete, and includes a file with the run's digest.
 """
 
 from __future__ import annotations
 
 import hashlib
 import shutil
-from itertools import groupby
 from pathlib import Path
 
 import wandb
@@ -22,38 +21,40 @@ _DIGEST = "fmnist_sweep.sha256"
 _EXIT_CODE: dict[Status, int] = {"done": 0, "interrupted": 130, "failed": 1, "diverged": 1}
 
 
-def connect(settings: WandbConfig) -> Wandb:
-    """The tracker with these settings."""
-    return Wandb(Path(settings.folder), settings.project)
+class Tracker:
+    """Writes runs of a project, offline."""
 
+    takes_running = False
 
-class Wandb:
-    """Writes runs of a project below the folder `wandb` of a folder."""
+    def __init__(self, settings: WandbConfig):
+        self._folder = Path(settings.folder).absolute() / "wandb"
+        self._project = settings.project
 
-    def __init__(self, folder: Path, project: str):
-        self._runs = folder.absolute() / "wandb"
-        self._project = project
+    def has(self, run: TrackedRun) -> bool:
+        """Tell whether the run has one folder, with its digest."""
+        return [(folder / _DIGEST).read_text() for folder in self._folders(run)] == [run.digest]
 
-    def send(self, run: TrackedRun) -> bool:
-        """Write a run, in the place of what was written of it earlier; one that is in training has to wait."""
-        if run.record.status == "running":
-            return False
-        key = hashlib.sha256(f"{self._project}/{run.name}".encode()).hexdigest()[:16]
-        before = list(self._runs.glob(f"offline-run-*-{key}"))
-        if len(before) != 1 or not _holds(before[0], run.digest):
-            unfinished = self._runs / f".{key}"
-            shutil.rmtree(unfinished, ignore_errors=True)  # of one that was killed
-            unfinished.mkdir(parents=True)
-            self._write(run, key, unfinished)
-            (written,) = unfinished.glob("wandb/offline-run-*")
-            (written / _DIGEST).write_text(run.digest)
-            for folder in before:
-                shutil.rmtree(folder)
-            written.rename(self._runs / written.name)
-            shutil.rmtree(unfinished)
-        return True
+    def send(self, run: TrackedRun, after: int | None) -> None:
+        """Write the whole run, and remove the folder that it had."""
+        assert after is None
+        unfinished = self._folder / f".{self._key(run)}"
+        shutil.rmtree(unfinished, ignore_errors=True)  # a killed follower may have left it
+        unfinished.mkdir(parents=True)
+        self._write(run, unfinished)
+        (written,) = unfinished.glob("wandb/offline-run-*")
+        (written / _DIGEST).write_text(run.digest)
+        for folder in self._folders(run):
+            shutil.rmtree(folder)
+        written.rename(self._folder / written.name)
+        shutil.rmtree(unfinished)
 
-    def _write(self, run: TrackedRun, key: str, root: Path) -> None:
+    def _key(self, run: TrackedRun) -> str:
+        return hashlib.sha256(f"{self._project}/{run.name}".encode()).hexdigest()[:16]
+
+    def _folders(self, run: TrackedRun) -> list[Path]:
+        return list(self._folder.glob(f"offline-run-*-{self._key(run)}"))
+
+    def _write(self, run: TrackedRun, root: Path) -> None:
         settings = wandb.Settings(
             mode="offline",
             root_dir=str(root),
@@ -66,25 +67,16 @@ class Wandb:
         )
         with wandb.init(
             project=self._project,
-            id=key,
+            id=self._key(run),
             name=run.name,
             notes=run.record.error,
             config=dict(run.hyperparameters),
             settings=settings,
         ) as writer:
-            points = run.points
-            for epoch, keys in groupby(sorted(points, key=lambda point: point[1]), key=lambda point: point[1]):
-                values: dict[str, object] = {measure: points[measure, epoch] for measure, _ in keys}
-                if epoch == len(run.metrics) > 0:
-                    picture = root / f"{NAME}.png"
-                    picture.write_bytes(learning_curves(run))
-                    values[NAME] = wandb.Image(str(picture))
+            for epoch, values in run.steps():
                 writer.log({**values, "_timestamp": run.when(epoch)}, step=epoch)
+            if epochs := len(run.metrics):
+                picture = root / f"{NAME}.png"
+                picture.write_bytes(learning_curves(run))
+                writer.log({NAME: wandb.Image(str(picture)), "_timestamp": run.when(epochs)}, step=epochs)
             writer.finish(_EXIT_CODE[run.record.status])
-
-
-def _holds(folder: Path, digest: str) -> bool:
-    try:
-        return (folder / _DIGEST).read_text() == digest
-    except (OSError, ValueError):
-        return False
