@@ -143,8 +143,9 @@ def _write(
 
 def _csv(table: pd.DataFrame, absent: str = "nan") -> bytes:
     """A table as CSV; a list in a cell is JSON."""
-    plain = table.map(lambda cell: json.dumps(cell) if isinstance(cell, list) else cell)
-    text: str = plain.to_csv(index=False, na_rep=absent, lineterminator="\n")
+    lists = [name for name in table if table[name].map(type).eq(list).any()]
+    plain = {name: table[name].map(lambda cell: json.dumps(cell) if isinstance(cell, list) else cell) for name in lists}
+    text: str = table.assign(**plain).to_csv(index=False, na_rep=absent, lineterminator="\n")
     return text.encode()
 
 

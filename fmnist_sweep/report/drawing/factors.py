@@ -9,15 +9,15 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from fmnist_sweep.report.drawing.style import WIDTH, Looks, Style, ordered, styled, wrapped
+from fmnist_sweep.report.drawing.style import WIDTH, Looks, Style, ordered, styled
 from fmnist_sweep.report.judging.effects import MEASURES
 from fmnist_sweep.report.texts import Texts
 
 _MOST_PAIRS = 4
-_ROOM = 64  # characters in the width of a figure
-_NOTE = 110
+_ROOM, _TITLE = 64, 95  # characters in the width of a figure: of ticks, of titles
+_NOTE = 105
 _LONGEST_TICK, _LONGEST_LABEL = 16, 32
-_MOST_NAMED = 8  # levels that are left out
+_MOST_NAMED = 6  # levels that are left out
 
 
 @styled
@@ -41,7 +41,7 @@ def main_effects_figure(table: pd.DataFrame, looks: Looks, texts: Texts) -> Figu
             for place, level in enumerate(levels):
                 _interval(ax, place, means.loc[level], looks[factor][level])
             _axes(ax, factor, levels, measure, _ROOM // len(factors), texts)
-        column[0].set_title(wrapped(_averaged(means, texts), _ROOM // len(factors)), fontsize="medium")
+        column[0].set_title(_averaged(means, len(factors), texts), fontsize="medium")
     absent = table[table["combinations"] == 0].drop_duplicates(["factor", "level"])
     _note(figure, [texts.level(row["factor"], row["level"]) for row in absent.to_dict("records")], texts)
     return figure
@@ -83,7 +83,7 @@ def interactions_figure(table: pd.DataFrame, looks: Looks, texts: Texts) -> Figu
                 for place, other in zip(places, levels, strict=True):
                     _interval(ax, place, along.loc[other], look)
             _axes(ax, across, levels, measure, _ROOM // len(shown), texts)
-        title = wrapped(_averaged(compared, texts), _ROOM // len(shown))
+        title = _averaged(compared, len(shown), texts)
         column[0].legend(loc="lower left", bbox_to_anchor=(0, 1), borderaxespad=0, title=title, alignment="left")
         for factor, seen in ((lines, drawn), (across, levels)):
             absent += [texts.level(factor, level) for level in ordered(cells[factor]) if level not in seen]
@@ -91,26 +91,29 @@ def interactions_figure(table: pd.DataFrame, looks: Looks, texts: Texts) -> Figu
     return figure
 
 
-def _averaged(means: pd.DataFrame, texts: Texts) -> str:
-    """Over how many combinations of the other factors, and seeds of each, the means of a panel are."""
+def _averaged(means: pd.DataFrame, columns: int, texts: Texts) -> str:
+    """Over how many combinations of the other factors, and seeds of each, the means of one of some columns are."""
     count, fewest, most = (
         int(n) for n in (means["combinations"].iloc[0], means["seeds"].min(), means["most_seeds"].max())
     )
-    words = texts("figures.combination" if count == 1 else "figures.combinations", n=count)
+    combinations = texts("figures.combination" if count == 1 else "figures.combinations", n=count)
     if fewest < most:
-        return f"{words}, {texts('figures.seeds_between', fewest=fewest, most=most)}"
-    return f"{words}, {texts('figures.seed_each' if most == 1 else 'figures.seeds_each', n=most)}"
+        seeds = texts("figures.seeds_between", fewest=fewest, most=most)
+    else:
+        seeds = texts("figures.seed_each" if most == 1 else "figures.seeds_each", n=most)
+    return "\n".join(textwrap.fill(words, _TITLE // columns) for words in (f"{combinations},", seeds))
 
 
 def _note(figure: Figure, absent: list[str], texts: Texts, undrawn: int = 0) -> None:
     """Say below all panels how to read them, and what is not in them."""
     notes = [texts("figures.balanced")]
     if absent:
-        more = [texts("figures.and_more", n=len(absent) - _MOST_NAMED)] if len(absent) > _MOST_NAMED else []
-        notes.append(texts("figures.left_out", levels=", ".join(absent[:_MOST_NAMED] + more)))
+        named = _shortened(absent[:_MOST_NAMED], _LONGEST_LABEL)
+        named += [texts("figures.and_more", n=len(absent) - _MOST_NAMED)] if len(absent) > _MOST_NAMED else []
+        notes.append(texts("figures.left_out", levels=", ".join(named)))
     if undrawn:
         notes.append(texts("figures.more_pairs", n=undrawn))
-    figure.supxlabel(textwrap.fill(". ".join(notes), _NOTE), fontsize="medium")
+    figure.supxlabel("\n".join(textwrap.fill(note, _NOTE) for note in notes), fontsize="medium")
 
 
 def _interval(ax: Axes, place: float, row: Any, look: Style) -> None:
@@ -138,7 +141,7 @@ def _shortened(names: Iterable[str], length: int) -> list[str]:
     """Names of about `length` characters at most, as much longer as it takes to tell them apart."""
     names = list(names)
     while True:
-        short = [textwrap.shorten(name, length, placeholder="…") for name in names]
+        short = [name if len(name) <= length else name[: length - 1] + "…" for name in names]
         if len(set(short)) == len(set(names)):
             return short
         length += 1

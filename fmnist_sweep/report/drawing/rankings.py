@@ -3,6 +3,7 @@
 import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
 from fmnist_sweep.report.drawing.style import WIDTH, Looks, dots, styled, wrapped
 from fmnist_sweep.report.judging.statistics import Interval
@@ -38,8 +39,10 @@ def ranking_figure(table: pd.DataFrame, looks: Looks, texts: Texts) -> Figure:
     axes[0].set_yticks(range(len(names)), names)
     axes[0].set_ylim(len(names) - 0.5, -0.5)
     undrawn = (table["measure"] == measures[0]).sum() - len(names)
-    more = [texts("figures.more", n=undrawn)] if undrawn else []
-    figure.supxlabel(". ".join([texts("figures.interval"), *more]), fontsize="medium")
+    notes = [texts("figures.interval")]
+    notes += [texts("figures.no_mean")] if any(row["lacking"] for row in panels[0]) else []
+    notes += [texts("figures.more", n=undrawn)] if undrawn else []
+    figure.supxlabel(". ".join(notes), fontsize="medium")
     return figure
 
 
@@ -49,7 +52,8 @@ def convergence_figure(table: pd.DataFrame, looks: Looks, texts: Texts) -> Figur
     figure = ranking_figure(table, looks, texts)
     figure.suptitle(texts("figures.reached", accuracy=table["accuracy"].iloc[0]), fontsize="large")
     (ax,) = figure.axes
-    ax.update_datalim([(0, 0)], updatey=False)
+    ax.update_datalim([(0, 0), (1, 0)], updatey=False)
     ax.autoscale_view()
     ax.set_xlim(left=0)
+    ax.xaxis.set_major_locator(MaxNLocator(7, steps=[1, 2, 5, 10], integer=True))
     return figure

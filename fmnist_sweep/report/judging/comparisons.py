@@ -47,7 +47,10 @@ def comparison_tables(paper: Paper, collection: Collection, curves: Curves) -> d
 
 
 def ranking(runs: pd.DataFrame, key: list[str], measures: Sequence[str], *, ascending: bool) -> pd.DataFrame:
-    """Order configurations by the mean of the first measure over their seeds; those without any value come last.
+    """Order configurations by the mean of the first measure over their seeds.
+
+    Where seeds lack a value there is no mean, for that of the others would say too little: seeds that were quick to
+    reach an accuracy have a value, slow ones none. Such configurations come last, first those with the fewest lacking.
 
     Args:
         runs: a row per run, with seed, `measures` (nan where a run has none), and the columns that describe it.
@@ -58,14 +61,14 @@ def ranking(runs: pd.DataFrame, key: list[str], measures: Sequence[str], *, asce
         over seeds, nan for one), seeds (with a value), lacking (seeds without), values (a list, by ascending seed).
     """
     described = [column for column in (*FACTORS, "optimizer_args", "recipe") if column in runs]
+    sign = 1 if ascending else -1
     groups = [seeds for _, seeds in runs.sort_values("seed").groupby(key)]
-    means = pd.Series([seeds[measures[0]].mean() for seeds in groups])
+    groups.sort(key=lambda seeds: (seeds[measures[0]].isna().mean(), sign * seeds[measures[0]].mean(skipna=False)))
     rows = []
-    for place in means.sort_values(ascending=ascending, kind="stable").index:
-        seeds = groups[place]
+    for seeds in groups:
         for measure in measures:
             values = seeds[measure].dropna().to_numpy(float)
-            mean, low, high = mean_interval(values) if len(values) else (np.nan,) * 3
+            mean, low, high = mean_interval(values) if len(values) == len(seeds) else (np.nan,) * 3
             told = {"measure": measure, "mean": mean, "low": low, "high": high, "seeds": len(values)}
             more = {"lacking": len(seeds) - len(values), "values": values.tolist()}
             rows.append(seeds[described].head(1).to_dict("records")[0] | told | more)

@@ -209,10 +209,13 @@ def _optimizer_labels(configs: Sequence[Config]) -> list[str]:
     optimizers = [complete(config.optimizer) for config in configs]
     distinct = {str(optimizer): optimizer for optimizer in optimizers}
     labels = {}
-    for spelling, one in distinct.items():
+    for spelling, one in sorted(distinct.items()):
         rivals = [other for other in distinct.values() if other["name"] == one["name"]]
         differing = [key for key in sorted(one) if any(other.get(key) != one[key] for other in rivals)]
-        labels[spelling] = one_line(" ".join([one["name"], *(f"{key}={one[key]}" for key in differing)]), 80)
+        label = one_line(" ".join([one["name"], *(f"{key}={one[key]}" for key in differing)]), 80)
+        # Two that are cut to the same words are not the same optimizer.
+        alike = sum(other.startswith(label) for other in labels.values())
+        labels[spelling] = f"{label} ({alike + 1})" if alike and label.endswith("…") else label
     return [labels[str(optimizer)] for optimizer in optimizers]
 
 
