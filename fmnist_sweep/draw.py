@@ -24,7 +24,7 @@ from fmnist_sweep.report.drawing.style import Style, band, dots, epoch_axis, ord
 from fmnist_sweep.report.judging.statistics import mean_interval
 from fmnist_sweep.report.judging.summaries import varying
 from fmnist_sweep.report.runs.collection import CONFIGURATION, FACTORS, optimizer_labels
-from fmnist_sweep.report.runs.curves import Curve, Curves
+from fmnist_sweep.report.runs.curves import Curve, Curves, spread
 from fmnist_sweep.report.texts import Texts
 
 _TEXTS = Texts("en")
@@ -36,8 +36,8 @@ def curves(runs: pd.DataFrame, measure: str = "val_accuracy", by: str | None = N
     Args:
         runs: what to draw.
         measure: train_loss, train_accuracy, running_loss, running_accuracy, val_loss or val_accuracy.
-        by: the factor whose levels have a line each, such as optimizer or `training.batch_size`; by default each
-            configuration has one, over its seeds.
+        by: the factor whose levels have a line each, such as optimizer or `training.batch_size`, where the runs differ
+            in nothing else but their seeds; by default each configuration has a line, over its seeds.
         ax: where to draw.
     """
     _check("measure", measure, MEASURES)
@@ -49,7 +49,7 @@ def curves(runs: pd.DataFrame, measure: str = "val_accuracy", by: str | None = N
             number: Curve(name, len(one), one[list(MEASURES)].to_numpy(), diverged=False)
             for number, (name, one) in of_runs
         }
-        band(ax, drawn, measure, style, label)
+        band(ax, spread(drawn, measure), style, label)
     epoch_axis(ax, _TEXTS)
     ax.set_ylabel(_axis(measure))
     ax.legend()
@@ -122,7 +122,16 @@ def _groups(runs: pd.DataFrame, by: str | None) -> dict[str, pd.DataFrame]:
         raise ConfigError("there are no such runs; train some, or filter less")
     if by is not None:
         _check("by", by, FACTORS)
-        return {_TEXTS.level(by, level): runs[runs[by] == level] for level in ordered(runs[by])}
+        levels = {level: runs[runs[by] == level] for level in ordered(runs[by])}
+        unlike = [
+            factor for factor in FACTORS if factor != by and any(rows[factor].nunique() > 1 for rows in levels.values())
+        ]
+        if unlike:
+            raise ConfigError(
+                f"by={by}: runs of one level differ in {', '.join(unlike)}, and a mean over unlike configurations says "
+                "nothing; keep one level of these, or leave out by for a line per configuration"
+            )
+        return {_TEXTS.level(by, level): rows for level, rows in levels.items()}
     factors = varying(runs)
     labelled = {_TEXTS.configuration(rows.iloc[0], factors): rows for _, rows in runs.groupby(CONFIGURATION)}
     return {label: labelled[label] for label in ordered(labelled)}

@@ -14,6 +14,7 @@ from fmnist_sweep import data, papers
 from fmnist_sweep.report.drawing.comparisons import comparison_figures
 from fmnist_sweep.report.drawing.paper_figures import paper_figure
 from fmnist_sweep.report.drawing.style import encode
+from fmnist_sweep.report.judging.comparisons import comparison_tables
 from fmnist_sweep.report.judging.verdicts import judge
 from fmnist_sweep.report.page.examples import examples
 from fmnist_sweep.report.page.judgement import judgement
@@ -108,7 +109,8 @@ def write_page(store: Path, fashion: Path, output: Path, language: str, paper: p
     collection, texts = collect(store, paper.covers), Texts(language)
     curves = Curves(collection)
     figures = {name: paper_figure(paper, name, curves, texts) for name in list(paper.figures)[1:3]}
-    figures["generalisation-gap"] = comparison_figures(paper, collection, curves, texts).get("generalisation-gap")
+    tables = comparison_tables(paper, collection, curves)
+    figures["generalisation-gap"] = comparison_figures(tables, collection.runs, texts).get("generalisation-gap")
     drawn = {name: encode(figure) for name, figure in figures.items() if figure is not None}
     page = render(paper, collection, curves, judge(paper, curves), drawn, examples(collection, fashion), texts)
     output.mkdir()

@@ -4,6 +4,7 @@ import csv
 import json
 import subprocess
 import sys
+from itertools import product
 from pathlib import Path
 
 import pandas as pd
@@ -12,10 +13,13 @@ from made_up_runs import write_grid, write_run
 from page_stores import PAPER, guesses, write_fashion
 
 from fmnist_sweep.report.__main__ import main
+from fmnist_sweep.report.judging.comparisons import comparison_tables
+from fmnist_sweep.report.runs.collection import collect
+from fmnist_sweep.report.runs.curves import Curves
 
 COMPARISONS = ["curves-by-optimizer", "curves-by-batch-size", "curves-by-dropout", "final-values"]
 COMPARISONS += ["generalisation-gap", "convergence-speed", "main-effects", "interaction-effects"]
-FIGURES = [*PAPER.figures, *COMPARISONS, "parallel-coordinates", "confusion-matrix", "frequent-mistakes"]
+FIGURES = [*PAPER.figures, *COMPARISONS, "confusion-matrix", "frequent-mistakes"]
 TABLES = ["results.csv", "summary.csv", "claims.csv", "claims.json", "index.html"]
 
 
@@ -47,13 +51,31 @@ def test_a_whole_grid_gives_every_figure_and_table(tmp_path):
         check=False,
     )
     assert (done.returncode, done.stderr) == (0, "")
-    drawn = {f"{name}.{extension}" for name in FIGURES for extension in ("png", "pdf")}
+    files = {
+        name: [f"{name}.{end}" for end in ("png", "pdf", "csv")[: 3 if name in COMPARISONS else 2]] for name in FIGURES
+    }
+    drawn = {file for each in files.values() for file in each}
     assert {path.name for path in (tmp_path / "report").iterdir()} == drawn | set(TABLES)
     assert done.stdout.splitlines() == [
         "48 runs in multirun, 48 of them done",
-        *(f"wrote report/{name}.png, report/{name}.pdf" for name in FIGURES),
+        *(f"wrote {', '.join(f'report/{file}' for file in each)}" for each in files.values()),
         *(f"wrote report/{name}" for name in TABLES),
     ]
+
+
+def test_numbers_behind_a_comparison_are_written_whole(tmp_path, capsys):
+    for size, dropout, seed in product((100, 500), (0.05, 0.2), (0, 1)):
+        write_run(tmp_path / "runs", batch_size=size, dropout=dropout, epochs=2, seed=seed)
+    assert report(tmp_path / "runs", "--output", tmp_path / "out", capsys=capsys)[0] == 0
+    collection = collect(tmp_path / "runs", PAPER.covers)
+    tables = comparison_tables(PAPER, collection, Curves(collection))
+    assert len(tables) == 7
+    for name, table in tables.items():
+        with open(tmp_path / "out" / f"{name}.csv", encoding="utf-8", newline="") as file:
+            rows = list(csv.DictReader(file))
+        for row, written in zip(table.to_dict("records"), rows, strict=True):
+            for key, value in row.items():
+                assert written[key] == (value if isinstance(value, str) else json.dumps(value).replace("NaN", "nan"))
 
 
 def test_results_hold_the_text_of_the_run_directories(tmp_path, capsys):

@@ -31,6 +31,37 @@ def test_one_seed_has_no_interval(interval):
     assert interval(np.array([0.4])) == pytest.approx((0.4, math.nan, math.nan), nan_ok=True)
 
 
+def test_combinations_with_the_same_seeds_have_the_t_interval_of_their_means_by_seed():
+    values = np.random.default_rng(0).normal(0.8, 0.01, (6, 5)) + np.arange(6)[:, None]
+    assert statistics.balanced_interval(values) == pytest.approx(statistics.mean_interval(values.mean(axis=0)))
+
+
+def test_a_combination_with_many_seeds_weighs_no_more_than_the_others():
+    values = np.full((3, 40), np.nan)
+    values[0], values[1, :2], values[2, 2:4] = [0.9, 0.7] * 20, [0.4, 0.6], [0.1, 0.3]
+    mean, low, high = statistics.balanced_interval(values)
+    assert mean == pytest.approx((0.8 + 0.5 + 0.2) / 3)
+    # s² / n of each; the first two rows fall and rise against each other in the seeds 0 and 1.
+    alone = 0.01 * 40 / 39 / 40 + 0.02 / 2 + 0.02 / 2
+    together = 2 * 2 * 0.1 * -0.1 / np.sqrt(40 * 39 * 2) + 2 * 2 * 0.1 * -0.1 / np.sqrt(40 * 39 * 2)
+    half = stats.t.ppf(0.975, 1) * np.sqrt(alone + together) / 3
+    assert (low, high) == pytest.approx((mean - half, mean + half))
+    values[1, 1] = np.nan
+    assert np.isnan(statistics.balanced_interval(values)[1:]).all()
+
+
+def test_an_interval_over_combinations_covers_the_truth_at_least_as_often_as_it_says():
+    draws = np.random.default_rng(0)
+    covered = []
+    for _ in range(2000):
+        shared = draws.normal(0, 0.01, 20)  # by seed
+        values = shared + draws.normal(0.8, 0.02, (4, 20)) + np.arange(4)[:, None]
+        values[1:, 5:] = np.nan
+        interval = statistics.balanced_interval(values)
+        covered.append(interval.low < 2.3 < interval.high)
+    assert 0.94 < np.mean(covered) < 0.98
+
+
 @pytest.mark.parametrize("size", [2, 5])
 def test_intervals_cover_the_truth_and_a_further_run_as_often_as_they_say(size):
     draws = np.random.default_rng(0).normal(0.4, 0.02, (4000, size + 1))

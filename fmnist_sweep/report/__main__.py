@@ -17,6 +17,7 @@ from fmnist_sweep.report.drawing.comparisons import comparison_figures
 from fmnist_sweep.report.drawing.mistakes import confusion_figure, mistakes_figure
 from fmnist_sweep.report.drawing.paper_figures import paper_figure
 from fmnist_sweep.report.drawing.style import encode
+from fmnist_sweep.report.judging.comparisons import comparison_tables
 from fmnist_sweep.report.judging.summaries import missing, summary
 from fmnist_sweep.report.judging.verdicts import judge, row
 from fmnist_sweep.report.page.examples import Examples, examples
@@ -82,7 +83,8 @@ def _parser() -> argparse.ArgumentParser:
         prog=program("fmnist_sweep.report"),
         description="Judge a paper's claims by the runs of a sweep, finished or not: write index.html (everything on "
         "one page), claims.csv and claims.json (a verdict on each claim), results.csv (a row per run and epoch), "
-        "summary.csv (a row per configuration over its seeds) and every figure (PNG and PDF); say what is missing.",
+        "summary.csv (a row per configuration over its seeds), every figure (PNG and PDF) and the numbers behind each "
+        "comparison (a CSV of the same name); say what is missing.",
         formatter_class=argparse.ArgumentDefaultsHelpFormatter,
     )
     parser.add_argument(
@@ -117,27 +119,37 @@ def _write(
     shown = examples(collection, data)
     figures = {name: paper_figure(paper, name, curves, texts) for name in paper.figures}
     # No name is used twice: those that are not the paper's have a hyphen, which its figures cannot have.
-    figures |= comparison_figures(paper, collection, curves, texts)
+    tables = comparison_tables(paper, collection, curves)
+    compared = comparison_figures(tables, collection.runs, texts)
+    figures |= compared
     drawn = {name: encode(figure) for name, figure in figures.items() if figure is not None}
     confused = {name: encode(figure) for name, figure in _confusions(shown, texts).items()}
+    behind = {name: {"csv": _csv(tables[name])} for name in compared}
     pictures = {
-        name: {f"{name}.{extension}": content for extension, content in files.items()}
+        name: {f"{name}.{extension}": content for extension, content in (files | behind.get(name, {})).items()}
         for name, files in (drawn | confused).items()
     }
     verdicts = judge(paper, curves)
     judged = [row(paper, verdict) for verdict in verdicts]
-    cells = [{k: json.dumps(v) if isinstance(v, list) else v for k, v in one.items()} for one in judged]
-    tables = {"results": collection.metrics, "summary": summary(collection), "claims": pd.DataFrame(cells)}
     files = {
-        f"{name}.csv": table.to_csv(index=False, na_rep="" if name == "claims" else "nan", lineterminator="\n")
-        for name, table in tables.items()
+        "results.csv": _csv(collection.metrics),
+        "summary.csv": _csv(summary(collection)),
+        "claims.csv": _csv(pd.DataFrame(judged), absent=""),
+        "claims.json": json.dumps(judged, ensure_ascii=False, allow_nan=False, indent=1).encode(),
+        "index.html": render(paper, collection, curves, verdicts, drawn, shown, texts).encode(),
     }
-    files["claims.json"] = json.dumps(judged, ensure_ascii=False, allow_nan=False, indent=1)
-    files["index.html"] = render(paper, collection, curves, verdicts, drawn, shown, texts)
     check_free(output, [name for one in (*pictures.values(), files) for name in one])
-    replace(output / RESULTS, files[RESULTS].encode())  # so that the folder is known for a report's
+    replace(output / RESULTS, files[RESULTS])  # so that the folder is known for a report's
     written = [[replace(output / name, content) for name, content in one.items()] for one in pictures.values()]
-    return written + [[replace(output / name, content.encode())] for name, content in files.items()]
+    return written + [[replace(output / name, content)] for name, content in files.items()]
+
+
+def _csv(table: pd.DataFrame, absent: str = "nan") -> bytes:
+    """A table as CSV; a list in a cell is JSON."""
+    lists = [name for name in table if table[name].map(type).eq(list).any()]
+    plain = {name: table[name].map(lambda cell: json.dumps(cell) if isinstance(cell, list) else cell) for name in lists}
+    text: str = table.assign(**plain).to_csv(index=False, na_rep=absent, lineterminator="\n")
+    return text.encode()
 
 
 def _confusions(shown: Examples, texts: Texts) -> dict[str, Figure]:

@@ -1,148 +1,130 @@
-"""What the factors of a grid do: main effects, interactions, and all configurations at once in parallel coordinates."""
+"""What the factors of a grid do: main effects and interactions."""
 
 import textwrap
-from itertools import combinations
-from typing import Any, Literal
+from collections.abc import Iterable
+from typing import Any
 
-import matplotlib
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
-from matplotlib.cm import ScalarMappable
-from matplotlib.colors import LinearSegmentedColormap, Normalize
 from matplotlib.figure import Figure
 
 from fmnist_sweep.report.drawing.style import WIDTH, Looks, Style, ordered, styled
-from fmnist_sweep.report.judging.summaries import interactions, main_effects, varying
-from fmnist_sweep.report.runs.collection import CONFIGURATION
+from fmnist_sweep.report.judging.effects import MEASURES
 from fmnist_sweep.report.texts import Texts
 
-# cividis without its palest end, which is lost on white; darker is better.
-_SHADES = LinearSegmentedColormap.from_list(
-    "shades", matplotlib.colormaps["cividis_r"](np.linspace(0.12, 1, 256)).tolist()
-)
-
-_MEASURES = ("val_accuracy", "val_loss")
 _MOST_PAIRS = 4
-_MOST_NOTES = 6  # levels that are named on an axis
-_LONGEST_NOTE = 16
+_ROOM, _TITLE = 64, 95  # characters in the width of a figure: of ticks, of titles
+_NOTE = 105
+_LONGEST_TICK, _LONGEST_LABEL = 16, 32
+_MOST_NAMED = 6  # levels that are left out
 
 
 @styled
-def main_effects_figure(runs: pd.DataFrame, looks: Looks, texts: Texts) -> Figure | None:
-    """The mean at each level of each factor with its 95 % t interval, accuracy above loss; `runs` are of `finals`.
+def main_effects_figure(table: pd.DataFrame, looks: Looks, texts: Texts) -> Figure | None:
+    """The mean at each level of each factor with its 95 % t interval, accuracy above loss.
 
-    Returns None if no factor has two levels to compare.
+    Each column says over how many combinations of the other factors. Levels that cannot be compared are named below.
+    Returns None if no factor has two levels to compare. `table` is of `effects.main_effects`.
     """
-    tables = [main_effects(runs, measure) for measure in _MEASURES]
-    factors = list(dict.fromkeys(tables[0]["factor"]))
+    compared = table[table["combinations"] > 0]
+    factors = list(compared["factor"].unique())
     if not factors:
         return None
-    figure = Figure(figsize=(WIDTH, 4.8), layout="constrained")
+    figure = Figure(figsize=(WIDTH, 5.1), layout="constrained")
     axes = figure.subplots(2, len(factors), sharex="col", sharey="row", squeeze=False)
-    for table, measure, panels in zip(tables, _MEASURES, axes, strict=True):
-        for factor, ax in zip(factors, panels, strict=True):
-            effects = table[table["factor"] == factor].set_index("level")
-            levels = ordered(effects.index)
-            effects = effects.loc[levels]
-            ax.plot(range(len(levels)), effects["mean"], color="#888888", linewidth=0.8)
-            for place, row in enumerate(effects.itertuples()):
-                _interval(ax, place, row, looks[factor][row.Index])
-            _axes(ax, factor, levels, measure, 64 // len(factors), texts)
-    figure.supxlabel(texts("figures.main_interval"), fontsize="medium")
+    for factor, column in zip(factors, axes.T, strict=True):
+        for measure, ax in zip(MEASURES, column, strict=True):
+            means = compared[(compared["factor"] == factor) & (compared["measure"] == measure)].set_index("level")
+            levels = ordered(means.index)
+            ax.plot(range(len(levels)), means.loc[levels, "mean"], color="#888888", linewidth=0.8)
+            for place, level in enumerate(levels):
+                _interval(ax, place, means.loc[level], looks[factor][level])
+            _axes(ax, factor, levels, measure, _ROOM // len(factors), texts)
+        column[0].set_title(_averaged(means, len(factors), texts), fontsize="medium")
+    absent = table[table["combinations"] == 0].drop_duplicates(["factor", "level"])
+    _note(figure, [texts.level(row["factor"], row["level"]) for row in absent.to_dict("records")], texts)
     return figure
 
 
 @styled
-def interactions_figure(runs: pd.DataFrame, looks: Looks, texts: Texts) -> Figure | None:
-    """The mean at each combination of the levels of two factors, accuracy above loss; `runs` are of `finals`.
+def interactions_figure(table: pd.DataFrame, looks: Looks, texts: Texts) -> Figure | None:
+    """The mean at each combination of the levels of two factors, accuracy above loss.
 
     A column for each pair of factors that were crossed, four at most, first the one that is furthest from two effects
-    that add up: lines of one factor's levels over the other's. Returns None if no two factors were crossed.
+    that add up: lines of one factor's levels over the other's. `table` is of `effects.interaction_effects`.
     """
     strengths = {}
-    for pair in combinations(varying(runs), 2):
-        cells = interactions(runs, _MEASURES[0], pair)
-        if len(cells):
-            lines, across = sorted(pair, key=lambda factor: cells[factor].nunique())
-            means = cells.pivot(index=lines, columns=across, values="mean").to_numpy()
-            additive = means.mean(axis=0) + means.mean(axis=1, keepdims=True) - means.mean()
-            strengths[lines, across] = float(np.square(means - additive).mean())
-    pairs = sorted(strengths, key=lambda pair: -strengths[pair])[:_MOST_PAIRS]
-    if not pairs:
-        return None
-    figure = Figure(figsize=(WIDTH, 5.2), layout="constrained")
-    axes = figure.subplots(2, len(pairs), sharex="col", sharey="row", squeeze=False)
-    for (lines, across), column in zip(pairs, axes.T, strict=True):
-        for measure, ax in zip(_MEASURES, column, strict=True):
-            cells = interactions(runs, measure, (lines, across)).set_index([lines, across])
-            levels = ordered(cells.index.get_level_values(across))
-            drawn = ordered(cells.index.get_level_values(lines))
-            for i, level in enumerate(drawn):
-                look, along = looks[lines][level], cells.loc[level].loc[levels]
-                name = textwrap.shorten(texts.level(lines, level), 2 * _LONGEST_NOTE, placeholder="…")
+    pairs = {}
+    for pair, cells in table.groupby(["factor", "other_factor"], sort=False):
+        cells = cells.rename(columns={"level": pair[0], "other_level": pair[1]})
+        drawn = cells[cells["combinations"] > 0]
+        lines, across = sorted(pair, key=lambda factor: drawn[factor].nunique())
+        means = drawn[drawn["measure"] == MEASURES[0]].pivot(index=lines, columns=across, values="mean").to_numpy()
+        additive = means.mean(axis=0) + means.mean(axis=1, keepdims=True) - means.mean()
+        strengths[lines, across] = float(np.square(means - additive).mean())
+        pairs[lines, across] = cells
+    shown = sorted(pairs, key=lambda pair: -strengths[pair])[:_MOST_PAIRS]
+    figure = Figure(figsize=(WIDTH, 5.6), layout="constrained")
+    axes = figure.subplots(2, len(shown), sharex="col", sharey="row", squeeze=False)
+    absent: list[str] = []
+    for (lines, across), column in zip(shown, axes.T, strict=True):
+        cells = pairs[lines, across]
+        compared = cells[cells["combinations"] > 0]
+        levels, drawn = ordered(compared[across]), ordered(compared[lines])
+        names = _shortened((texts.level(lines, level) for level in drawn), _LONGEST_LABEL)
+        for measure, ax in zip(MEASURES, column, strict=True):
+            means = compared[compared["measure"] == measure].set_index([lines, across])
+            for i, (level, name) in enumerate(zip(drawn, names, strict=True)):
+                look, along = looks[lines][level], means.loc[level].loc[levels]
                 # Side by side, so that no bar hides another.
                 places = np.arange(len(levels)) + 0.3 * ((i + 0.5) / len(drawn) - 0.5)
                 ax.plot(places, along["mean"], color=look.colour, linestyle=look.line, label=name)
-                for place, row in zip(places, along.itertuples(), strict=True):
-                    _interval(ax, place, row, look)
-            _axes(ax, across, levels, measure, 64 // len(pairs), texts)
-        column[0].legend(loc="lower left", bbox_to_anchor=(0, 1), borderaxespad=0)
-    figure.supxlabel(texts("figures.main_interval"), fontsize="medium")
+                for place, other in zip(places, levels, strict=True):
+                    _interval(ax, place, along.loc[other], look)
+            _axes(ax, across, levels, measure, _ROOM // len(shown), texts)
+        title = _averaged(compared, len(shown), texts)
+        column[0].legend(loc="lower left", bbox_to_anchor=(0, 1), borderaxespad=0, title=title, alignment="left")
+        for factor, seen in ((lines, drawn), (across, levels)):
+            absent += [texts.level(factor, level) for level in ordered(cells[factor]) if level not in seen]
+    _note(figure, list(dict.fromkeys(absent)), texts, len(pairs) - len(shown))
     return figure
 
 
-@styled
-def parallel_figure(runs: pd.DataFrame, texts: Texts) -> Figure:
-    """A vertical axis per factor, then loss and accuracy, better on top; a line per configuration.
+def _averaged(means: pd.DataFrame, columns: int, texts: Texts) -> str:
+    """Over how many combinations of the other factors, and seeds of each, the means of one of some columns are."""
+    count, fewest, most = (
+        int(n) for n in (means["combinations"].iloc[0], means["seeds"].min(), means["most_seeds"].max())
+    )
+    combinations = texts("figures.combination" if count == 1 else "figures.combinations", n=count)
+    if fewest < most:
+        seeds = texts("figures.seeds_between", fewest=fewest, most=most)
+    else:
+        seeds = texts("figures.seed_each" if most == 1 else "figures.seeds_each", n=most)
+    return "\n".join(textwrap.fill(words, _TITLE // columns) for words in (f"{combinations},", seeds))
 
-    The more accurate, the darker. Lines are spread a little around each level of a factor, in order of accuracy, so
-    that none hides another. `runs` are of `finals`.
-    """
-    figure = Figure(figsize=(WIDTH, 3.4), layout="constrained")
-    ax = figure.add_subplot()
-    factors = varying(runs)
-    measures = ["val_loss", "val_accuracy"]
-    means = runs.assign(**runs.groupby(CONFIGURATION)[measures].transform("mean"))
-    means = means.drop_duplicates(CONFIGURATION).sort_values("val_accuracy", ignore_index=True)
-    heights: dict[str, Any] = {}
-    for position, factor in enumerate(factors):
-        levels = ordered(means[factor])
-        rank = means.groupby(factor).cumcount() - (means.groupby(factor)[factor].transform("size") - 1) / 2
-        step = 1 / max(1, len(levels) - 1)
-        spread = 0.22 * step / max(1, int(means[factor].value_counts().max()))
-        heights[factor] = means[factor].map({level: i * step for i, level in enumerate(levels)}) + rank * spread
-        for i, level in list(enumerate(levels))[:: -(-len(levels) // _MOST_NOTES)]:
-            _note(ax, _short(factor, level, texts), (position, i * step), -4, "right")
-    for position, measure in enumerate(measures, start=len(factors)):
-        low, high = means[measure].min(), means[measure].max()
-        bottom, top = (high, low) if measure == "val_loss" else (low, high)
-        heights[measure] = (means[measure] - bottom) / (top - bottom if top != bottom else 1)
-        for height, value in ((0, bottom), (1, top)):
-            _note(ax, f"{value:.3f}", (position, height), 4, "left")
-    shades = ScalarMappable(Normalize(means["val_accuracy"].min(), means["val_accuracy"].max()), _SHADES)
-    for line, colour in zip(pd.DataFrame(heights).to_numpy(), shades.to_rgba(means["val_accuracy"]), strict=True):
-        ax.plot(line, color=colour, linewidth=1.2)
-    ax.vlines(range(len(heights)), -0.15, 1.15, color="#000000", linewidth=0.6)
-    names = [texts(f"figures.{name}" if name in measures else f"factors.{name}") for name in heights]
-    ax.set_xticks(range(len(heights)), [textwrap.fill(name, 80 // len(heights)) for name in names])
-    ax.set_yticks([])
-    ax.set_xlim(-0.6, len(heights) - 0.7)
-    ax.grid(False)
-    ax.spines[:].set_visible(False)
-    ax.tick_params(length=0)
-    figure.colorbar(shades, ax=ax, label=texts("figures.val_accuracy"), pad=0.08)
-    return figure
+
+def _note(figure: Figure, absent: list[str], texts: Texts, undrawn: int = 0) -> None:
+    """Say below all panels how to read them, and what is not in them."""
+    notes = [texts("figures.balanced")]
+    if absent:
+        named = _shortened(absent[:_MOST_NAMED], _LONGEST_LABEL)
+        named += [texts("figures.and_more", n=len(absent) - _MOST_NAMED)] if len(absent) > _MOST_NAMED else []
+        notes.append(texts("figures.left_out", levels=", ".join(named)))
+    if undrawn:
+        notes.append(texts("figures.more_pairs", n=undrawn))
+    figure.supxlabel("\n".join(textwrap.fill(note, _NOTE) for note in notes), fontsize="medium")
 
 
 def _interval(ax: Axes, place: float, row: Any, look: Style) -> None:
-    reach = [[row.mean - row.low], [row.high - row.mean]]
-    ax.errorbar(place, row.mean, yerr=reach, color=look.colour, fmt=look.marker, markersize=5, capsize=3)
+    reach = [[row["mean"] - row["low"]], [row["high"] - row["mean"]]]
+    ax.errorbar(place, row["mean"], yerr=reach, color=look.colour, fmt=look.marker, markersize=5, capsize=3)
 
 
 def _axes(ax: Axes, factor: str, levels: list[Any], measure: str, room: int, texts: Texts) -> None:
     """Name the axes of a panel that has room for so many characters; inner panels share the names of outer ones."""
-    names = [_short(factor, level, texts) for level in levels]
+    words = (texts.level(factor, level) if factor == "optimizer" else _short(level) for level in levels)
+    names = _shortened(words, _LONGEST_TICK)
     crowded = sum(len(name) + 1 for name in names) > room
     ax.set_xlim(-0.5, len(levels) - 0.5)
     ax.set_xticks(range(len(levels)), names, rotation=40 if crowded else 0, ha="right" if crowded else "center")
@@ -151,12 +133,15 @@ def _axes(ax: Axes, factor: str, levels: list[Any], measure: str, room: int, tex
     ax.label_outer()
 
 
-def _note(ax: Axes, words: str, at: tuple[float, float], shift: int, side: Literal["left", "right"]) -> None:
-    box = {"facecolor": "white", "edgecolor": "none", "alpha": 0.8, "pad": 0.5}
-    ax.annotate(words, at, (shift, 0), textcoords="offset points", ha=side, va="center", bbox=box, zorder=5)
+def _short(level: Any) -> str:
+    return level if isinstance(level, str) else f"{level:g}"
 
 
-def _short(factor: str, level: Any, texts: Texts) -> str:
-    """A level in as few characters as an axis has room for."""
-    words = texts.level(factor, level) if factor == "optimizer" else level if isinstance(level, str) else f"{level:g}"
-    return textwrap.shorten(words, _LONGEST_NOTE, placeholder="…")
+def _shortened(names: Iterable[str], length: int) -> list[str]:
+    """Names of about `length` characters at most, as much longer as it takes to tell them apart."""
+    names = list(names)
+    while True:
+        short = [name if len(name) <= length else name[: length - 1] + "…" for name in names]
+        if len(set(short)) == len(set(names)):
+            return short
+        length += 1

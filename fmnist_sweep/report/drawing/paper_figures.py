@@ -14,7 +14,7 @@ from fmnist_sweep import papers
 from fmnist_sweep.report.drawing.style import CURVES, NEUTRAL, WIDTH, band, dots, epoch_axis, legend, styled, wrapped
 from fmnist_sweep.report.judging.statistics import prediction_interval
 from fmnist_sweep.report.runs.collection import recipe
-from fmnist_sweep.report.runs.curves import Curve, Curves
+from fmnist_sweep.report.runs.curves import Curve, Curves, spread
 from fmnist_sweep.report.texts import OPTIMIZER, Texts, sentence
 
 _PANEL_HEIGHT = 2.3
@@ -85,7 +85,8 @@ def _curves_figure(figure: papers.Figure, rows: Sequence[_Row], told: Sequence[s
         seeds, *unfinished = row.progress(texts)
         for measure, ax in zip(figure.measures, panels, strict=True):
             for curve in (figure.curve, "val"):
-                band(ax, row.curves, f"{curve}_{measure}", CURVES[curve], texts(f"figures.{curve}"))
+                table = spread(row.curves, f"{curve}_{measure}")
+                band(ax, table, CURVES[curve], texts(f"figures.{curve}"))
             for quote in row.quotes:
                 if quote.measure == measure:
                     ax.plot(quote.epoch, quote.value, **quote.look, clip_on=False)

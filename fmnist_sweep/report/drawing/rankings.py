@@ -1,12 +1,13 @@
-"""Configurations in order of a result: where each seed ended, the mean and its interval."""
+"""Configurations in order of a result: each seed's value, the mean and its interval."""
 
+import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
 from fmnist_sweep.report.drawing.style import WIDTH, Looks, dots, styled, wrapped
-from fmnist_sweep.report.judging.statistics import mean_interval
+from fmnist_sweep.report.judging.statistics import Interval
 from fmnist_sweep.report.judging.summaries import varying
-from fmnist_sweep.report.runs.collection import CONFIGURATION
 from fmnist_sweep.report.texts import Texts, sentence
 
 _MOST_ROWS = 40
@@ -14,52 +15,45 @@ _LINE = 45  # characters of a name
 
 
 @styled
-def final_figure(runs: pd.DataFrame, looks: Looks, texts: Texts) -> Figure:
-    """Final validation accuracy and loss by configuration, best on top; `runs` are of `finals`."""
-    return _ranking(runs, ("val_accuracy", "val_loss"), looks, texts, descending=True)
-
-
-@styled
-def gap_figure(runs: pd.DataFrame, looks: Looks, texts: Texts) -> Figure:
-    """The generalisation gap by configuration, the smallest on top; `runs` are of `finals`."""
-    return _ranking(runs, ("gap",), looks, texts, descending=False)
-
-
-@styled
-def convergence_figure(runs: pd.DataFrame, accuracy: float, looks: Looks, texts: Texts) -> Figure:
-    """Epochs and seconds to a validation accuracy, the quickest on top; `runs` are of `reaching` with it."""
-    runs = runs.rename(columns={"epoch": "reached_epoch", "seconds": "reached_seconds"})
-    figure = _ranking(runs, ("reached_epoch", "reached_seconds"), looks, texts, descending=False)
-    figure.suptitle(texts("figures.reached", accuracy=accuracy), fontsize="large")
-    for ax in figure.axes:
-        ax.update_datalim([(0, 0)], updatey=False)
-        ax.autoscale_view()
-        ax.set_xlim(left=0)
-    return figure
-
-
-def _ranking(runs: pd.DataFrame, measures: tuple[str, ...], looks: Looks, texts: Texts, *, descending: bool) -> Figure:
-    # Where no run has a result the mean is nan: such a configuration goes last.
-    groups = runs.groupby(CONFIGURATION)
-    means = groups[measures[0]].mean().sort_values(ascending=not descending, kind="stable")
-    ranked = [groups.get_group(key) for key in means.index[:_MOST_ROWS]]
-    firsts = pd.concat([seeds.head(1) for seeds in ranked])
-    factors = varying(firsts)
-    words = [texts.configuration(row, factors) for row in firsts.to_dict("records")]
-    names = [wrapped(sentence(configuration), _LINE) for configuration in words]
+def ranking_figure(table: pd.DataFrame, looks: Looks, texts: Texts) -> Figure:
+    """Configurations in the order of a table of `comparisons.ranking`, a panel for each measure."""
+    measures = list(table["measure"].unique())
+    panels = [table[table["measure"] == measure].head(_MOST_ROWS).to_dict("records") for measure in measures]
+    factors = varying(table[table["measure"] == measures[0]].head(_MOST_ROWS))
+    names = []
+    for row in panels[0]:
+        words = texts.configuration(row, factors)
+        if row["lacking"] and "epochs" in row:
+            fields = {"n": row["seeds"], "of": row["seeds"] + row["lacking"], "epochs": row["epochs"]}
+            words += texts("figures.reached_by", **fields)
+        names.append(wrapped(sentence(words), _LINE))
     lines = max(name.count("\n") + 1 for name in names)
     figure = Figure(figsize=(WIDTH, 0.9 + (0.05 + 0.13 * lines) * len(names)), layout="constrained")
     axes = figure.subplots(1, len(measures), sharey=True, squeeze=False)[0]
-    for measure, ax in zip(measures, axes, strict=True):
-        for place, seeds in enumerate(ranked):
-            values = seeds[measure].dropna().to_numpy()
-            if len(values):
-                dots(ax, place, values, mean_interval(values), looks["optimizer"][seeds["optimizer"].iloc[0]])
+    for measure, rows, ax in zip(measures, panels, axes, strict=True):
+        for place, row in enumerate(rows):
+            if row["seeds"]:
+                interval = Interval(row["mean"], row["low"], row["high"])
+                dots(ax, place, np.array(row["values"]), interval, looks["optimizer"][row["optimizer"]])
         ax.set_xlabel(texts(f"figures.{measure}"))
-    reached = [seeds[measures[0]].notna() for seeds in ranked]
-    notes = ["" if r.all() else texts("figures.reached_by", n=r.sum(), of=len(r)) for r in reached]
-    axes[0].set_yticks(range(len(names)), [name + note for name, note in zip(names, notes, strict=True)])
+    axes[0].set_yticks(range(len(names)), names)
     axes[0].set_ylim(len(names) - 0.5, -0.5)
-    more = [texts("figures.more", n=len(means) - len(names))] if len(means) > len(names) else []
-    figure.supxlabel(". ".join([texts("figures.interval"), *more]), fontsize="medium")
+    undrawn = (table["measure"] == measures[0]).sum() - len(names)
+    notes = [texts("figures.interval")]
+    notes += [texts("figures.no_mean")] if any(row["lacking"] for row in panels[0]) else []
+    notes += [texts("figures.more", n=undrawn)] if undrawn else []
+    figure.supxlabel(". ".join(notes), fontsize="medium")
+    return figure
+
+
+@styled
+def convergence_figure(table: pd.DataFrame, looks: Looks, texts: Texts) -> Figure:
+    """Epochs to a validation accuracy, the quickest training on top."""
+    figure = ranking_figure(table, looks, texts)
+    figure.suptitle(texts("figures.reached", accuracy=table["accuracy"].iloc[0]), fontsize="large")
+    (ax,) = figure.axes
+    ax.update_datalim([(0, 0), (1, 0)], updatey=False)
+    ax.autoscale_view()
+    ax.set_xlim(left=0)
+    ax.xaxis.set_major_locator(MaxNLocator(7, steps=[1, 2, 5, 10], integer=True))
     return figure

@@ -11,6 +11,7 @@ from io import BytesIO
 from typing import Any, NamedTuple
 
 import matplotlib
+import pandas as pd
 from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -18,7 +19,6 @@ from matplotlib.ticker import MaxNLocator
 
 from fmnist_sweep.records import FloatArray
 from fmnist_sweep.report.judging.statistics import Interval
-from fmnist_sweep.report.runs.curves import Curve, spread
 from fmnist_sweep.report.texts import Texts
 
 STYLE: dict[Any, Any] = {
@@ -101,10 +101,9 @@ def wrapped(words: str, width: int) -> str:
     return textwrap.fill(", ".join(phrases), width, break_on_hyphens=False).replace("\u00a0", " ")
 
 
-def band(ax: Axes, curves: Mapping[int, Curve], metric: str, style: Style, label: str) -> None:
-    """The mean of the seeds' curves as a line and, with more than one seed, a band from least to greatest."""
-    table = spread(curves, metric)
-    if len(curves) > 1:
+def band(ax: Axes, table: pd.DataFrame, style: Style, label: str) -> None:
+    """Draw the seeds' mean as a line and, with more than one seed, a band from least to greatest; see `spread`."""
+    if table["seeds"].max() > 1:
         ax.fill_between(table["epoch"], table["min"], table["max"], color=style.colour, alpha=0.2, linewidth=0)
     ax.plot(table["epoch"], table["mean"], color=style.colour, linestyle=style.line, label=label)
 

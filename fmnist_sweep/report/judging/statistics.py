@@ -32,6 +32,34 @@ def mean_interval(values: FloatArray) -> Interval:
     return _interval(values, 0)
 
 
+def balanced_interval(values: FloatArray) -> Interval:
+    """Mean over combinations, each counting once, and its 95 % t interval over seeds; the combinations are fixed.
+
+    With mean m_c over the n_c seeds of each of k combinations, the mean is sum(m_c) / k. Seed s adds
+    u_s = sum over its combinations of (x_cs - m_c) / sqrt(n_c (n_c - 1)) / k, and the standard error is
+    sqrt(sum(u_s^2)). So each combination adds its own variance s_c^2 / n_c, and runs of one seed may go up and down
+    together: they start from the same weights, and may be one training after 30 and after 100 epochs. The t
+    distribution has the degrees of freedom of the combination with the fewest seeds, n_c - 1. Where all combinations
+    have the same seeds this is `mean_interval` of the means by seed.
+
+    Source: cluster-robust variance, Liang and Zeger, Biometrika 73 (1986), with a seed as the cluster.
+
+    Args:
+        values: shape `(n_combinations, n_seeds)`, NaN where a combination lacks a seed; each has at least one.
+
+    Returns:
+        The bounds are NaN where a combination has one seed, for nothing says how far others would lie.
+    """
+    counts = np.isfinite(values).sum(axis=1, keepdims=True)
+    means = np.nansum(values, axis=1, keepdims=True) / counts
+    mean, fewest = float(means.mean()), int(counts.min())
+    if fewest == 1:
+        return Interval(mean, math.nan, math.nan)
+    by_seed = np.nansum((values - means) / np.sqrt(counts * (counts - 1)), axis=0) / len(values)
+    half = float(stats.t.ppf(1 - ALPHA / 2, fewest - 1) * np.sqrt(np.square(by_seed).sum()))
+    return Interval(mean, mean - half, mean + half)
+
+
 def prediction_interval(values: FloatArray) -> Interval:
     """Mean, and where one further run falls with 95 %: mean ± t(n-1) s sqrt(1 + 1/n), for normally distributed values.
 

@@ -1,14 +1,9 @@
 """Tables that sum runs up: a row a run, a configuration, a level of a factor; and what a paper still lacks."""
 
-from collections.abc import Sequence
-from dataclasses import replace
-from itertools import permutations
-
 import pandas as pd
 
 from fmnist_sweep.papers import Paper
 from fmnist_sweep.report.judging.looks import look_size
-from fmnist_sweep.report.judging.statistics import mean_interval
 from fmnist_sweep.report.runs.collection import CONFIGURATION, FACTORS, Collection, recipe
 from fmnist_sweep.report.runs.curves import Curves
 
@@ -51,73 +46,26 @@ def summary(collection: Collection) -> pd.DataFrame:
 
 def varying(table: pd.DataFrame) -> list[str]:
     """The `FACTORS` in which the rows of a table differ, and always the optimizer."""
-    return [factor for factor in FACTORS if factor == "optimizer" or table[factor].nunique() > 1]
-
-
-def main_effects(runs: pd.DataFrame, measure: str) -> pd.DataFrame:
-    """What each level of each factor does to `measure` on average over the levels of all others.
-
-    Columns: factor, level, and the rest as in `interactions`, of which this is the case of one factor.
-    """
-    columns = ["factor", "level", "combinations", "mean", "low", "high"]
-    effects = ((factor, interactions(runs, measure, [factor])) for factor in varying(runs))
-    rows = [(factor, *row) for factor, table in effects for row in table.itertuples(index=False)]
-    return pd.DataFrame(rows, columns=columns)
-
-
-def interactions(runs: pd.DataFrame, measure: str, factors: Sequence[str]) -> pd.DataFrame:
-    """What each combination of the levels of some factors does to `measure` on average over the levels of all others.
-
-    Only combinations of the others that were run with every one of these and every seed count, so that no level and no
-    seed gains from easier company. Levels and seeds that would leave less to compare are left out; the table is empty
-    where that leaves a factor without two levels.
-
-    Args:
-        runs: as `finals` gives them.
-        measure: one of its columns.
-        factors: one or more of `FACTORS`.
-
-    Returns:
-        Columns `factors`, combinations (of the others), mean, low, high (the 95 % t interval over seeds, nan for one).
-    """
-    others = [factor for factor in FACTORS if factor not in factors]
-    means = runs.dropna(subset=measure).groupby([*others, *factors, "seed"])[[measure]].mean()
-    cells = max((_crossed(means, order) for order in permutations(factors)), key=lambda part: part.size)
-    by_levels = cells.mean().groupby(list(factors)) if cells.size else ()
-    rows = [(*key, len(cells), *mean_interval(by_seed.to_numpy())) for key, by_seed in by_levels]
-    return pd.DataFrame(rows, columns=[*factors, "combinations", "mean", "low", "high"])
-
-
-def _crossed(cells: pd.DataFrame, factors: Sequence[str]) -> pd.DataFrame:
-    """A row for each combination of the other factors, a column for each of these and seed: a part without gaps."""
-    for axis, fewest in (*((factor, 2) for factor in factors), ("seed", 1)):
-        # No row has a gap, so one column tells for all which levels of the axis were run.
-        block = _block(cells.iloc[:, 0].unstack(axis), fewest)
-        if block.empty:
-            return block
-        cells = cells.unstack(axis)
-        cells = cells.loc[block.index, cells.columns.get_level_values(axis).isin(block.columns)]
-    return cells
-
-
-def _block(table: pd.DataFrame, fewest: int) -> pd.DataFrame:
-    """The largest part without gaps: at least so many columns, the fullest ones, and the rows that have them all."""
-    fullest = table.count().sort_values(ascending=False, kind="stable").index
-    parts = (table[fullest[:count]].dropna() for count in range(len(fullest), fewest - 1, -1))
-    return max(parts, key=lambda part: part.size, default=table.iloc[:0])
+    return [factor for factor in FACTORS if factor == "optimizer" or (factor in table and table[factor].nunique() > 1)]
 
 
 def reaching(collection: Collection, accuracy: float) -> pd.DataFrame:
-    """When each finished run first reached a validation accuracy; of those that differ only in epochs, the longest.
+    """Tell when each training first reached a validation accuracy.
 
-    Columns: run, `FACTORS`, recipe, seed, epoch and seconds of training (both nan if never reached).
+    Finished runs that differ only in epochs are one training, and the longest of them tells all that is known of it.
+
+    Returns:
+        A row per recipe and seed. Columns: `FACTORS` without training.epochs, optimizer_args, recipe, seed, epochs (of
+        the longest run) and reached_epoch (nan if never reached).
     """
-    done = replace(collection, runs=collection.runs[collection.runs["status"] == "done"])
-    longest = [curve.run for by_seed in Curves(done).longest().values() for curve in by_seed.values()]
-    runs = done.runs[done.runs["name"].isin(longest)].rename(columns={"name": "run"})
-    metrics = collection.metrics
-    first = metrics[metrics["val_accuracy"] >= accuracy].drop_duplicates("run")[["run", "epoch", "seconds"]]
-    return runs[["run", *FACTORS, "recipe", "seed"]].merge(first, on="run", how="left")
+    training = ["recipe", "seed"]
+    metrics = collection.metrics[collection.metrics["status"] == "done"]
+    longest = metrics.groupby(training)["training.epochs"].transform("max")
+    metrics = metrics[metrics["training.epochs"] == longest]
+    first = metrics[metrics["val_accuracy"] >= accuracy].groupby(training)["epoch"].min().rename("reached_epoch")
+    described = [column for column in _DESCRIPTION if column != "training.epochs"]
+    table = metrics.drop_duplicates(training).rename(columns={"training.epochs": "epochs"})
+    return table[[*described, "seed", "epochs"]].join(first, on=training).reset_index(drop=True)
 
 
 def target_accuracy(paper: Paper) -> float | None:

@@ -215,11 +215,14 @@ def optimizer_labels(given: Iterable[Mapping[str, Any]]) -> list[str]:
     """Each optimizer in words: its class, and those of its arguments in which optimizers of that class differ here."""
     optimizers = [complete(one) for one in given]
     distinct = {str(optimizer): optimizer for optimizer in optimizers}
-    labels = {}
-    for spelling, one in distinct.items():
+    labels: dict[str, str] = {}
+    for spelling, one in sorted(distinct.items()):
         rivals = [other for other in distinct.values() if other["name"] == one["name"]]
         differing = [key for key in sorted(one) if any(other.get(key) != one[key] for other in rivals)]
-        labels[spelling] = one_line(" ".join([one["name"], *(f"{key}={one[key]}" for key in differing)]), 80)
+        label = one_line(" ".join([one["name"], *(f"{key}={one[key]}" for key in differing)]), 80)
+        # Two that are cut to the same words are not the same optimizer.
+        alike = sum(other.startswith(label) for other in labels.values())
+        labels[spelling] = f"{label} ({alike + 1})" if alike and label.endswith("…") else label
     return [labels[str(optimizer)] for optimizer in optimizers]
 
 

@@ -98,7 +98,8 @@ def _fullest(curves: Sequence[Curve], epochs: float = math.inf) -> Curve:
 
 
 def spread(curves: Mapping[int, Curve], metric: str) -> pd.DataFrame:
-    """Mean, least and greatest over seeds by epoch: columns epoch, mean, min, max."""
+    """Mean, least and greatest over seeds by epoch: columns epoch, mean, min, max, seeds (how many have it)."""
     values = pd.DataFrame({seed: pd.Series(curve.values(metric)) for seed, curve in curves.items()}, dtype=float)
     over = {"mean": values.mean(axis=1), "min": values.min(axis=1), "max": values.max(axis=1)}
+    over["seeds"] = values.count(axis=1)
     return pd.DataFrame({"epoch": values.index + 1, **over}).reset_index(drop=True)
