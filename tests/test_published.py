@@ -198,6 +198,7 @@ def test_a_results_table_gives_what_its_store_gave(tmp_path):
         (",0.2,", ",0.3,", "its recipe is not that of its configuration"),
         (',"{""lr"":0.01}",', ",{,", "not a report's results.csv"),
         (",128-64,", ",wide,", "not a report's results.csv"),
+        (",2,0.", ",1,0.", "has an epoch twice"),
     ],
 )
 def test_a_table_that_cannot_be_used_is_refused_in_one_line(tmp_path, capsys, old, new, message):
