@@ -153,12 +153,10 @@ def _rewrite_group(override: Override, options: list[str]) -> str:
         if option is None and not (key in NUMBERS and _is_number(word)):
             also = ", or any number" if key in NUMBERS else ""
             raise ConfigError(f"{key}={word}: must be one of {', '.join(options)}{also}{nearest(word, options)}")
-    if key in SETS:
-        return f"{key}=[{','.join(typed)}]" if len(typed) > 1 else f"{key}={typed[0]}"
     if all(chosen.values()):
         # Names stay as they are; numbers are quoted, or Hydra would take them for numbers again.
         names = [str(name) if str(name).isidentifier() else f"'{name}'" for name in dict.fromkeys(chosen.values())]
-        return f"{key}={','.join(names)}"
+        return f"{key}=[{','.join(names)}]" if key in SETS and len(names) > 1 else f"{key}={','.join(names)}"
     for word in typed:
         if not _is_number(word):
             raise ConfigError(f"{line}: the option {word} cannot be mixed with numbers that are no option")

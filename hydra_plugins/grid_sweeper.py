@@ -15,7 +15,7 @@ from hydra.core.plugins import Plugins
 from hydra.core.utils import JobReturn, JobStatus
 from hydra.plugins.launcher import Launcher
 from hydra.plugins.sweeper import Sweeper
-from hydra.types import HydraContext, TaskFunction
+from hydra.types import HydraContext, RunMode, TaskFunction
 from omegaconf import DictConfig, OmegaConf
 
 
@@ -57,6 +57,38 @@ class GridSweeper(Sweeper):
             hydra_context=hydra_context, task_function=task_function, config=config
         )
 
+    def asked(self, arguments: Sequence[str]) -> list[list[str]]:
+        """Return the jobs of all chosen figures, each as if its file had been chosen alone, without duplicates.
+
+        Hydra merges files that are chosen together key by key: grids of one name would become one grid, and the
+        `params` of one file would apply to another's grids.
+        """
+        jobs: dict[tuple[str, frozenset[str]], list[str]] = {}
+        for own, config in self._figures(arguments):
+            settings = config.hydra.sweeper
+            grids = [{**(settings.params or {}), **grid} for grid in settings.grids.values() or [{}]]
+            # Jobs of two figures are the same where their files agree in all but grids.
+            values = OmegaConf.to_yaml(OmegaConf.masked_copy(config, [key for key in config if key != "hydra"]))
+            for job in self.jobs(own, grids):
+                jobs.setdefault((values, frozenset(line for line in job if not line.startswith("figure="))), job)
+        return list(jobs.values())
+
+    def _figures(self, arguments: Sequence[str]) -> Iterator[tuple[list[str], DictConfig]]:
+        """Yield for each figure of `figure=[a,b]` the arguments that choose it alone, and the sweep's configuration."""
+        from fmnist_sweep.overrides import words
+
+        parsed = OverridesParser.create().parse_overrides(list(arguments))
+        lists = [one for one in parsed if one.key_or_group == "figure" and isinstance(one.value(), list)]
+        if not lists:
+            yield list(arguments), self.config
+            return
+        for name in words(lists[-1]):
+            chosen = f"figure='{name}'"
+            composed = self.hydra_context.config_loader.load_configuration(
+                self.config.hydra.job.config_name, [*self.config.hydra.overrides.hydra, chosen], RunMode.MULTIRUN
+            )
+            yield [chosen if line.startswith("figure=") else line for line in arguments], composed
+
     @staticmethod
     def union(grids: Sequence[Sequence[str]], parser: OverridesParser) -> list[list[str]]:
         """The jobs of several grids, each given by its overrides, in order and without duplicates."""
@@ -75,7 +107,7 @@ class GridSweeper(Sweeper):
 
     def sweep(self, arguments: list[str]) -> Any:
         """Compose the union of the grids and launch it; `RunError` counts the runs that did not end well."""
-        jobs = self.jobs(arguments, self.grids.values() or [{}])
+        jobs = self.asked(arguments)
         size = self.max_batch_size or len(jobs)
         batches = [jobs[start : start + size] for start in range(0, len(jobs), size)]
         if len(batches) > 1 or not getattr(self.launcher, "checks_all_jobs", False):
@@ -109,7 +141,7 @@ class GridSweeper(Sweeper):
         loader = self.hydra_context.config_loader
         lists = []
         for grid in grids:
-            lines = rewrite([f"{key}={values}" for key, values in {**self.params, **grid}.items()], loader)
+            lines = rewrite([f"{key}={values}" for key, values in grid.items()], loader)
             lists.append([*beneath(lines, arguments, loader), *arguments])
         return self.union(lists, OverridesParser.create(loader))
 
