@@ -72,7 +72,8 @@ def carry_out(
 
         from fmnist_sweep import single
 
-        directory = hydra_internals.resolve(composed, "hydra.run.dir")
+        directory = hydra_internals.place(composed, "hydra.run.dir")
+        application.rehearse(composed)
         train = single.prepare(composed, directory)
         if train is None:
             return []

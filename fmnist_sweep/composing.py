@@ -14,19 +14,42 @@ from hydra.core.override_parser.types import Override, OverrideType
 from omegaconf import DictConfig, OmegaConf
 
 from fmnist_sweep import hydra_internals
-from fmnist_sweep.config import Config, Execution, Schema, device_type, digest, parse
+from fmnist_sweep.config import Config, Execution, Schema, agree, device_type, digest, parse, parse_config
 from fmnist_sweep.records import run_name
 
 
 def register() -> None:
     """Make the schema and the resolver `${run_name:}` known to Hydra."""
     ConfigStore.instance().store(name="schema", node=Schema)
-    OmegaConf.register_new_resolver("run_name", lambda *, _root_: name_of(*parse(_root_)), replace=True)
+    OmegaConf.register_new_resolver(
+        "run_name", lambda *, _root_: _name(parse_config(_root_), _root_.device), replace=True
+    )
 
 
 def name_of(config: Config, execution: Execution) -> str:
     """The name of the run that these ask for."""
-    return run_name(config, digest(config, device_type(execution.device)))
+    return _name(config, execution.device)
+
+
+def _name(config: Config, device: str) -> str:
+    return run_name(config, digest(config, device_type(device)))
+
+
+def check(jobs: Sequence[Sequence[str]], loader: ConfigLoader, master: DictConfig) -> None:
+    """Compose and check every job of a sweep, and have Hydra rehearse the first, whose settings of Hydra's all share.
+
+    Raises:
+        Exception: a job cannot work; `errors.reason` says it in a line.
+    """
+    composer = Composer(loader, master)
+    executions = []
+    for number, overrides in enumerate(jobs):
+        composed = hydra_internals.numbered(composer.compose(overrides), number)
+        hydra_internals.place(composed, "hydra.sweep.dir", "hydra.sweep.subdir")
+        executions.append(parse(composed)[1])
+        if number == 0:
+            hydra_internals.rehearse(composed, loader)
+    agree(executions)
 
 
 class Composer:

@@ -1,6 +1,7 @@
 """Hydra sweeper that runs a list of grids: each is a product of values, and the sweep is their union."""
 
 import math
+import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field
@@ -116,7 +117,7 @@ class GridSweeper(Sweeper):
         with staying(self.launcher, size), self.told():
             for batch in batches:
                 returns.append(self.launcher.launch(batch, initial_job_idx=sum(map(len, returns))))
-        raise_failures(returns)
+        raise_failures(returns, self.launcher)
         return returns
 
     @contextmanager
@@ -147,11 +148,9 @@ class GridSweeper(Sweeper):
 
     def validate_batch_is_legal(self, batch: Sequence[Sequence[str]]) -> None:
         """Check the configuration of every job before the first starts."""
-        from fmnist_sweep.composing import Composer
-        from fmnist_sweep.config import agree, parse
+        from fmnist_sweep.composing import check
 
-        composer = Composer(self.hydra_context.config_loader, self.config)
-        agree([parse(composer.compose(job))[1] for job in batch])
+        check(batch, self.hydra_context.config_loader, self.config)
 
 
 def staying(launcher: Launcher, jobs: int) -> AbstractContextManager[None]:
@@ -160,13 +159,17 @@ def staying(launcher: Launcher, jobs: int) -> AbstractContextManager[None]:
     return stay
 
 
-def raise_failures(returns: Iterable[Sequence[JobReturn]]) -> None:
-    """Raise `RunError`, which counts them, where runs did not end well."""
-    from fmnist_sweep.errors import RunError
+def raise_failures(returns: Iterable[Sequence[JobReturn]], launcher: Launcher) -> None:
+    """Raise `RunError`, which counts them, where runs did not end well; name each unless the launcher has."""
+    from fmnist_sweep.errors import RunError, reason
 
-    done = [result.status == JobStatus.COMPLETED for results in returns for result in results]
-    if not all(done):
-        raise RunError(f"{done.count(False)} of {len(done)} runs did not end well")
+    results = [result for batch in returns for result in batch]
+    failed = [result for result in results if result.status != JobStatus.COMPLETED]
+    if not getattr(launcher, "names_failures", False):
+        for result in failed:
+            print(f"fmnist_sweep: {' '.join(result.overrides or ())}: {reason(result._return_value)}", file=sys.stderr)
+    if failed:
+        raise RunError(f"{len(failed)} of {len(results)} runs did not end well")
 
 
 def _values(override: Override) -> list[str]:
