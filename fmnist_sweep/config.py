@@ -23,7 +23,7 @@ from pydantic_core import PydanticCustomError
 
 from fmnist_sweep import optimizers
 from fmnist_sweep.data import CHECKSUMS, FILES, HOLDOUT_SIZE
-from fmnist_sweep.errors import ConfigError, first_problem, nearest
+from fmnist_sweep.errors import ConfigError, first_problem, nearest, of_omegaconf
 
 # Raised whenever a change makes the same configuration give other numbers: old runs then keep their names.
 TRAINING_VERSION = 1
@@ -186,7 +186,7 @@ _EXECUTION: TypeAdapter[Execution] = TypeAdapter(Execution)
 def resolving(composed: DictConfig) -> Iterator[None]:
     """Within, `${hydra:...}` stands for what it does in this configuration, as in a job that Hydra runs."""
     setup_globals()
-    current = HydraConfig.instance()
+    current: Any = HydraConfig.instance()
     before = current.cfg
     if "hydra" in composed:  # else Hydra is running this very job
         current.cfg = composed
@@ -225,14 +225,14 @@ def _plain(composed: DictConfig, keys: Sequence[str]) -> dict[str, Any]:
     try:
         with resolving(composed):
             values = {key: composed[key] for key in keys if key in composed}
-            plain = {
+            plain: dict[str, Any] = {
                 key: OmegaConf.to_container(value, resolve=True, throw_on_missing=True)
                 if OmegaConf.is_config(value)
                 else value
                 for key, value in values.items()
             }
     except OmegaConfBaseException as error:
-        raise ConfigError(f"{error.full_key}: {str(error).splitlines()[0]}") from error
+        raise ConfigError(of_omegaconf(str(error))) from error
     for key in KEYS:
         section, _, last = key.rpartition(".")
         if (section or key) in keys and last not in (plain.get(section, {}) if section else plain):

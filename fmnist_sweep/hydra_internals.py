@@ -12,6 +12,7 @@ import tempfile
 from argparse import Namespace
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from importlib import metadata
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, NoReturn, cast
@@ -51,7 +52,10 @@ def arguments() -> Namespace:
     """What was typed, with Hydra's own options."""
     parser = get_args_parser()
     parser.error = _refuse  # type: ignore[method-assign]
-    parsed: Namespace = parser.parse_args()
+    if "--version" in sys.argv[1:]:
+        print(f"fmnist_sweep {metadata.version('fmnist-sweep')} (Hydra {hydra.__version__})")
+        sys.exit(0)
+    parsed: Namespace = parser.parse_intermixed_args()  # overrides may follow options
     return parsed
 
 
@@ -213,6 +217,7 @@ class HydraApplication:
         """Hand a sweep to Hydra's sweeper and launcher. Returns the directories of the jobs that were carried out."""
         lines = [*overrides, "hydra.mode=MULTIRUN"]
         composed = self._hydra.compose_config(self._name, lines, RunMode.MULTIRUN, with_log_configuration=True)
+        resolve(composed, "hydra.sweep.dir")  # of a sweep there is one, be it right or refused here
         # `Hydra.multirun` would leave the sweep's own configuration without what `${hydra:...}` stands for.
         with resolving(composed):
             callbacks = Callbacks(composed)

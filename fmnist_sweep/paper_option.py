@@ -9,12 +9,12 @@ from collections.abc import Sequence
 from hydra.core.config_loader import ConfigLoader
 from hydra.core.config_store import ConfigStore
 from hydra.core.object_type import ObjectType
-from hydra.core.override_parser.overrides_parser import OverridesParser
 
 from fmnist_sweep import papers
 from fmnist_sweep.errors import ConfigError
 from fmnist_sweep.overrides import words
 from fmnist_sweep.papers import Paper
+from fmnist_sweep.parsing import parse
 from fmnist_sweep.plain_yaml import load
 
 
@@ -64,9 +64,7 @@ def _one(asked: Sequence[str], loader: ConfigLoader) -> str:
 
 
 def _words(lines: Sequence[str], loader: ConfigLoader) -> list[str]:
-    return [
-        word for override in OverridesParser.create(loader).parse_overrides(list(lines)) for word in words(override)
-    ]
+    return [word for override in parse(lines, loader) for word in words(override)]
 
 
 def _files(loader: ConfigLoader) -> set[str]:

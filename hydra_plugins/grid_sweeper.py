@@ -64,9 +64,16 @@ class GridSweeper(Sweeper):
         Hydra merges files that are chosen together key by key: grids of one name would become one grid, and the
         `params` of one file would apply to another's grids.
         """
+        from fmnist_sweep.errors import ConfigError
+
         jobs: dict[tuple[str, frozenset[str]], list[str]] = {}
         for own, config in self._figures(arguments):
             settings = config.hydra.sweeper
+            for name, grid in settings.grids.items():
+                if not isinstance(grid, DictConfig):
+                    raise ConfigError(
+                        f"grids.{name}: must be a mapping of keys to values, such as {{batch_size: '100,500'}}"
+                    )
             grids = [{**(settings.params or {}), **grid} for grid in settings.grids.values() or [{}]]
             # Jobs of two figures are the same where their files agree in all but grids.
             values = OmegaConf.to_yaml(OmegaConf.masked_copy(config, [key for key in config if key != "hydra"]))
@@ -79,7 +86,9 @@ class GridSweeper(Sweeper):
         from fmnist_sweep.overrides import words
 
         parsed = OverridesParser.create().parse_overrides(list(arguments))
-        lists = [one for one in parsed if one.key_or_group == "figure" and isinstance(one.value(), list)]
+        lists = [
+            one for one in parsed if one.key_or_group == "figure" and isinstance(one.value(), list) and one.value()
+        ]
         if not lists:
             yield list(arguments), self.config
             return
@@ -108,8 +117,12 @@ class GridSweeper(Sweeper):
 
     def sweep(self, arguments: list[str]) -> Any:
         """Compose the union of the grids and launch it; `RunError` counts the runs that did not end well."""
+        from fmnist_sweep.errors import ConfigError
+
         jobs = self.asked(arguments)
-        size = self.max_batch_size or len(jobs)
+        size = len(jobs) if self.max_batch_size in (None, -1) else self.max_batch_size  # Hydra's -1 means all
+        if size < 1:
+            raise ConfigError(f"hydra.sweeper.max_batch_size={size}: must be at least 1")
         batches = [jobs[start : start + size] for start in range(0, len(jobs), size)]
         if len(batches) > 1 or not getattr(self.launcher, "checks_all_jobs", False):
             self.validate_batch_is_legal(jobs)
@@ -167,7 +180,8 @@ def raise_failures(returns: Iterable[Sequence[JobReturn]], launcher: Launcher) -
     failed = [result for result in results if result.status != JobStatus.COMPLETED]
     if not getattr(launcher, "names_failures", False):
         for result in failed:
-            print(f"fmnist_sweep: {' '.join(result.overrides or ())}: {reason(result._return_value)}", file=sys.stderr)
+            directory = result.hydra_cfg.hydra.runtime.output_dir if result.hydra_cfg else ""
+            print(f"fmnist_sweep: {directory}: {reason(result._return_value)}", file=sys.stderr)
     if failed:
         raise RunError(f"{len(failed)} of {len(results)} runs did not end well")
 
