@@ -13,6 +13,7 @@ from fmnist_sweep import commands, hydra_internals, overrides, paper_option
 from fmnist_sweep.application import Application
 from fmnist_sweep.data import DataError
 from fmnist_sweep.errors import ConfigError, RunError, reason
+from fmnist_sweep.overrides import as_typed
 from fmnist_sweep.records import one_line
 
 _LONGEST_LINE = 2000  # optimizers and papers that there are may be many
@@ -30,7 +31,11 @@ def main() -> int:
         if wants_traceback:
             raise
         # Where no data can be had, the manual steps follow on lines of their own.
-        said = str(error) if isinstance(error, DataError) else one_line(reason(error), _LONGEST_LINE)
+        said = (
+            str(error)
+            if isinstance(error, DataError)
+            else one_line(as_typed(reason(error), arguments.overrides), _LONGEST_LINE)
+        )
         print(f"fmnist_sweep: {said}", file=sys.stderr)
         return 1 if isinstance(error, RunError) else 2
     except KeyboardInterrupt:

@@ -24,8 +24,11 @@ class JobsTogether(Protocol):
     def make_job(self, composed: DictConfig, directory: Path) -> Any:
         """Check a composed configuration and return a job; it raises where one cannot be carried out."""
 
+    def check(self, jobs: Sequence[Any]) -> bool:
+        """Check jobs against one another, and what all of them need. Returns False where that is all: a dry run."""
+
     def train(self, jobs: Sequence[Any]) -> bool:
-        """Carry out jobs. Returns False where there are no outcomes yet: after a dry run, or left to a cluster."""
+        """Carry out checked jobs. Returns False where there are no outcomes yet, as they are left to a cluster."""
 
     def outcome(self, job: Any) -> Any:
         """The result of a job, or its error raised."""
@@ -128,6 +131,6 @@ class Application(TrainsTogether, Searchable):
 
     def check(self, jobs: Sequence[Sequence[str]], loader: ConfigLoader, sweep: DictConfig) -> None:
         """Compose and check every job."""
-        from fmnist_sweep.composing import check_jobs
+        from fmnist_sweep.composing import check
 
-        check_jobs(jobs, loader, sweep)
+        check(jobs, loader, sweep)

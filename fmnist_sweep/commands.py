@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Sequence
 from pathlib import Path
-from typing import cast
 
 from hydra import version
 from hydra.core.config_loader import ConfigLoader
-from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.types import RunMode
 
 from fmnist_sweep import composing, hydra_internals, overrides, paper_option
 from fmnist_sweep.application import Application
 from fmnist_sweep.errors import ConfigError
+from fmnist_sweep.parsing import parse
 
 
 def loader_for(typed: Sequence[str], folder: str | None = None, config_path: str | None = None) -> ConfigLoader:
@@ -29,11 +29,16 @@ def loader_for(typed: Sequence[str], folder: str | None = None, config_path: str
     composing.register()
     if folder is not None and not os.path.isdir(folder):
         raise ConfigError(f"Additional config directory '{os.path.abspath(folder)}' not found")
-    further: list[str] = []
-    for line in typed:
-        if line.startswith("hydra.searchpath="):
-            (override,) = OverridesParser.create().parse_overrides([line])
-            further += cast("list[str]", override.value())
+    further = []
+    for override in parse([line for line in typed if line.startswith("hydra.searchpath=")]):
+        folders = override.value()
+        for one in folders if isinstance(folders, list) else [folders]:
+            path = str(one).removeprefix("file://")
+            if not isinstance(folders, list) or not ("://" in path or os.path.isdir(path)):
+                raise ConfigError(
+                    f"{override.input_line}: must be a list of folders that are there, as in [file://{os.getcwd()}]"
+                )
+            further.append(str(one))
     return hydra_internals.config_loader(folder, *further, config_path=config_path)
 
 
@@ -60,9 +65,10 @@ def carry_out(
     """
     task = Application()
     several = overrides.is_sweep(lines)
-    is_sweep = multirun or any(line.startswith("figure=") and line != "figure=null" for line in lines)
+    is_sweep = multirun or any(line.startswith("figure=") and line != "figure=[]" for line in lines)
     if several and not is_sweep and not any(line.startswith("hydra.mode=") for line in lines):
-        raise ConfigError(f"{several}: several values make a sweep: add -m")
+        point = "; a decimal number is written with a point" if re.fullmatch(r"[^=]+=-?0,\d+", several) else ""
+        raise ConfigError(f"{several}: several values make a sweep: add -m{point}")
     with hydra_internals.HydraApplication(loader, config_name) as application:
         if is_sweep or several:
             return application.sweep(lines, task)
@@ -72,7 +78,8 @@ def carry_out(
 
         from fmnist_sweep import single
 
-        directory = hydra_internals.resolve(composed, "hydra.run.dir")
+        directory = hydra_internals.place(composed, "hydra.run.dir")
+        application.rehearse(composed)
         train = single.prepare(composed, directory)
         if train is None:
             return []

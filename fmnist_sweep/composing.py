@@ -11,10 +11,10 @@ from hydra.core.config_loader import ConfigLoader
 from hydra.core.config_store import ConfigStore
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override, OverrideType
-from omegaconf import DictConfig, OmegaConf, open_dict
+from omegaconf import DictConfig, OmegaConf
 
 from fmnist_sweep import hydra_internals
-from fmnist_sweep.config import Config, Execution, Schema, agree, device_type, digest, parse
+from fmnist_sweep.config import Config, Execution, Schema, agree, device_type, digest, parse, parse_config
 from fmnist_sweep.planning import Job, keep_apart
 from fmnist_sweep.records import run_name
 
@@ -22,25 +22,35 @@ from fmnist_sweep.records import run_name
 def register() -> None:
     """Make the schema and the resolver `${run_name:}` known to Hydra."""
     ConfigStore.instance().store(name="schema", node=Schema)
-    OmegaConf.register_new_resolver("run_name", lambda *, _root_: name_of(*parse(_root_)), replace=True)
+    OmegaConf.register_new_resolver(
+        "run_name", lambda *, _root_: _name(parse_config(_root_), _root_.device), replace=True
+    )
 
 
 def name_of(config: Config, execution: Execution) -> str:
     """The name of the run that these ask for."""
-    return run_name(config, digest(config, device_type(execution.device)))
+    return _name(config, execution.device)
 
 
-def check_jobs(jobs: Sequence[Sequence[str]], loader: ConfigLoader, master: DictConfig) -> None:
-    """Raise `ConfigError` for a job, given by its overrides, that cannot work in a sweep; see `Composer`."""
+def _name(config: Config, device: str) -> str:
+    return run_name(config, digest(config, device_type(device)))
+
+
+def check(jobs: Sequence[Sequence[str]], loader: ConfigLoader, master: DictConfig) -> None:
+    """Compose and check every job of a sweep, and have Hydra rehearse the first, whose settings of Hydra's all share.
+
+    Raises:
+        Exception: a job cannot work; `errors.reason` says it in a line.
+    """
     composer = Composer(loader, master)
     wanted = []
     for number, overrides in enumerate(jobs):
-        composed = composer.compose(overrides)
-        with open_dict(composed):
-            composed.hydra.job.id = composed.hydra.job.num = number  # a folder may be named by it
+        composed = hydra_internals.numbered(composer.compose(overrides), number)
+        directory = hydra_internals.place(composed, "hydra.sweep.dir", "hydra.sweep.subdir")
         config, execution = parse(composed)
-        directory = hydra_internals.resolve(composed, "hydra.sweep.dir", "hydra.sweep.subdir")
         wanted.append(Job(config, execution, name_of(config, execution), directory.absolute()))
+        if number == 0:
+            hydra_internals.rehearse(composed, loader)
     agree([job.execution for job in wanted])
     keep_apart(wanted)
 

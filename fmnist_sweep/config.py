@@ -8,10 +8,13 @@ import hashlib
 import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, field, fields, is_dataclass
 from pathlib import Path
-from typing import Annotated, Any, Optional, get_args, get_type_hints
+from typing import Annotated, Any, Optional, TypeVar, get_args, get_type_hints
 
+from hydra.core.hydra_config import HydraConfig
+from hydra.core.utils import setup_globals
 from omegaconf import MISSING, DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from pydantic import AfterValidator, ConfigDict, Field, TypeAdapter, ValidationError
@@ -20,7 +23,7 @@ from pydantic_core import PydanticCustomError
 
 from fmnist_sweep import optimizers
 from fmnist_sweep.data import CHECKSUMS, FILES, HOLDOUT_SIZE
-from fmnist_sweep.errors import ConfigError, first_problem, nearest
+from fmnist_sweep.errors import ConfigError, first_problem, nearest, of_omegaconf
 
 # Raised whenever a change makes the same configuration give other numbers: old runs then keep their names.
 TRAINING_VERSION = 1
@@ -174,30 +177,39 @@ def flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
     return result
 
 
+T = TypeVar("T")
 _CONFIG: TypeAdapter[Config] = TypeAdapter(Config)
 _EXECUTION: TypeAdapter[Execution] = TypeAdapter(Execution)
 
 
+@contextmanager
+def resolving(composed: DictConfig) -> Iterator[None]:
+    """Within, `${hydra:...}` stands for what it does in this configuration, as in a job that Hydra runs."""
+    setup_globals()
+    current: Any = HydraConfig.instance()
+    before = current.cfg
+    if "hydra" in composed:  # else Hydra is running this very job
+        current.cfg = composed
+    try:
+        yield
+    finally:
+        current.cfg = before
+
+
 def parse(composed: DictConfig) -> tuple[Config, Execution]:
     """Turn a composed configuration into what to train and how; `ConfigError` says what is wrong with it."""
-    try:
-        plain = {str(key): _plain(composed[key]) for key in composed if key != "hydra"}
-    except OmegaConfBaseException as error:
-        raise ConfigError(f"{error.full_key}: {str(error).splitlines()[0]}") from error
-    for key in KEYS:
-        section, _, last = key.rpartition(".")
-        if not key.startswith("tracker.") and last not in (plain.get(section, {}) if section else plain):
-            raise ConfigError(f"{key}: is missing; do not remove it with ~")
-    how = {item.name: plain.pop(item.name, None) for item in fields(_How)}
-    how["data_dir"] = plain["data"].pop("dir")
-    try:
-        # As JSON, the form in which run.json is read: 1 is a number there where a float is asked for.
-        config = _CONFIG.validate_json(json.dumps(plain))
-        execution = _EXECUTION.validate_json(json.dumps(how))
-    except ValidationError as error:
-        # Keys that have a group are typed by its name.
-        problem = re.sub(r"^(training|model)\.(batch_size|epochs|dropout)=", r"\2=", first_problem(error, KEYS))
-        raise ConfigError(problem) from error
+    how = _plain(composed, [item.name for item in fields(_How)])
+    how["data_dir"] = _plain(composed, ["data"])["data"]["dir"]
+    return parse_config(composed), _validated(_EXECUTION, how)
+
+
+def parse_config(composed: DictConfig) -> Config:
+    """Turn a composed configuration into what to train. A run is named by it before its directory is known."""
+    of_execution = {item.name for item in fields(_How)}
+    keys = dict.fromkeys([*(item.name for item in fields(Config)), *map(str, composed)])
+    plain = _plain(composed, [key for key in keys if key != "hydra" and key not in of_execution])
+    del plain["data"]["dir"]
+    config = _validated(_CONFIG, plain)
     images = TRAINING_IMAGES[config.data.validation]
     if config.training.batch_size > images:
         raise ConfigError(
@@ -205,11 +217,37 @@ def parse(composed: DictConfig) -> tuple[Config, Execution]:
             f"data.validation={config.data.validation}"
         )
     optimizers.check(config.optimizer)
-    return config, execution
+    return config
 
 
-def _plain(value: Any) -> Any:
-    return OmegaConf.to_container(value, resolve=True, throw_on_missing=True) if OmegaConf.is_config(value) else value
+def _plain(composed: DictConfig, keys: Sequence[str]) -> dict[str, Any]:
+    """The values of some keys of the first level, with references followed."""
+    try:
+        with resolving(composed):
+            values = {key: composed[key] for key in keys if key in composed}
+            plain: dict[str, Any] = {
+                key: OmegaConf.to_container(value, resolve=True, throw_on_missing=True)
+                if OmegaConf.is_config(value)
+                else value
+                for key, value in values.items()
+            }
+    except OmegaConfBaseException as error:
+        raise ConfigError(of_omegaconf(str(error))) from error
+    for key in KEYS:
+        section, _, last = key.rpartition(".")
+        if (section or key) in keys and last not in (plain.get(section, {}) if section else plain):
+            raise ConfigError(f"{key}: is missing; do not remove it with ~")
+    return plain
+
+
+def _validated(kind: TypeAdapter[T], plain: dict[str, Any]) -> T:
+    try:
+        # As JSON, the form in which run.json is read: 1 is a number there where a float is asked for.
+        return kind.validate_json(json.dumps(plain))
+    except ValidationError as error:
+        # Keys that have a group are typed by its name.
+        problem = re.sub(r"^(training|model)\.(batch_size|epochs|dropout)=", r"\2=", first_problem(error, KEYS))
+        raise ConfigError(problem) from error
 
 
 def agree(executions: Sequence[Execution]) -> None:

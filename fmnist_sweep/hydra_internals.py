@@ -8,11 +8,14 @@ from __future__ import annotations
 import copy
 import os
 import sys
+import tempfile
 from argparse import Namespace
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from importlib import metadata
 from pathlib import Path
-from typing import Any, NoReturn
+from types import SimpleNamespace
+from typing import Any, NoReturn, cast
 
 import hydra
 
@@ -36,11 +39,12 @@ from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
 from hydra.core.override_parser.types import Override
 from hydra.core.plugins import Plugins
-from hydra.core.utils import run_job, setup_globals
+from hydra.core.utils import JobReturn, configure_log, run_job
 from hydra.types import HydraContext, RunMode, TaskFunction
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig, OmegaConf, open_dict
 
-from fmnist_sweep.config import CONFIG_FOLDER
+from fmnist_sweep.config import CONFIG_FOLDER, resolving
+from fmnist_sweep.errors import ConfigError
 from fmnist_sweep.records import one_line
 
 
@@ -48,7 +52,10 @@ def arguments() -> Namespace:
     """What was typed, with Hydra's own options."""
     parser = get_args_parser()
     parser.error = _refuse  # type: ignore[method-assign]
-    parsed: Namespace = parser.parse_args()
+    if "--version" in sys.argv[1:]:
+        print(f"fmnist_sweep {metadata.version('fmnist-sweep')} (Hydra {hydra.__version__})")
+        sys.exit(0)
+    parsed: Namespace = parser.parse_intermixed_args()  # overrides may follow options
     return parsed
 
 
@@ -84,13 +91,77 @@ def set_values(composed: DictConfig, values: Sequence[Override]) -> None:
 
 def resolve(composed: DictConfig, *keys: str) -> Path:
     """The path that these keys give together, each resolved in the job's own context, as `run_job` does."""
-    setup_globals()
-    before = HydraConfig.instance().cfg
-    HydraConfig.instance().set_config(composed)
-    try:
+    with resolving(composed):
         return Path(*(str(OmegaConf.select(composed, key)) for key in keys))
-    finally:
-        HydraConfig.instance().cfg = before
+
+
+def numbered(composed: DictConfig, number: int) -> DictConfig:
+    """Give a job of a sweep its number, as Hydra's launchers do."""
+    with open_dict(composed):
+        composed.hydra.job.update({"id": str(number), "num": number})
+    return composed
+
+
+def place(composed: DictConfig, *keys: str) -> Path:
+    """Tell a job its directory, which these keys give together; `${hydra:runtime.output_dir}` resolves from now on."""
+    directory = resolve(composed, *keys)
+    with open_dict(composed):
+        composed.hydra.runtime.output_dir = str(directory.absolute())
+    return directory
+
+
+def rehearse(composed: DictConfig, loader: ConfigLoader) -> None:
+    """Have Hydra prepare a job that has its place, in a temporary folder: what it would refuse is refused at once.
+
+    Callbacks are not notified, and nothing is written where the job's own files will be.
+
+    Raises:
+        Exception: of Hydra, OmegaConf or Python's logging, for what cannot work.
+    """
+    copied = copy.deepcopy(composed)
+    with tempfile.TemporaryDirectory() as folder, open_dict(copied), resolving(copied):
+        copied.hydra.run.dir = folder
+        for handler in (OmegaConf.select(copied, "hydra.job_logging.handlers") or {}).values():
+            if "filename" in handler:
+                log = Path(handler.filename)
+                if not log.parent.is_dir() and log.parent != Path(composed.hydra.runtime.output_dir):
+                    raise ConfigError(
+                        f"{log}: this log file's folder is not there; make it, or change hydra.job.name or "
+                        "hydra.job_logging, which name the file"
+                    )
+                handler.filename = str(Path(folder) / "log")
+        subdir = copied.hydra.output_subdir
+        if subdir is not None and (Path(subdir).is_absolute() or ".." in Path(subdir).parts):
+            copied.hydra.output_subdir = None
+        run_job(_nothing, copied, "hydra.run.dir", None, HydraContext(loader, Callbacks()))
+        configure_log(composed.hydra.hydra_logging, composed.hydra.verbose)
+
+
+def begin_job(composed: DictConfig, task: TaskFunction, context: HydraContext) -> None:
+    """Do what Hydra does before a job of a sweep: make its directory, log and `.hydra`, notify its callbacks."""
+
+    def start(**about: Any) -> None:
+        context.callbacks.on_job_start(**{**about, "task_function": task})
+
+    _run_half(_nothing, composed, context, SimpleNamespace(on_job_start=start, on_job_end=_nothing))
+
+
+def end_job(composed: DictConfig, outcome: TaskFunction, context: HydraContext) -> JobReturn:
+    """Do what Hydra does after a job that `begin_job` began; `outcome` returns what the job gave, or raises."""
+    end = context.callbacks.on_job_end
+    return _run_half(outcome, composed, context, SimpleNamespace(on_job_start=_nothing, on_job_end=end))
+
+
+def _run_half(task: TaskFunction, composed: DictConfig, context: HydraContext, callbacks: Any) -> JobReturn:
+    # Hydra does both halves in one function, around the task; here many jobs lie between them.
+    half = HydraContext(context.config_loader, callbacks)
+    result: JobReturn = run_job(task, composed, "hydra.sweep.dir", "hydra.sweep.subdir", half)
+    configure_log(composed.hydra.hydra_logging, composed.hydra.verbose)
+    return result
+
+
+def _nothing(*_: Any, **__: Any) -> None:
+    return None
 
 
 class HydraApplication:
@@ -113,6 +184,11 @@ class HydraApplication:
         composed.hydra.mode = composed.hydra.mode or RunMode.RUN
         return composed
 
+    def rehearse(self, composed: DictConfig) -> None:
+        """Make the callbacks of a run and rehearse it."""
+        self._callbacks = Callbacks(composed)
+        rehearse(composed, self._hydra.config_loader)
+
     def run(self, composed: DictConfig, task: TaskFunction) -> None:
         """Run a task in a configuration's directory, as `Hydra.run` does; raises what the task raises."""
         errors = []
@@ -124,7 +200,7 @@ class HydraApplication:
                 errors.append(error)
                 raise
 
-        callbacks = Callbacks(composed)
+        callbacks = self._callbacks
         callbacks.on_run_start(config=composed, config_name=self._name)
         result = run_job(
             hydra_context=HydraContext(config_loader=self._hydra.config_loader, callbacks=callbacks),
@@ -139,7 +215,18 @@ class HydraApplication:
 
     def sweep(self, overrides: Sequence[str], task: TaskFunction) -> list[Path]:
         """Hand a sweep to Hydra's sweeper and launcher. Returns the directories of the jobs that were carried out."""
-        launched = self._hydra.multirun(self._name, task, [*overrides, "hydra.mode=MULTIRUN"])
+        lines = [*overrides, "hydra.mode=MULTIRUN"]
+        composed = self._hydra.compose_config(self._name, lines, RunMode.MULTIRUN, with_log_configuration=True)
+        resolve(composed, "hydra.sweep.dir")  # of a sweep there is one, be it right or refused here
+        # `Hydra.multirun` would leave the sweep's own configuration without what `${hydra:...}` stands for.
+        with resolving(composed):
+            callbacks = Callbacks(composed)
+            callbacks.on_multirun_start(config=composed, config_name=self._name)
+            context = HydraContext(config_loader=self._hydra.config_loader, callbacks=callbacks)
+            sweeper = Plugins.instance().instantiate_sweeper(config=composed, hydra_context=context, task_function=task)
+            arguments = OmegaConf.to_container(composed.hydra.overrides.task, resolve=False)
+            launched = sweeper.sweep(arguments=cast("list[str]", arguments))
+            callbacks.on_multirun_end(config=composed, config_name=self._name)
         if not isinstance(launched, list):  # a sweeper that is not ours may return anything
             return []
         jobs = [job for batch in launched for job in batch if job.hydra_cfg is not None]

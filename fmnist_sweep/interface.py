@@ -20,6 +20,7 @@ import pandas as pd
 from fmnist_sweep import records
 from fmnist_sweep.data import DataError
 from fmnist_sweep.errors import ConfigError, RunError, reason
+from fmnist_sweep.overrides import as_typed
 from fmnist_sweep.report.runs.collection import Collection, collect, gather
 
 if TYPE_CHECKING:
@@ -191,10 +192,10 @@ def _trained(lines: Sequence[str], store: str | Path, *, multirun: bool) -> pd.D
         loader = commands.loader_for(typed)
         try:
             directories = commands.carry_out(commands.rewrite(typed, loader), loader, multirun=multirun)
-        except (ConfigError, DataError, RunError):
+        except (DataError, RunError):
             raise
         except Exception as error:  # what a value may be is for Hydra, OmegaConf and torch to say, each in its own way
-            raise ConfigError(reason(error)) from error
+            raise ConfigError(as_typed(reason(error), typed)) from error
     return _table(gather(dict.fromkeys(directories)))
 
 

@@ -99,22 +99,31 @@ class Sweep:
         """The final validation loss of a run that is done; `RunError` says why another is not."""
         return jobs.outcome(job)
 
-    def train(self, wanted: Sequence[Job]) -> bool:
-        """Train the jobs, as stacks. Returns False where there are no outcomes yet: dry run, or left to a cluster.
-
-        Failures of runs are kept in their directories, where `outcome` finds them.
+    def check(self, wanted: Sequence[Job]) -> bool:
+        """Check the jobs against one another and find their data. Returns False after a dry run, which shows the plan.
 
         Raises:
-            ConfigError: the jobs differ in a value that holds for all of them, two would share a directory, or a
-                cluster does not take them.
+            ConfigError: the jobs differ in a value that holds for all of them, or two would share a directory.
             DataError: no run's data can be had.
-            KeyboardInterrupt: the user stopped it; what was in training has a checkpoint.
         """
         config.agree([job.execution for job in wanted])
         planning.keep_apart(wanted)
         if wanted[0].execution.dry_run:
             jobs.show_plan(wanted, self._executor)
             return False
+        if self._is_local:
+            self._folders = jobs.find_data(wanted)
+        return True
+
+    def train(self, wanted: Sequence[Job]) -> bool:
+        """Train jobs that are checked, as stacks. Returns False where they are left to a cluster.
+
+        Failures of runs are kept in their directories, where `outcome` finds them.
+
+        Raises:
+            ConfigError: a cluster does not take the jobs.
+            KeyboardInterrupt: the user stopped it; what was in training has a checkpoint.
+        """
         stores = {job.directory.parent for job in wanted}
         for store in stores:
             make_folder(store)
@@ -123,7 +132,6 @@ class Sweep:
         self._followers.follow(stores)
         trainable = wanted
         if self._is_local:
-            self._folders = jobs.find_data(wanted)
             trainable = [job for job in wanted if job.execution.data_dir in self._folders]
         elif (
             self._probe is None and wanted[0].execution.lock == "flock" and self._executor and not self._executor.detach

@@ -5,6 +5,7 @@ parses them: where every number names an option of its group they become quoted 
 value that the group sets, so that any number works. Arguments that name nothing known are refused here, in one line.
 """
 
+import re
 from collections.abc import Sequence
 
 from hydra.core.config_loader import ConfigLoader
@@ -12,10 +13,10 @@ from hydra.core.config_store import ConfigStore
 from hydra.core.object_type import ObjectType
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override, OverrideType, QuotedString, RangeSweep, ValueType
-from hydra.errors import HydraException
 
 from fmnist_sweep.config import KEYS, TRACKERS
 from fmnist_sweep.errors import ConfigError, nearest
+from fmnist_sweep.parsing import parse
 
 GROUPS = ("optimizer", "batch_size", "dropout", "epochs", "figure", "paper", "tracker")
 SETS = ("figure", "tracker")  # several options are one choice, not a sweep over them
@@ -30,11 +31,7 @@ def rewrite(arguments: Sequence[str], loader: ConfigLoader) -> list[str]:
     Raises:
         ConfigError: one names nothing that the loader knows, or a number is given twice.
     """
-    try:
-        overrides = OverridesParser.create(config_loader=loader).parse_overrides(list(arguments))
-    except HydraException as error:
-        reason = str(error).splitlines()[0]
-        raise ConfigError(f"{reason}; overrides are written key=value, several values key=a,b") from error
+    overrides = parse(arguments, loader)
     given: dict[str, str | None] = {}
     for override in overrides:
         key = target(override)
@@ -90,8 +87,22 @@ def _check_length(override: Override) -> None:
 
 def is_sweep(arguments: Sequence[str]) -> str | None:
     """The first of these overrides that gives several values, or None."""
-    overrides = OverridesParser.create().parse_overrides(list(arguments))
-    return next((override.input_line for override in overrides if override.is_sweep_override()), None)
+    return next((override.input_line for override in parse(arguments) if override.is_sweep_override()), None)
+
+
+def as_typed(message: str, typed: Sequence[str]) -> str:
+    """Put the keys of a message as they were typed, where they had been rewritten for Hydra."""
+    for line in typed:
+        key = line.partition("=")[0]
+        forms = [
+            f"++{key}",
+            f"hydra.sweeper.{key}",
+            NUMBERS.get(key),
+            key.rpartition(".")[2] if key in NUMBERS.values() else None,
+        ]
+        for form in filter(None, forms):
+            message = re.sub(rf"(?<![\w.+]){re.escape(form)}(?==)", key.replace("\\", r"\\"), message)
+    return message
 
 
 def words(override: Override) -> list[str]:
@@ -109,12 +120,23 @@ def _settings(overrides: Sequence[Override], loader: ConfigLoader) -> list[str]:
     names = [str(override.value()) for override in overrides if override.key_or_group == "hydra/sweeper"]
     if not names or names[-1] not in loader.get_group_options("hydra/sweeper"):
         return []
-    node = ConfigStore.instance().load(f"hydra/sweeper/{names[-1]}.yaml").node
+    return _settings_of(names[-1])
+
+
+def _settings_of(sweeper: str) -> list[str]:
+    node = ConfigStore.instance().load(f"hydra/sweeper/{sweeper}.yaml").node
     return [str(key) for key in node if not str(key).startswith("_")]
 
 
+def _needs(key: str) -> str:
+    """What to add where the setting of a sweeper is typed that was not chosen, or nothing."""
+    if key in _settings_of("settle"):
+        return " here; it belongs to until=settled, so add that and paper=NAME"
+    return " here; it belongs to a search, so add -m hydra/sweeper=search" if key in _settings_of("search") else ""
+
+
 def _rewrite_one(override: Override, loader: ConfigLoader, settings: Sequence[str]) -> str:
-    key, line = override.key_or_group, override.input_line
+    key, line, known = override.key_or_group, override.input_line, [*GROUPS, *KEYS, *settings]
     assert line is not None
     if key in settings:
         if override.is_sweep_override():
@@ -124,15 +146,25 @@ def _rewrite_one(override: Override, loader: ConfigLoader, settings: Sequence[st
         raise ConfigError(f"{line}: a paper is chosen on the command line alone, as paper=NAME")
     if key in GROUPS and override.type in (OverrideType.ADD, OverrideType.FORCE_ADD):
         raise ConfigError(f"{line}: {key} is there already; write it without +")
+    if key not in known and override.is_add() and "." not in key and not loader.get_group_options(key):
+        raise ConfigError(
+            f"{line}: there is no {key}; a group of your own needs --config-dir=FOLDER, with the folder {key}"
+        )
+    if override.type == OverrideType.ADD and key in KEYS and not key.startswith("tracker."):
+        raise ConfigError(f"{line}: {key} is there already; write it without +")
+    if "/" in key and override.value() is None and (options := loader.get_group_options(key)):
+        raise ConfigError(f"{line}: must be one of {', '.join(options)}")
+    group, names_option = key.replace(".", "/"), key.startswith("hydra.") and isinstance(override.value(), str)
+    if names_option and key.count(".") == 1 and loader.get_group_options(group):
+        raise ConfigError(f"{line}: an option is chosen with a slash; write {group}={override.value()}")
     if override.type != OverrideType.CHANGE or override.package or override.is_hydra_override():
         return line
     if key.startswith("optimizer."):
         # Arguments beyond those that the option's file lists are welcome; the optimizer's signature decides.
         return f"++{line}"
-    known = [*GROUPS, *KEYS, *settings]
     if key not in known:
-        meant = nearest(key, [*known, "optimizer.lr"])
-        raise ConfigError(f"{line}: there is no {key}; see --help for what there is{meant}")
+        meant = _needs(key) or f"; see --help for what there is{nearest(key, [*known, 'optimizer.lr'])}"
+        raise ConfigError(f"{line}: there is no {key}{meant}")
     if key not in GROUPS or override.value_type == ValueType.INTERVAL_SWEEP:
         return line.replace(key, NUMBERS.get(key, key), 1)
     return _rewrite_group(override, loader.get_group_options(key, results_filter=ObjectType.CONFIG))
@@ -147,18 +179,16 @@ def _rewrite_group(override: Override, options: list[str]) -> str:
     if "${" in line:
         return line
     if key == "figure" and typed == ["null"]:
-        return "figure=null"
+        return "figure=[]"
     chosen = {word: _option(word, options) for word in typed}
     for word, option in chosen.items():
         if option is None and not (key in NUMBERS and _is_number(word)):
             also = ", or any number" if key in NUMBERS else ""
             raise ConfigError(f"{key}={word}: must be one of {', '.join(options)}{also}{nearest(word, options)}")
-    if key in SETS:
-        return f"{key}=[{','.join(typed)}]" if len(typed) > 1 else f"{key}={typed[0]}"
     if all(chosen.values()):
         # Names stay as they are; numbers are quoted, or Hydra would take them for numbers again.
         names = [str(name) if str(name).isidentifier() else f"'{name}'" for name in dict.fromkeys(chosen.values())]
-        return f"{key}={','.join(names)}"
+        return f"{key}=[{','.join(names)}]" if key in SETS and len(names) > 1 else f"{key}={','.join(names)}"
     for word in typed:
         if not _is_number(word):
             raise ConfigError(f"{line}: the option {word} cannot be mixed with numbers that are no option")

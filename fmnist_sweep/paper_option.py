@@ -8,12 +8,13 @@ from collections.abc import Sequence
 
 from hydra.core.config_loader import ConfigLoader
 from hydra.core.config_store import ConfigStore
-from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.object_type import ObjectType
 
 from fmnist_sweep import papers
 from fmnist_sweep.errors import ConfigError
 from fmnist_sweep.overrides import words
 from fmnist_sweep.papers import Paper
+from fmnist_sweep.parsing import parse
 from fmnist_sweep.plain_yaml import load
 
 
@@ -31,7 +32,7 @@ def take(arguments: Sequence[str], loader: ConfigLoader, *, trains: bool) -> lis
     asked = [line for line in arguments if line.startswith("paper=")]
     until = [line for line in arguments if line.startswith("until=")]
     rest = [line for line in arguments if line not in (*asked, *until)]
-    drawn = any(line.startswith("figure=") for line in rest)
+    drawn = [line for line in rest if line.startswith("figure=")]
     if until:
         if until != ["until=settled"]:
             raise ConfigError(f"{' '.join(until)}: must be settled: seeds are added until every claim has a verdict")
@@ -43,18 +44,35 @@ def take(arguments: Sequence[str], loader: ConfigLoader, *, trains: bool) -> lis
     if asked or drawn or not trains:
         name = _one(asked, loader) if asked else papers.DEFAULT
         paper = papers.read(name, loader) if trains else load(papers.find(name, loader), Paper)
-        for option, grids in paper.sweeps().items():
-            node = {"mode": "MULTIRUN", "sweeper": {"grids": grids}}
+        sweeps, own = paper.sweeps(), _files(loader)
+        chosen = _words(drawn or [f"figure={papers.ALL}"], loader)
+        if asked and (both := sorted({*chosen} & {*sweeps} & {*own})):
+            raise ConfigError(
+                f"figure={both[0]}: both {name} and your file figure/{both[0]}.yaml have it; rename the file"
+            )
+        for option in sweeps.keys() - own:
+            node = {"mode": "MULTIRUN", "sweeper": {"grids": sweeps[option]}}
             ConfigStore.instance().store(name=option, node=node, group="figure", package="hydra")
     return [*rest, f"figure={papers.ALL}"] if asked and not drawn else rest
 
 
 def _one(asked: Sequence[str], loader: ConfigLoader) -> str:
-    parsed = OverridesParser.create(loader).parse_overrides(list(asked))
-    names = [word for override in parsed for word in words(override)]
+    names = _words(asked, loader)
     if len(names) != 1:
         raise ConfigError(f"{' '.join(asked)}: one paper at a time; choose one of {_options(loader)}")
     return names[0]
+
+
+def _words(lines: Sequence[str], loader: ConfigLoader) -> list[str]:
+    return [word for override in parse(lines, loader) for word in words(override)]
+
+
+def _files(loader: ConfigLoader) -> set[str]:
+    """Name the figures that have a file. Hydra would merge a paper's figure of the same name into it."""
+    sources = [source for source in loader.get_sources() if source.scheme() != "structured"]
+    return {
+        name for source in sources if source.is_group("figure") for name in source.list("figure", ObjectType.CONFIG)
+    }
 
 
 def _options(loader: ConfigLoader) -> str:

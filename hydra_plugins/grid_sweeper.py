@@ -1,6 +1,7 @@
 """Hydra sweeper that runs a list of grids: each is a product of values, and the sweep is their union."""
 
 import math
+import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field
@@ -15,7 +16,7 @@ from hydra.core.plugins import Plugins
 from hydra.core.utils import JobReturn, JobStatus
 from hydra.plugins.launcher import Launcher
 from hydra.plugins.sweeper import Sweeper
-from hydra.types import HydraContext, TaskFunction
+from hydra.types import HydraContext, RunMode, TaskFunction
 from omegaconf import DictConfig, OmegaConf
 
 
@@ -57,6 +58,47 @@ class GridSweeper(Sweeper):
             hydra_context=hydra_context, task_function=task_function, config=config
         )
 
+    def asked(self, arguments: Sequence[str]) -> list[list[str]]:
+        """Return the jobs of all chosen figures, each as if its file had been chosen alone, without duplicates.
+
+        Hydra merges files that are chosen together key by key: grids of one name would become one grid, and the
+        `params` of one file would apply to another's grids.
+        """
+        from fmnist_sweep.errors import ConfigError
+
+        jobs: dict[tuple[str, frozenset[str]], list[str]] = {}
+        for own, config in self._figures(arguments):
+            settings = config.hydra.sweeper
+            for name, grid in settings.grids.items():
+                if not isinstance(grid, DictConfig):
+                    raise ConfigError(
+                        f"grids.{name}: must be a mapping of keys to values, such as {{batch_size: '100,500'}}"
+                    )
+            grids = [{**(settings.params or {}), **grid} for grid in settings.grids.values() or [{}]]
+            # Jobs of two figures are the same where their files agree in all but grids.
+            values = OmegaConf.to_yaml(OmegaConf.masked_copy(config, [key for key in config if key != "hydra"]))
+            for job in self.jobs(own, grids):
+                jobs.setdefault((values, frozenset(line for line in job if not line.startswith("figure="))), job)
+        return list(jobs.values())
+
+    def _figures(self, arguments: Sequence[str]) -> Iterator[tuple[list[str], DictConfig]]:
+        """Yield for each figure of `figure=[a,b]` the arguments that choose it alone, and the sweep's configuration."""
+        from fmnist_sweep.overrides import words
+
+        parsed = OverridesParser.create().parse_overrides(list(arguments))
+        lists = [
+            one for one in parsed if one.key_or_group == "figure" and isinstance(one.value(), list) and one.value()
+        ]
+        if not lists:
+            yield list(arguments), self.config
+            return
+        for name in words(lists[-1]):
+            chosen = f"figure='{name}'"
+            composed = self.hydra_context.config_loader.load_configuration(
+                self.config.hydra.job.config_name, [*self.config.hydra.overrides.hydra, chosen], RunMode.MULTIRUN
+            )
+            yield [chosen if line.startswith("figure=") else line for line in arguments], composed
+
     @staticmethod
     def union(grids: Sequence[Sequence[str]], parser: OverridesParser) -> list[list[str]]:
         """The jobs of several grids, each given by its overrides, in order and without duplicates."""
@@ -75,8 +117,12 @@ class GridSweeper(Sweeper):
 
     def sweep(self, arguments: list[str]) -> Any:
         """Compose the union of the grids and launch it; `RunError` counts the runs that did not end well."""
-        jobs = self.jobs(arguments, self.grids.values() or [{}])
-        size = self.max_batch_size or len(jobs)
+        from fmnist_sweep.errors import ConfigError
+
+        jobs = self.asked(arguments)
+        size = len(jobs) if self.max_batch_size in (None, -1) else self.max_batch_size  # Hydra's -1 means all
+        if size < 1:
+            raise ConfigError(f"hydra.sweeper.max_batch_size={size}: must be at least 1")
         batches = [jobs[start : start + size] for start in range(0, len(jobs), size)]
         if len(batches) > 1 or not getattr(self.launcher, "checks_all_jobs", False):
             self.validate_batch_is_legal(jobs)
@@ -84,7 +130,7 @@ class GridSweeper(Sweeper):
         with staying(self.launcher, size), self.told():
             for batch in batches:
                 returns.append(self.launcher.launch(batch, initial_job_idx=sum(map(len, returns))))
-        raise_failures(returns)
+        raise_failures(returns, self.launcher)
         return returns
 
     @contextmanager
@@ -109,15 +155,15 @@ class GridSweeper(Sweeper):
         loader = self.hydra_context.config_loader
         lists = []
         for grid in grids:
-            lines = rewrite([f"{key}={values}" for key, values in {**self.params, **grid}.items()], loader)
+            lines = rewrite([f"{key}={values}" for key, values in grid.items()], loader)
             lists.append([*beneath(lines, arguments, loader), *arguments])
         return self.union(lists, OverridesParser.create(loader))
 
     def validate_batch_is_legal(self, batch: Sequence[Sequence[str]]) -> None:
         """Check the configuration of every job before the first starts."""
-        from fmnist_sweep.composing import check_jobs
+        from fmnist_sweep.composing import check
 
-        check_jobs(batch, self.hydra_context.config_loader, self.config)
+        check(batch, self.hydra_context.config_loader, self.config)
 
 
 def staying(launcher: Launcher, jobs: int) -> AbstractContextManager[None]:
@@ -126,13 +172,18 @@ def staying(launcher: Launcher, jobs: int) -> AbstractContextManager[None]:
     return stay
 
 
-def raise_failures(returns: Iterable[Sequence[JobReturn]]) -> None:
-    """Raise `RunError`, which counts them, where runs did not end well."""
-    from fmnist_sweep.errors import RunError
+def raise_failures(returns: Iterable[Sequence[JobReturn]], launcher: Launcher) -> None:
+    """Raise `RunError`, which counts them, where runs did not end well; name each unless the launcher has."""
+    from fmnist_sweep.errors import RunError, reason
 
-    done = [result.status == JobStatus.COMPLETED for results in returns for result in results]
-    if not all(done):
-        raise RunError(f"{done.count(False)} of {len(done)} runs did not end well")
+    results = [result for batch in returns for result in batch]
+    failed = [result for result in results if result.status != JobStatus.COMPLETED]
+    if not getattr(launcher, "names_failures", False):
+        for result in failed:
+            directory = result.hydra_cfg.hydra.runtime.output_dir if result.hydra_cfg else ""
+            print(f"fmnist_sweep: {directory}: {reason(result._return_value)}", file=sys.stderr)
+    if failed:
+        raise RunError(f"{len(failed)} of {len(results)} runs did not end well")
 
 
 def _values(override: Override) -> list[str]:

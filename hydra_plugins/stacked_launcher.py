@@ -4,7 +4,8 @@ An application offers it as `fmnist_sweep.application.TrainsTogether` says. Jobs
 another, as with Hydra's basic launcher.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+import sys
+from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field
 from typing import Any, Optional
@@ -13,7 +14,7 @@ from hydra.core.config_store import ConfigStore
 from hydra.core.utils import JobReturn, JobStatus, configure_log, run_job, setup_globals
 from hydra.plugins.launcher import Launcher
 from hydra.types import HydraContext, TaskFunction
-from omegaconf import DictConfig, open_dict
+from omegaconf import DictConfig
 
 from fmnist_sweep.application import JobsTogether, TrainsTogether
 
@@ -69,6 +70,7 @@ class StackedLauncher(Launcher):
     """Composes and checks all jobs, has them trained together, then closes each as Hydra does."""
 
     checks_all_jobs = True  # before the first starts, so that a sweeper need not
+    names_failures = True  # likewise: the table at a sweep's end has them
 
     def __init__(self, **executor: Any):
         self.executor = executor
@@ -100,26 +102,33 @@ class StackedLauncher(Launcher):
         """Carry out the jobs. Returns their results, in the order of `job_overrides`."""
         setup_globals()
         configure_log(self.config.hydra.hydra_logging, self.config.hydra.verbose)
-        loader, task = self.hydra_context.config_loader, self.task_function
-        numbered = list(enumerate(job_overrides, initial_job_idx))
+        loader, task, context = self.hydra_context.config_loader, self.task_function, self.hydra_context
+        numbered_jobs = list(enumerate(job_overrides, initial_job_idx))
+
+        from fmnist_sweep.hydra_internals import begin_job, numbered, place, rehearse
+
         if not isinstance(task, TrainsTogether):
             load = loader.load_sweep_config
-            return [self._run(task, _numbered(load(self.config, list(job)), number)) for number, job in numbered]
+            return [self._run(task, numbered(load(self.config, list(job)), number)) for number, job in numbered_jobs]
 
         from fmnist_sweep.composing import Composer
-        from fmnist_sweep.hydra_internals import resolve
 
         compose = Composer(loader, self.config).compose
         with self._together(task, len(job_overrides)) as sweep:
             composed, jobs = [], []
-            for number, overrides in numbered:
-                composed.append(_numbered(compose(overrides), number))
+            for number, overrides in numbered_jobs:
+                composed.append(numbered(compose(overrides), number))
                 sweep.place(composed[-1])
-                directory = resolve(composed[-1], "hydra.sweep.dir", "hydra.sweep.subdir")
+                directory = place(composed[-1], "hydra.sweep.dir", "hydra.sweep.subdir")
                 jobs.append(sweep.make_job(composed[-1], directory))
+            rehearse(composed[0], loader)
+            if not sweep.check(jobs):
+                return [JobReturn(overrides=list(job), status=JobStatus.COMPLETED) for job in job_overrides]
+            for one in composed:
+                begin_job(one, task, context)
             if not sweep.train(jobs):
                 return [JobReturn(overrides=list(job), status=JobStatus.COMPLETED) for job in job_overrides]
-            return [self._run(_outcome_of(sweep, job), one) for job, one in zip(jobs, composed, strict=True)]
+            return [_ended(sweep, job, one, context) for job, one in zip(jobs, composed, strict=True)]
 
     def _together(self, task: TrainsTogether, jobs: int) -> AbstractContextManager[JobsTogether]:
         return nullcontext(self._stays) if self._stays else task.together(jobs, self.executor)
@@ -136,12 +145,16 @@ class StackedLauncher(Launcher):
         return result
 
 
-def _numbered(composed: DictConfig, number: int) -> DictConfig:
-    with open_dict(composed):
-        composed.hydra.job.id = number
-        composed.hydra.job.num = number
-    return composed
+def _ended(sweep: JobsTogether, job: Any, composed: DictConfig, context: HydraContext) -> JobReturn:
+    """End a job as Hydra does. A job whose end fails does not keep the others from theirs."""
+    from fmnist_sweep.errors import RunError, reason
+    from fmnist_sweep.hydra_internals import end_job
 
-
-def _outcome_of(sweep: JobsTogether, job: Any) -> Callable[[Any], Any]:
-    return lambda _: sweep.outcome(job)
+    try:
+        return end_job(composed, lambda _: sweep.outcome(job), context)
+    except Exception as error:
+        directory = composed.hydra.runtime.output_dir
+        print(f"fmnist_sweep: {directory}: {reason(error)}", file=sys.stderr)
+        result = JobReturn(status=JobStatus.FAILED)
+        result.return_value = RunError(f"{directory}: {reason(error)}")
+        return result

@@ -1,6 +1,7 @@
 """What a user types: the sweep of the paper, Hydra's own features, and every kind of bad input."""
 
 import json
+from importlib import metadata
 
 import pytest
 from command import Called, call, run_command
@@ -239,6 +240,66 @@ def test_a_dry_run_leaves_nothing_behind(form, tmp_path):
     assert left_behind(tmp_path) == []
 
 
+def test_a_file_may_choose_launcher_and_sweeper(tmp_path):
+    (tmp_path / "experiment").mkdir()
+    defaults = "defaults: [override /hydra/launcher: basic, override /hydra/sweeper: basic]"
+    (tmp_path / "experiment" / "mine.yaml").write_text(f"# @package _global_\n{defaults}\n")
+    for part in ("launcher", "sweeper"):
+        usual = call("--cfg=hydra", f"--package=hydra.{part}", cwd=tmp_path).out
+        chosen = call("--cfg=hydra", f"--package=hydra.{part}", "--config-dir=.", "+experiment=mine", cwd=tmp_path).out
+        typed = ["hydra/launcher=stacked", "hydra/sweeper=grids"]
+        wins = call(
+            "--cfg=hydra", f"--package=hydra.{part}", "--config-dir=.", "+experiment=mine", *typed, cwd=tmp_path
+        )
+        assert f"_target_: hydra._internal.core_plugins.basic_{part}.Basic{part.title()}" in chosen
+        assert wins.out == usual != chosen
+
+
+RESOLVED = [
+    ("data.dir=${hydra:runtime.cwd}/d", ()),
+    ("data.dir=${hydra:runtime.cwd}/d", ("-m", "seed=0,1")),
+    ("data.dir=${hydra:runtime.cwd}/d", ("-m", "seed=0,1", "hydra/launcher=basic")),
+    ("hydra.sweep.dir=${hydra:runtime.cwd}/d", ("-m", "seed=0,1")),
+    ("hydra.sweep.subdir=d_${hydra:job.num}", ("-m", "seed=0,1")),
+    ("seed=${hydra:job.num}", ("-m", "dropout=0,0.1", "hydra/launcher=basic")),
+]
+
+
+@pytest.mark.parametrize(("argument", "others"), RESOLVED)
+def test_hydras_resolver_is_known_in_every_setting(argument, others, tmp_path):
+    called = call(argument, *others, "dry_run=true", cwd=tmp_path)
+    assert len(planned(called)) == (2 if others else 1)
+
+
+def test_a_sweeps_folder_may_be_what_hydra_resolves(tmp_path):
+    done = run_command("-m", "hydra.sweep.dir=${hydra:runtime.cwd}/x", *QUICK, "seed=0,1", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert len(runs(tmp_path / "x")) == 2
+    assert (tmp_path / "x" / "multirun.yaml").exists()
+
+
+def test_overrides_may_follow_options(tmp_path):
+    called = call("dry_run=true", "-m", "epochs=5", "--config-dir=.", "seed=0,1", cwd=tmp_path)
+    assert planned(called) == [f"adam-bs100-do0.2-ep5-seed{seed}" for seed in (0, 1)]
+
+
+def test_the_version_is_the_projects(tmp_path):
+    called = call("--version", cwd=tmp_path)
+    assert called.code == 0
+    assert called.out.startswith(f"fmnist_sweep {metadata.version('fmnist-sweep')} (Hydra 1.3.")
+
+
+@pytest.mark.parametrize("launcher", ["basic", "joblib"])
+def test_a_failed_run_is_named_with_its_reason_by_any_launcher(launcher, tmp_path):
+    arguments = ("-m", f"hydra/launcher={launcher}", "optimizer=sgd", "optimizer.lr=0.1,1e9", *QUICK)
+    done = run_command(*arguments, cwd=tmp_path)
+    (bad,) = [run for run in runs(tmp_path / "multirun") if status(run) == "diverged"]
+    *_, named, counted = done.stderr.splitlines()
+    assert done.returncode == 1
+    assert named.startswith(f"fmnist_sweep: {bad}: {bad.name} diverged: the loss is not finite after epoch 1")
+    assert counted == "fmnist_sweep: 1 of 2 runs did not end well"
+
+
 def test_cfg_prints_the_configuration(tmp_path):
     called = call("--cfg", "job", "optimizer=sgd", "batch_size=500", "epochs=5", "dropout=0.5", cwd=tmp_path)
     assert (called.code, called.err) == (0, "")
@@ -335,13 +396,13 @@ def refused(called, message):
 BAD = [
     ("optmizer=adam", "optmizer=adam: there is no optmizer; see --help for what there is; did you mean optimizer?"),
     ("+model.depth=3", "model.depth: there is no such key; did you mean model.dropout?"),
-    ("+widths=[3]", "widths: there is no such key"),
+    ("+widths=[3]", "+widths=[3]: there is no widths"),
     ("dropout=1.5", "dropout=1.5: must be less than 1"),
     ("dropout=1", "dropout=1.0: must be less than 1"),
     ("dropout=-0.1", "dropout=-0.1: must be greater than or equal to 0"),
     ("dropout=nan", "dropout=nan: must be a finite number"),
     ("epochs=0", "epochs=0: must be greater than or equal to 1"),
-    ("epochs=1.5", "training.epochs=1.5: must be a whole number"),
+    ("epochs=1.5", "epochs=1.5: must be a whole number"),
     ("batch_size=0", "batch_size=0: must be greater than or equal to 1"),
     ("batch_size=70000", "batch_size=70000: must be from 1 to 60000"),
     ("optimizer=adm", "optimizer=adm: must be one of adam, adamw, rmsprop, sgd, sgd_momentum; did you mean adam?"),
@@ -364,11 +425,24 @@ BAD = [
     ("paper=capari2024", "paper=capari2024: must be one of bordone2025, caprari2024; did you mean caprari2024?"),
     ("paper=caprari2024,bordone2025", "paper=caprari2024,bordone2025: one paper at a time; choose one of bordone2025,"),
     ("+paper=caprari2024", "+paper=caprari2024: a paper is chosen on the command line alone"),
-    ("hydra/launcher=slurm", "In 'hydra/config': Could not find 'hydra/launcher/slurm'"),
+    ("hydra/launcher=slurm", "In 'hydra/config': Could not find 'hydra/launcher/slurm'; must be one of basic, "),
     ("hydra.sweep.dri=x", "Could not override 'hydra.sweep.dri'"),
-    ("batch_size=64,128", "training.batch_size=64,128: several values make a sweep: add -m"),
+    (
+        "optimizer.lr=0,001",
+        "optimizer.lr=0,001: several values make a sweep: add -m; a decimal number is written with a point",
+    ),
+    ("batch_size=64,128", "batch_size=64,128: several values make a sweep: add -m"),
     ("optimizer=adam,sgd", "optimizer=adam,sgd: several values make a sweep: add -m"),
-    ("batch_size", "Error parsing override 'batch_size'; overrides are written key=value"),
+    ("batch_size", "batch_size: overrides are written key=value"),
+    ("hydra.searchpath=null", "hydra.searchpath=null: must be a list of folders that are there, as in [file:///"),
+    ("hydra.searchpath=[nowhere]", "hydra.searchpath=[nowhere]: must be a list of folders that are there"),
+    ("data.dir=${oc.env:NOPE}", "data.dir: the environment variable NOPE is not set"),
+    ("hydra.run.dir=${oc.env:NOPE}", "hydra.run.dir: the environment variable NOPE is not set\n"),
+    (
+        "hydra.run.dir=x_${hydra.job.num}",
+        "hydra.run.dir: refers to hydra.job.num, which has no value there; a job of a",
+    ),
+    ("hydra.job.name=a/b", ""),
     ("--config-dir=/no/where", "Additional config directory '/no/where' not found"),
 ]
 
@@ -377,6 +451,44 @@ BAD = [
 def test_bad_input_is_refused_in_one_line(argument, message, tmp_path):
     refused(call(argument, cwd=tmp_path), message)
     assert left_behind(tmp_path) == []
+
+
+def test_a_job_that_hydra_could_not_prepare_is_refused_in_a_dry_run_too(tmp_path):
+    for arguments in ([], ["-m"], ["-m", "hydra/launcher=basic"]):
+        called = call(*arguments, "hydra.job.name=a/b", "dry_run=true", cwd=tmp_path)
+        refused(called, str(tmp_path / "multirun" / "adam-bs100-do0.2-ep30-seed0-"))
+        assert "a/b.log: this log file's folder is not there; make it, or change hydra.job.name" in called.err
+    assert left_behind(tmp_path) == []
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("# @package _global_\nseed: 1\n  a: [", "{file}, line 3: not YAML: mapping values are not allowed here"),
+        (
+            "# @package _global_\nepochs: 3",
+            "In 'experiment/mine': epochs: there is no such key; did you mean training.ep",
+        ),
+        ("# @package _global_\nseed: many", "In 'experiment/mine': seed: must be a whole number\n"),
+        (
+            "seed: 3",
+            "In 'experiment/mine': experiment: there is no such key; a file that sets keys of the first level ",
+        ),
+        (
+            "# @package _global_\ndefaults:\n  - override /batch_size: 500",
+            "a number among the defaults of a file: quote it, as in - override /batch_size: '500'\n",
+        ),
+        (
+            "# @package _global_\ndefaults:\n  - override /batch_size: '64'",
+            "In 'config': Could not find 'batch_size/64'; must be one of 100, 1000, 500\n",
+        ),
+    ],
+)
+def test_a_mistake_in_a_file_of_the_users_is_refused_in_one_line(text, message, tmp_path):
+    file = tmp_path / "own" / "experiment" / "mine.yaml"
+    file.parent.mkdir(parents=True)
+    file.write_text(text)
+    refused(call(f"--config-dir={tmp_path / 'own'}", "+experiment=mine", cwd=tmp_path), message.format(file=file))
 
 
 @pytest.mark.parametrize("kind", ["cuda", "mps"])
@@ -399,7 +511,12 @@ def test_a_device_that_is_not_there_is_refused(kind, tmp_path, monkeypatch):
         ("model.hidden=[128],[]", "model.hidden=[]: must have at least 1 item"),
         ("device=gpu", "device=gpu: must be one of auto, cpu, cuda, mps"),
         ("workers=0", "workers=0: must be greater than or equal to 1"),
-        ("dropout=interval(0,1)", "model.dropout=interval(0,1): an interval has no single values"),
+        (
+            "hydra.sweep.dir=x_${hydra.job.num}",
+            "hydra.sweep.dir: refers to hydra.job.num, which has no value there; a job",
+        ),
+        ("hydra.sweeper.max_batch_size=-2", "hydra.sweeper.max_batch_size=-2: must be at least 1"),
+        ("dropout=interval(0,1)", "dropout=interval(0,1): an interval has no single values"),
     ],
 )
 def test_a_sweep_with_one_bad_value_is_refused_before_anything_trains(argument, message, tmp_path):

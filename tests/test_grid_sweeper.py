@@ -67,10 +67,10 @@ def sweep(*arguments, cwd):
     return called
 
 
-def own_figure(folder, text):
+def own_figure(folder, text, name="mine"):
     """A figure of the user's own; returns its folder, for --config-dir."""
-    (folder / "own" / "figure").mkdir(parents=True)
-    (folder / "own" / "figure" / "mine.yaml").write_text(f"# @package hydra\nmode: MULTIRUN\n{text}\n")
+    (folder / "own" / "figure").mkdir(parents=True, exist_ok=True)
+    (folder / "own" / "figure" / f"{name}.yaml").write_text(f"# @package hydra\nmode: MULTIRUN\n{text}\n")
     return str(folder / "own")
 
 
@@ -207,6 +207,60 @@ def test_a_figure_of_the_users_own_is_a_few_lines(launches, tmp_path):
         *["sgd-bs100-do0.2-ep30"] * 2,
     ]
     assert len(set(launches.batches[0])) == len(launches.batches[0])
+
+
+SMALL = "sweeper: {params: {optimizer: sgd}, grids: {base: {batch_size: '100,500'}}}"
+LARGE = "sweeper: {params: {dropout: '0.1'}, grids: {base: {batch_size: '1000', epochs: '2'}, one: {seed: '7'}}}"
+UNION = [
+    "sgd-bs100-do0.2-ep30-seed0",
+    "sgd-bs500-do0.2-ep30-seed0",
+    "adam-bs1000-do0.1-ep2-seed0",
+    "adam-bs100-do0.1-ep30-seed7",
+]
+
+
+@pytest.mark.parametrize(
+    ("figures", "runs"),
+    [
+        ("small,large", UNION),
+        ("large,small", UNION),
+        ("[small,large]", UNION),
+        ("glob(*l*)", UNION),
+        ("fig1,small", [*UNION[:2], "adam-bs100-do0.2-ep30-seed0"]),
+        ("small,10", [*UNION[:2], "adam-bs100-do0.2-ep10-seed0"]),
+    ],
+)
+def test_several_figures_are_the_union_of_what_each_is_alone(figures, runs, launches, tmp_path):
+    """Though their grids have the same name, and each has parameters of its own."""
+    own_figure(tmp_path, SMALL, "small")
+    own_figure(tmp_path, "sweeper: {grids: {base: {epochs: '10'}}}", "10")
+    sweep("--config-dir", own_figure(tmp_path, LARGE, "large"), f"figure={figures}", cwd=tmp_path)
+    assert set(launches.names) == set(runs)
+
+
+def test_what_a_figure_sets_besides_grids_is_its_own(launches, tmp_path):
+    folder = own_figure(tmp_path, SMALL, "small")
+    grids = "{base: {optimizer: sgd, batch_size: '100'}}"
+    text = f"# @package _global_\noptimizer: {{lr: 0.5}}\nhydra: {{sweeper: {{grids: {grids}}}}}\n"
+    (tmp_path / "own" / "figure" / "fast.yaml").write_text(text)
+    sweep("-m", "--config-dir", folder, "figure=small,fast", cwd=tmp_path)
+    (batch,) = launches.batches
+    alone = {}
+    for figure in ("small", "fast"):
+        launches.batches.clear()
+        sweep("-m", "--config-dir", folder, f"figure={figure}", cwd=tmp_path)
+        alone[figure] = launches.batches[0]
+    assert sorted(batch) == sorted([*alone["small"], *alone["fast"]])
+    assert len(set(batch)) == 3
+
+
+def test_a_file_of_the_users_comes_before_a_papers_figure_of_that_name(launches, tmp_path):
+    folder = own_figure(tmp_path, SMALL, "fig1")
+    sweep("--config-dir", folder, "figure=fig1", cwd=tmp_path)
+    assert sorted(launches.names) == sorted(UNION[:2])
+    called = call("--config-dir", folder, "figure=fig1", "paper=caprari2024", cwd=tmp_path)
+    message = "figure=fig1: both caprari2024 and your file figure/fig1.yaml have it; rename the file\n"
+    assert (called.code, called.err) == (2, f"fmnist_sweep: {message}")
 
 
 def test_a_mistake_in_a_grid_is_refused_in_one_line(launches, tmp_path):

@@ -9,13 +9,16 @@ import pytest
 
 ROOT = Path(__file__).parent.parent
 PARTS = [
+    ("callbacks", "Callbacks.on_job_start", ["config", "task_function"]),
+    ("callbacks", "Callbacks.on_job_end", ["config", "job_return"]),
+    ("callbacks", "Callbacks.on_multirun_start", ["config"]),
+    ("callbacks", "Callbacks.on_multirun_end", ["config"]),
     ("callbacks", "Callbacks.on_run_start", ["config"]),
     ("callbacks", "Callbacks.on_run_end", ["config"]),
     ("config_loader_impl", "ConfigLoaderImpl", ["config_search_path"]),
     ("config_loader_impl", "ConfigLoaderImpl._apply_overrides_to_config", ["overrides", "cfg"]),
     ("hydra", "Hydra", ["task_name", "config_loader"]),
     ("hydra", "Hydra.compose_config", ["config_name", "overrides", "run_mode", "with_log_configuration"]),
-    ("hydra", "Hydra.multirun", ["config_name", "task_function", "overrides"]),
     ("utils", "create_automatic_config_search_path", ["calling_file", "calling_module", "config_path"]),
     ("utils", "get_args_parser", []),
 ]

@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fmnist_sweep.errors import ConfigError
-from fmnist_sweep.overrides import NUMBERS, is_sweep, rewrite, words
+from fmnist_sweep.overrides import NUMBERS, as_typed, is_sweep, rewrite, words
 
 OPTIONS = {
     "batch_size": {100: "100", 500: "500", 1000: "1000"},
@@ -151,7 +151,7 @@ def test_several_figures_are_one_sweep_over_all_their_grids(values):
 # Everything else
 
 
-UNCHANGED = """figure=fig1 figure=paper figure=null seed=0,1,2 seed=range(0,5) model.hidden=[128,64],[32]
+UNCHANGED = """figure=fig1 figure=paper seed=0,1,2 seed=range(0,5) model.hidden=[128,64],[32]
     data.dir=/some/folder data.mean=0.2860 device=cpu workers=null hydra.sweep.dir=/some/where hydra/launcher=basic
     ~optimizer.lr +optimizer.momentum=0.9 optimizer=${oc.env:OPTIMIZER}"""
 
@@ -230,8 +230,26 @@ def test_several_values_are_told_from_one(lines, several):
         ("batch_size=[100]", "batch_size=.100.: must be one of"),
         ("figure=fig9", "figure=fig9: must be one of fig1, fig2, fig3, fig4, fig5, grid, paper; did you mean fig"),
         ("figure=fig1,fig9", "figure=fig9: must be one of"),
-        ("batch_size", ".*'batch_size'; overrides are written key=value, several values key=a,b$"),
-        ("seed=1 2 =", ".*; overrides are written key=value"),
+        ("batch_size", "batch_size: overrides are written key=value, several values key=a,b$"),
+        ("=5", "=5: overrides are written key=value, several values key=a,b$"),
+        ("", "'': overrides are written key=value, several values key=a,b$"),
+        ("seed=1 2 =", "seed=1 2 =: holds a character with a meaning of its own; write \"seed='1 2 ='\"$"),
+        ("batch_size=100,", "batch_size=100,: a value is missing beside a comma; .*, as in batch_size=a,b$"),
+        ("hydra.sweep.dir=~/x", "hydra.sweep.dir=~/x: .*; write hydra.sweep.dir=.HOME/x$"),
+        ("seed=1\r", "seed=1\r: holds a carriage return, as lines of a file made on Windows end with; take it out$"),
+        ("model.hidden=[8", r"model.hidden=\[8: \[ and \] do not match"),
+        ("seed=rnage(5)", r"seed=rnage\(5\): Unknown function 'rnage'; overrides are written"),
+        ("seed=choice()", r"seed=choice\(\): empty choice is not legal; overrides are written"),
+        (" seed=1", " seed=1: has a space beside the key; write seed=1$"),
+        (
+            "n_trials=4",
+            "n_trials=4: there is no n_trials here; it belongs to a search, so add -m hydra/sweeper=search$",
+        ),
+        ("budget=1h", "budget=1h: .*; it belongs to until=settled, so add that and paper=NAME$"),
+        ("+widths=[3]", r".widths=\[3\]: there is no widths; a group of your own needs --config-dir=FOLDER"),
+        ("+seed=3", ".seed=3: seed is there already; write it without .$"),
+        ("hydra.launcher=basic", "hydra.launcher=basic: an option is chosen with a slash; write hydra/launcher=basic$"),
+        ("hydra/launcher=null", "hydra/launcher=null: must be one of basic, "),
         ("+batch_size=64", ".batch_size=64: batch_size is there already; write it without .$"),
         ("++optimizer=sgd", "..optimizer=sgd: optimizer is there already; write it without .$"),
     ],
@@ -254,3 +272,18 @@ def test_what_names_nothing_is_refused(typed, message):
 def test_a_number_given_twice_is_refused(typed):
     with pytest.raises(ConfigError, match=f"^{typed[-1]}: given twice, see {typed[0]}; give it once$"):
         rewrite(typed, composed.loader())
+
+
+@pytest.mark.parametrize(
+    ("message", "typed", "quoted"),
+    [
+        ("training.batch_size=10.5: must", "batch_size=10.5", "batch_size=10.5: must"),
+        ("batch_size=0: must", "training.batch_size=0", "training.batch_size=0: must"),
+        ("++optimizer.lr=0,1: several", "optimizer.lr=0,1", "optimizer.lr=0,1: several"),
+        ("++optimizer.lr=0,1: several", "++optimizer.lr=0,1", "++optimizer.lr=0,1: several"),
+        ("hydra.sweeper.n_trials=x: must", "n_trials=x", "n_trials=x: must"),
+        ("model.dropout=2: must", "seed=3", "model.dropout=2: must"),
+    ],
+)
+def test_a_message_quotes_what_was_typed(message, typed, quoted):
+    assert as_typed(message, [typed]) == quoted

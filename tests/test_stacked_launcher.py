@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import contextlib
+import shutil
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 from hydra.core.plugins import Plugins
-from hydra.core.utils import JobStatus
+from hydra.core.utils import JobReturn, JobStatus
+from hydra.experimental.callback import Callback
 from hydra.plugins.launcher import Launcher
 from hydra.test_utils.launcher_common_tests import BatchedSweeperTestSuite, IntegrationTestSuite, LauncherTestSuite
 from omegaconf import DictConfig
+
+from fmnist_sweep.errors import RunError
 
 # The suites name no version_base, of which Hydra reminds.
 pytestmark = [
@@ -46,6 +51,20 @@ class TestLauncherIntegration(IntegrationTestSuite):
     pass
 
 
+class Notes(Callback):
+    """A callback that notes what Hydra notifies it of."""
+
+    told: ClassVar[list[str]] = []
+
+    def on_job_start(self, config: DictConfig, **_: Any) -> None:
+        self.told.append(
+            f"start {config.a} {sorted(path.name for path in Path(config.hydra.runtime.output_dir).iterdir())}"
+        )
+
+    def on_job_end(self, config: DictConfig, job_return: JobReturn, **_: Any) -> None:
+        self.told.append(f"end {config.a} {job_return.status.name}")
+
+
 class Together:
     """An application that carries out its jobs together: a job's result is ten times its `a`, and 2 is too much."""
 
@@ -72,9 +91,13 @@ class Together:
             raise ValueError("7 is out of the question")
         return config.a, directory.name
 
+    def check(self, jobs: Sequence[tuple[int, str]]) -> bool:
+        self.done.append(f"check {[number for number, _ in jobs]}")
+        return not self.dry
+
     def train(self, jobs: Sequence[tuple[int, str]]) -> bool:
         self.done.append(f"train {list(jobs)}")
-        return not self.dry
+        return True
 
     def outcome(self, job: tuple[int, str]) -> int:
         if job[0] == 2:
@@ -86,14 +109,14 @@ class Together:
 def sweep(hydra_sweep_runner: Any, tmp_path: Path, hydra_restore_singletons: None) -> Callable[..., Any]:
     """Makes a sweep of jobs with these values of `a`, for an application that carries them out together."""
 
-    def make(together: Together, values: str) -> Any:
+    def make(together: Together, values: str, *more: str) -> Any:
         runner = hydra_sweep_runner(
             calling_file=None,
             calling_module="hydra.test_utils.a_module",
             task_function=None,
             config_path="configs",
             config_name="compose.yaml",
-            overrides=["hydra/launcher=stacked", f"+a={values}"],
+            overrides=["hydra/launcher=stacked", f"+a={values}", *more],
             temp_dir=tmp_path / "store",
         )
         runner.together = together
@@ -111,7 +134,14 @@ def test_jobs_are_carried_out_together_and_closed_one_by_one(sweep: Callable[...
         assert [result.overrides for result in done.returns[0]] == [["+a=1"], ["+a=3"]]
         for number in (0, 1):
             assert (tmp_path / "store" / str(number) / ".hydra" / "overrides.yaml").exists()
-    assert together.done == ["begin 2 on local", "make 1", "make 3", "train [(1, '0'), (3, '1')]", "end"]
+    assert together.done == [
+        "begin 2 on local",
+        "make 1",
+        "make 3",
+        "check [1, 3]",
+        "train [(1, '0'), (3, '1')]",
+        "end",
+    ]
 
 
 def test_a_job_that_fails_is_told_after_all_are_closed(sweep: Callable[..., Any], tmp_path: Path) -> None:
@@ -132,3 +162,53 @@ def test_a_dry_run_makes_no_job_directories(sweep: Callable[..., Any], tmp_path:
     with sweep(Together(dry=True), "1,2") as done:
         assert [result.status for result in done.returns[0]] == [JobStatus.COMPLETED] * 2
         assert not any(path.is_dir() for path in (tmp_path / "store").iterdir())
+
+
+NOTES = "+hydra.callbacks.notes._target_=test_stacked_launcher.Notes"
+
+
+def test_jobs_begin_before_they_are_carried_out_and_end_after(sweep: Callable[..., Any]) -> None:
+    Notes.told.clear()
+    together = Together()
+    together.train = lambda jobs: Notes.told.append("train") or True  # type: ignore[method-assign]
+    with sweep(together, "1,2", NOTES), contextlib.suppress(RuntimeError):
+        pass
+    made = "['.hydra', 'a_module.log']"
+    assert Notes.told == [f"start 1 {made}", f"start 2 {made}", "train", "end 1 COMPLETED", "end 2 FAILED"]
+
+
+def test_a_job_that_cannot_be_ended_does_not_keep_the_others_from_their_end(sweep: Callable[..., Any]) -> None:
+    Notes.told.clear()
+    together, held = Together(), []
+
+    def train(jobs: Sequence[tuple[int, str]]) -> bool:
+        store = held[0]
+        shutil.rmtree(store / "0")
+        (store / "0").write_text("in the way")
+        return True
+
+    together.train = train  # type: ignore[method-assign]
+    together.place = lambda config: held.append(Path(config.hydra.sweep.dir))  # type: ignore[method-assign]
+    with pytest.raises(RunError, match="0: "), sweep(together, "1,3", NOTES):
+        pass
+    assert Notes.told[2:] == ["end 3 COMPLETED"]
+
+
+@pytest.mark.parametrize("dry", [False, True])
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("hydra.job.name=a/b", "a/b.log: this log file's folder is not there; make it, or change hydra.job.name"),
+        ("hydra.job_logging.root.level=LOUD", "root logger"),
+        ("+hydra.job.env_set.A=${oc.env:NOPE}", "NOPE"),
+        ("hydra.output_subdir=${oc.env:NOPE}", "NOPE"),
+    ],
+)
+def test_what_hydra_would_refuse_is_refused_before_anything_trains(
+    override: str, message: str, dry: bool, sweep: Callable[..., Any], tmp_path: Path
+) -> None:
+    together = Together(dry=dry)
+    with pytest.raises(Exception, match=message), sweep(together, "1,3", override):
+        pass
+    assert together.done == ["begin 2 on local", "make 1", "make 3", "end"]
+    assert not any(path.is_dir() for path in (tmp_path / "store").iterdir())

@@ -1,0 +1,69 @@
+"""Parse overrides as they were typed, and say what to type instead of a wrong one."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from hydra.core.config_loader import ConfigLoader
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.types import Override
+from hydra.errors import HydraException
+
+from fmnist_sweep.errors import ConfigError
+
+# How messages of the parser's grammar begin, which speak of tokens.
+_OF_GRAMMAR = (
+    "LexerNoViable",
+    "mismatched input",
+    "extraneous input",
+    "no viable alternative",
+    "token recog",
+    "missing ",
+)
+
+
+def parse(arguments: Sequence[str], loader: ConfigLoader | None = None) -> list[Override]:
+    """Parse overrides; `ConfigError` says what is wrong with one, and what to write instead."""
+    parser = OverridesParser.create(loader)
+    parsed = []
+    for line in arguments:
+        try:
+            parsed += parser.parse_overrides([line])
+            if not parsed[-1].key_or_group:
+                raise ValueError
+        # Hydra's parser lets errors of Python through, such as of `range(a,b)`.
+        except (HydraException, ValueError, TypeError, AssertionError) as error:
+            raise ConfigError(f"{line or repr(line)}: {_mistake(line, parser, error)}") from error
+    return parsed
+
+
+def _mistake(line: str, parser: OverridesParser, error: Exception) -> str:
+    key, equals, value = line.partition("=")
+    if control := next((char for char in line if not char.isprintable()), None):
+        what = (
+            "carriage return, as lines of a file made on Windows end with" if control == "\r" else "control character"
+        )
+        return f"holds a {what}; take it out"
+    if key == "" or (not equals and not line.startswith("~")):
+        return "overrides are written key=value, several values key=a,b"
+    if value.startswith("~"):
+        return f"the shell replaces a ~ at the start of a word alone; write {key}=$HOME{value[1:]}"
+    if line != line.strip() or key != key.strip():
+        return f"has a space beside the key; write {key.strip()}={value.strip()}"
+    if value.rstrip().endswith(",") or value.startswith(",") or ",," in value:
+        return f"a value is missing beside a comma; several values are written without spaces, as in {key}=a,b"
+    for opening, closing in ("[]", "{}", "()"):
+        if value.count(opening) != value.count(closing):
+            return f"{opening} and {closing} do not match; put the argument in quotes if the shell takes it apart"
+    for mark in "'\"":
+        if value.count(mark) % 2:
+            return f"a quote {mark} is not closed; the shell takes quotes away, so write \"{key}='...'\""
+    said = [text for text in str(error).splitlines() if text.strip()]
+    said = [text for text in said if not text.startswith(("Error parsing override", "See https", *_OF_GRAMMAR))]
+    if said and not set(said[0]) <= {" ", "^"}:
+        return f"{said[0].partition(': ')[2] or said[0]}; overrides are written key=value, several values key=a,b"
+    try:
+        parser.parse_overrides([quoted := f"{key}='{value}'"])
+    except HydraException:
+        return "overrides are written key=value, several values key=a,b"
+    return f'holds a character with a meaning of its own; write "{quoted}"'
