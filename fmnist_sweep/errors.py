@@ -46,6 +46,11 @@ def first_problem(error: ValidationError, allowed: Sequence[str] = ()) -> str:
     return f"{place}={problem['input']!s:.60}: {message}"
 
 
+def count(number: int, noun: str) -> str:
+    """A number with its noun, as in `1 run` and `2 runs`."""
+    return f"{number} {noun}{'' if number == 1 else 's'}"
+
+
 class RunError(RuntimeError):
     """A run that did not end well; what it left is in its directory."""
 
@@ -60,7 +65,7 @@ def reason(error: BaseException) -> str:
         chain.append(link)
         link = link.__cause__ or link.__context__
     if isinstance(error, OSError) and error.filename:
-        return f"{error.filename}: {error.strerror}; choose another folder with hydra.sweep.dir=FOLDER"
+        return f"{error.filename}: {error.strerror}"
     # Hydra says which override, OmegaConf (its cause) says what is wrong with it.
     firsts = [
         str(link).splitlines()[0].rstrip(".").removeprefix("Error merging override ") for link in chain if str(link)

@@ -36,7 +36,7 @@ from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
 from hydra.core.override_parser.types import Override
 from hydra.core.plugins import Plugins
-from hydra.core.utils import run_job, setup_globals
+from hydra.core.utils import JobReturn, run_job, setup_globals
 from hydra.types import HydraContext, RunMode, TaskFunction
 from omegaconf import DictConfig, OmegaConf
 
@@ -144,6 +144,11 @@ class HydraApplication:
             return []
         jobs = [job for batch in launched for job in batch if job.hydra_cfg is not None]
         return [Path(job.hydra_cfg.hydra.runtime.output_dir) for job in jobs]
+
+
+def error_of(result: JobReturn) -> Any:
+    """What a job raised; `return_value` would print a line of Hydra's before it raises it."""
+    return result._return_value
 
 
 @contextmanager

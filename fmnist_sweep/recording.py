@@ -21,16 +21,16 @@ def keep_failure(job: Job, error: BaseException) -> None:
     """Leave a failure's traceback and reason in the run's directory, as far as that can be written."""
     reason = f"{type(error).__name__}: {error}".splitlines()[0]
     try:
-        write_failure(job, reason)
+        write_ending(job, "failed", reason)
         RunDirectory(job.directory).write_traceback("".join(traceback.format_exception(error)))
     except OSError as second:
         log.error("%s: %s; that cannot be kept there: %s", job.name, reason, second)
 
 
-def write_failure(job: Job, reason: str) -> None:
-    """Mark a run as failed, with the epochs that it has."""
+def write_ending(job: Job, status: Status, reason: str) -> None:
+    """Say how a run ended that did not end well, with the epochs that it has."""
     directory = RunDirectory(job.directory)
-    write_record(job, "failed", len(directory.seconds()), elapsed(directory), error=reason)
+    write_record(job, status, len(directory.seconds()), elapsed(directory), error=reason)
 
 
 def elapsed(directory: RunDirectory) -> float:

@@ -16,7 +16,9 @@ from hydra.core.utils import JobReturn, JobStatus
 from hydra.plugins.launcher import Launcher
 from hydra.plugins.sweeper import Sweeper
 from hydra.types import HydraContext, TaskFunction
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig, OmegaConf, open_dict
+
+_MOST_TOLD = 3  # failures in a line
 
 
 @dataclass
@@ -83,9 +85,30 @@ class GridSweeper(Sweeper):
         returns: list[Sequence[JobReturn]] = []
         with staying(self.launcher, size), self.told():
             for batch in batches:
-                returns.append(self.launcher.launch(batch, initial_job_idx=sum(map(len, returns))))
+                first = sum(map(len, returns))
+                try:
+                    returns.append(self.launcher.launch(batch, initial_job_idx=first))
+                except KeyboardInterrupt:
+                    self._mark_interrupted(batch, first)
+                    raise
         raise_failures(returns)
         return returns
+
+    def _mark_interrupted(self, batch: Sequence[Sequence[str]], first: int) -> None:
+        """Say of the runs of a batch that they were interrupted, where a launcher has killed what trained them."""
+        from fmnist_sweep import jobs
+        from fmnist_sweep.composing import Composer
+        from fmnist_sweep.hydra_internals import resolve
+
+        if getattr(self.launcher, "checks_all_jobs", False):  # ours, which does so itself
+            return
+        compose = Composer(self.hydra_context.config_loader, self.config).compose
+        for number, overrides in enumerate(batch, first):
+            composed = compose(overrides)
+            with open_dict(composed):
+                composed.hydra.job.num = composed.hydra.job.id = number
+            directory = resolve(composed, "hydra.sweep.dir", "hydra.sweep.subdir")
+            jobs.mark_interrupted([jobs.make_job(composed, directory)])
 
     @contextmanager
     def told(self) -> Iterator[None]:
@@ -129,12 +152,25 @@ def staying(launcher: Launcher, jobs: int) -> AbstractContextManager[None]:
 
 
 def raise_failures(returns: Iterable[Sequence[JobReturn]]) -> None:
-    """Raise `RunError`, which counts them, where runs did not end well."""
-    from fmnist_sweep.errors import RunError
+    """Raise `RunError`, which counts them and gives the first ones' reasons, where runs did not end well."""
+    from fmnist_sweep.errors import RunError, count
 
-    done = [result.status == JobStatus.COMPLETED for results in returns for result in results]
-    if not all(done):
-        raise RunError(f"{done.count(False)} of {len(done)} runs did not end well")
+    results = [result for batch in returns for result in batch]
+    failed = [result for result in results if result.status != JobStatus.COMPLETED]
+    if failed:
+        told = list(map(_failure, failed[:_MOST_TOLD]))
+        if more := len(failed) - len(told):
+            told.append(f"and {more} more")
+        raise RunError(f"{len(failed)} of {count(len(results), 'run')} did not end well: {'; '.join(told)}")
+
+
+def _failure(result: JobReturn) -> str:
+    """The run and why it did not end well."""
+    from fmnist_sweep.errors import RunError, reason
+    from fmnist_sweep.hydra_internals import error_of
+
+    error = error_of(result)
+    return str(error) if isinstance(error, RunError) else f"{' '.join(result.overrides or [])}: {reason(error)}"
 
 
 def _values(override: Override) -> list[str]:

@@ -77,7 +77,7 @@ def _start(name: str, arguments: list[str]) -> _Child:
     if packages != sysconfig.get_path("purelib"):  # a checkout, which is perhaps found by the folder that this is in
         paths = os.pathsep.join(filter(None, [packages, paths]))
     process = subprocess.Popen(
-        [sys.executable, "-m", "fmnist_sweep.track", *arguments, "--follow"],
+        [sys.executable, "-m", "fmnist_sweep.track", *arguments, "--until-eof"],
         env=os.environ | ({"PYTHONPATH": paths} if paths else {}),
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
