@@ -31,7 +31,7 @@ def main() -> int:
         print(f"fmnist_sweep: {stopping.STOPPED}", file=sys.stderr)
         return 128 + (error.number if isinstance(error, stopping.Stopped) else signal.SIGINT)
     finally:
-        stopping.exit_on_signals()
+        stopping.ignore_signals()
 
 
 def _main() -> int:

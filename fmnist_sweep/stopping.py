@@ -54,9 +54,10 @@ def end_on_signals() -> None:
     _install(end)
 
 
-def exit_on_signals() -> None:
-    """Exit at once on signals, from now on: where Python itself ends, nobody catches what a handler raises."""
-    _install(lambda number: os._exit(128 + number))
+def ignore_signals() -> None:
+    """Let nothing disturb the end of this process, where Python calls no handlers any more."""
+    for number in SIGNALS:
+        signal.signal(number, signal.SIG_IGN)
 
 
 @contextmanager

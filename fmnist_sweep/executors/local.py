@@ -75,10 +75,12 @@ class LocalExecutor(Executor):
 
 @contextmanager
 def _signals_blocked() -> Iterator[None]:
-    """Hold signals back: Ctrl-C reaches workers too, and would end one that has no handlers yet."""
-    resource_tracker.ensure_running()  # its start would let them through
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, *_WORKERS_SIGNALS})
+    """Hold signals back, from all processes that start here too: Ctrl-C reaches those that have no handlers yet."""
+    held = {signal.SIGINT, *_WORKERS_SIGNALS}
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, held)
     try:
+        resource_tracker.ensure_running()  # Python's own helper; to start it lets some through again
+        signal.pthread_sigmask(signal.SIG_BLOCK, held)
         yield
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
