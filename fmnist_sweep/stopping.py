@@ -10,13 +10,16 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from types import FrameType
-from typing import Any, NoReturn
+from typing import Any
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 STOPPED = "stopped; the same command goes on from here"
 
 # `timeout`, `uv run` and shells pass on a signal that this process has had from the terminal already.
 _SAME_SECONDS = 0.1
+
+# So long nothing disturbs what leaves no process and no run behind.
+_CLEANING_SECONDS = 5.0
 
 _last_heard = float("-inf")
 
@@ -42,14 +45,15 @@ class Stop:
 
 
 def end_on_signals() -> None:
-    """End this process on signals, from now on: the first raises `Stopped`, any other exits at once."""
-    heard: list[int] = []
+    """End this process on signals, from now on: the first raises `Stopped`; one that comes much later exits at once."""
+    first: list[float] = []
 
-    def end(number: int) -> NoReturn:
-        heard.append(number)
-        if len(heard) > 1:
+    def end(number: int) -> None:
+        if not first:
+            first.append(time.monotonic())
+            raise Stopped(number)
+        if time.monotonic() - first[0] > _CLEANING_SECONDS:
             os._exit(128 + number)
-        raise Stopped(number)
 
     _install(end)
 
