@@ -3,24 +3,45 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
 from argparse import Namespace
 from contextlib import suppress
+from typing import TYPE_CHECKING
 
-from hydra.core.config_loader import ConfigLoader
+from fmnist_sweep import stopping
 
-from fmnist_sweep import commands, hydra_internals, overrides, paper_option
-from fmnist_sweep.application import Application
-from fmnist_sweep.data import DataError
-from fmnist_sweep.errors import ConfigError, RunError, reason
-from fmnist_sweep.overrides import as_typed
-from fmnist_sweep.records import one_line
+if TYPE_CHECKING:
+    from hydra.core.config_loader import ConfigLoader
 
 _LONGEST_LINE = 2000  # optimizers and papers that there are may be many
 
 
 def main() -> int:
-    """Run the command; the exit code is 0, 1 where a run did not end well, or 2 where the arguments are wrong."""
+    """Run the command.
+
+    Returns:
+        The exit code: 0; 1 where a run did not end well; 2 where the arguments are wrong; 130 after Ctrl-C, 143 after
+        SIGTERM, 129 where the terminal was closed.
+    """
+    stopping.end_on_signals()
+    try:
+        return _main()
+    except KeyboardInterrupt as error:  # of a library's own too
+        print(f"fmnist_sweep: {stopping.STOPPED}", file=sys.stderr)
+        return 128 + (error.number if isinstance(error, stopping.Stopped) else signal.SIGINT)
+    finally:
+        stopping.ignore_signals()
+
+
+def _main() -> int:
+    # Imported under the handlers of `main`, since it takes a second.
+    from fmnist_sweep import hydra_internals
+    from fmnist_sweep.data import DataError
+    from fmnist_sweep.errors import RunError, reason
+    from fmnist_sweep.overrides import as_typed
+    from fmnist_sweep.records import one_line
+
     arguments = hydra_internals.arguments()
     wants_traceback = os.environ.get("HYDRA_FULL_ERROR") == "1"
     # With it Hydra raises what it would else print over many lines.
@@ -38,13 +59,13 @@ def main() -> int:
         )
         print(f"fmnist_sweep: {said}", file=sys.stderr)
         return 1 if isinstance(error, RunError) else 2
-    except KeyboardInterrupt:
-        print("fmnist_sweep: stopped; the same command goes on from here", file=sys.stderr)
-        return 130
     return 0
 
 
 def _carry_out(arguments: Namespace) -> None:
+    from fmnist_sweep import commands, hydra_internals
+    from fmnist_sweep.application import Application
+
     loader = commands.loader_for(arguments.overrides, arguments.config_dir, arguments.config_path)
     if arguments.shell_completion:
         return hydra_internals.complete(arguments, lambda words: _completable(words, loader), Application())
@@ -57,6 +78,9 @@ def _carry_out(arguments: Namespace) -> None:
 
 def _completable(words: list[str], loader: ConfigLoader) -> list[str]:
     """The whole words of a line to complete, as Hydra composes them."""
+    from fmnist_sweep import overrides, paper_option
+    from fmnist_sweep.errors import ConfigError
+
     with suppress(ConfigError):
         words = paper_option.take(words, loader, trains=False)
     for number, word in enumerate(words):

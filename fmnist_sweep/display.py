@@ -11,11 +11,13 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 from rich.table import Column, Table
 
+from fmnist_sweep.errors import count
 from fmnist_sweep.planning import Job, Plan, Trajectory
-from fmnist_sweep.records import MEASURES, FloatArray, Metrics
+from fmnist_sweep.records import FINISHED, MEASURES, RECORD, FloatArray, Metrics, Record
 from fmnist_sweep.store import RunDirectory
 
 CALM_SECONDS = 30.0
+_ENDED = (*FINISHED, "failed")
 _LOSS, _ACCURACY = MEASURES.index("val_loss"), MEASURES.index("val_accuracy")
 
 console = Console(stderr=True, highlight=False, soft_wrap=True)
@@ -53,12 +55,13 @@ class SweepDisplay:
 
     def __init__(self, jobs: Sequence[Job]):
         self._jobs = jobs
+        self._before = {job: _version(job) for job in jobs}
         self._started = time.monotonic()
         self._said = self._started
         self._total = 0
         self._trained: dict[tuple[Trajectory, ...], int] = {}
         self._lines: dict[tuple[Trajectory, ...], TaskID] = {}
-        self._reported: set[Job] = set()
+        self._ended: set[Job] = set()
         self._progress = _bars()
         self._overall = self._progress.add_task("")
 
@@ -72,15 +75,23 @@ class SweepDisplay:
 
     def start(self, plan: Plan) -> None:
         """Say what will be trained, and count it in."""
-        runs = sum(len(member.train) + len(member.later) for stack in plan.stacks for member in stack)
+        trajectories = [*plan.idle, *(member for stack in plan.stacks for member in stack)]
+        runs = sum(len(member.train) + len(member.later) for member in trajectories)
         if runs:
             models = sum(map(len, plan.stacks))
             self.say(
-                f"{len(self._jobs)} runs, {runs} of them to train: {models} models in {len(plan.stacks)} stacks, "
-                f"{plan.epochs_left} model-epochs, {plan.workers} workers"
+                f"{count(len(self._jobs), 'run')}, {runs} of them to train: {count(models, 'model')} in "
+                f"{count(len(plan.stacks), 'stack')}, {count(plan.epochs_left, 'model-epoch')}, "
+                f"{count(plan.workers, 'worker')}"
             )
         self._total += plan.epochs_left
-        self._report(self._jobs)
+        self.count(self._jobs)
+        for job in (job for trajectory in trajectories for job in trajectory.done if job not in self._ended):
+            record = RunDirectory(job.directory).record()
+            if record and record.status in FINISHED:  # others are left as they are
+                self._ended.add(job)
+                if record.status != "done":
+                    self.say(f"{job.name} {record.status} in an earlier sweep: {record.error}")
 
     def say(self, line: str) -> None:
         """Print a line above the live ones."""
@@ -106,38 +117,52 @@ class SweepDisplay:
         """Count a stack's epochs and ended runs. Returns the metrics of each model's longest run."""
         rows = [RunDirectory(member.train[-1].directory).metrics() for member in stack]
         self._trained[stack] = sum(max(0, len(r) - member.start) for r, member in zip(rows, stack, strict=True))
-        self._report([job for member in stack for job in member.jobs])
+        self.count(job for member in stack for job in member.jobs)
         return rows
 
-    def _report(self, jobs: Iterable[Job]) -> None:
-        """Count the runs that have ended, and say which did not end well."""
+    def count(self, jobs: Iterable[Job]) -> None:
+        """Count the runs that have ended in this sweep, and say which did not end well."""
         for job in jobs:
-            record = None if job in self._reported else RunDirectory(job.directory).record()
-            if record and record.status in ("failed", "diverged", "done"):
-                self._reported.add(job)
+            record = None if job in self._ended else self._news(job)
+            if record and record.status in _ENDED:
+                self._ended.add(job)
                 if record.status != "done":
                     self.say(f"{job.name} {record.status}: {record.error}")
+
+    def has_ended(self, job: Job) -> bool:
+        """Whether a run has ended in this sweep, well or not."""
+        record = self._news(job)
+        return record is not None and record.status in _ENDED
+
+    def _news(self, job: Job) -> Record | None:
+        """A run's record, if it was written in this sweep: an earlier one tells nothing of it."""
+        return RunDirectory(job.directory).record() if _version(job) != self._before[job] else None
 
     def _show_overall(self) -> None:
         trained = sum(self._trained.values())
         elapsed = time.monotonic() - self._started
-        text = f"{len(self._reported)}/{len(self._jobs)} runs  {trained / elapsed:.2f} model-epochs/s"
+        text = f"{len(self._ended)}/{count(len(self._jobs), 'run')}  {trained / elapsed:.2f} model-epochs/s"
         self._progress.update(self._overall, completed=trained, total=self._total, description=text)
         if not console.is_terminal and time.monotonic() - self._said > CALM_SECONDS:
             self._said = time.monotonic()
-            left = (self._total - trained) * elapsed / trained if trained else float("nan")
-            console.print(f"{text}  {trained}/{self._total} model-epochs  {minutes(left)} left")
+            left = f"  {minutes((self._total - trained) * elapsed / trained)} left" if trained else ""
+            console.print(f"{text}  {trained}/{count(self._total, 'model-epoch')}{left}")
 
     def _close(self) -> None:
         """Print the closing table: every run with its status and last numbers."""
         table = Table(Column("run", overflow="fold"), "status", "epochs", "val loss", "val accuracy", "seconds")
         statuses: Counter[str] = Counter()
+        origins: Counter[str] = Counter()
         cpus: Counter[str] = Counter()
         for job in self._jobs:
             directory = RunDirectory(job.directory)
             status, metrics, seconds = directory.look().status or "missing", directory.metrics(), directory.seconds()
             statuses[status] += 1
             record = directory.record()
+            if record is not None and status == "done":
+                is_new = _version(job) != self._before[job]
+                origin = "cut from longer runs" if record.cut_from else "trained"
+                origins[origin if is_new else "done before"] += 1
             if record is not None and len(metrics):
                 cpus[str(record.environment.get("cpu"))] += 1
             last = [f"{metrics[-1][column]:.4f}" for column in (_LOSS, _ACCURACY)] if len(metrics) else ["", ""]
@@ -145,10 +170,24 @@ class SweepDisplay:
             table.add_row(job.name, status, f"{len(metrics)}/{job.epochs}", *last, elapsed)
         console.print(table)
         if len(cpus) > 1:
-            types = ", ".join(f"{cpu} ({count} runs)" for cpu, count in cpus.items())
+            types = ", ".join(f"{cpu} ({count(runs, 'run')})" for cpu, runs in cpus.items())
             console.print(f"trained on different CPUs: {types}; equal bytes are promised on one type alone")
         taken = minutes(time.monotonic() - self._started)
-        console.print(f"{', '.join(f'{n} {status}' for status, n in statuses.items())} in {taken}")
+        parts = ", ".join(f"{n} {origin}" for origin, n in origins.items())
+        ended = [
+            f"{n} {status}{f' ({parts})' if status == 'done' and len(origins) > 1 else ''}"
+            for status, n in statuses.items()
+        ]
+        console.print(f"{', '.join(ended)} in {taken}")
+
+
+def _version(job: Job) -> tuple[int, int] | None:
+    """Tell versions of a run's run.json apart: each is a file of its own."""
+    try:
+        found = (job.directory / RECORD).stat()
+    except OSError:
+        return None
+    return found.st_ino, found.st_mtime_ns
 
 
 def print_plan(plan: Plan, seconds: Sequence[float] | None, tasks_of_job: int | None = None) -> None:
@@ -175,12 +214,14 @@ def print_plan(plan: Plan, seconds: Sequence[float] | None, tasks_of_job: int | 
     needed = ""
     if seconds:
         needed = f", about {minutes(max(sum(seconds) / plan.workers, *seconds))}"
-    console.print(f"{plan.epochs_left} model-epochs to train with {plan.workers} workers{needed}")
+    left, workers = count(plan.epochs_left, "model-epoch"), count(plan.workers, "worker")
+    console.print(f"{left} to train with {workers}{needed}")
     if tasks_of_job is not None:
         size = range(0, len(plan.stacks), tasks_of_job)
         hours = sum(max(seconds[first : first + tasks_of_job]) for first in size) / 3600 if seconds else None
         cost = f", about {hours:.2g} node-hours" if hours is not None else ""
-        console.print(f"{len(plan.stacks)} stacks in {len(size)} jobs of {tasks_of_job} side by side{cost}")
+        stacks, jobs = count(len(plan.stacks), "stack"), count(len(size), "job")
+        console.print(f"{stacks} in {jobs} of {tasks_of_job} side by side{cost}")
 
 
 def _epochs_left(stack: Sequence[Trajectory]) -> int:

@@ -48,6 +48,11 @@ def first_problem(error: ValidationError, allowed: Sequence[str] = ()) -> str:
     return f"{place}={problem['input']!s:.60}: {message}"
 
 
+def count(number: int, noun: str) -> str:
+    """A number with its noun, as in `1 run` and `2 runs`."""
+    return f"{number} {noun}{'' if number == 1 else 's'}"
+
+
 class RunError(RuntimeError):
     """A run that did not end well; what it left is in its directory."""
 
@@ -64,7 +69,7 @@ def reason(error: BaseException) -> str:
         chain.append(link)
         link = link.__cause__ or link.__context__
     if isinstance(error, OSError) and error.filename:
-        return f"{error.filename}: {error.strerror}; choose another folder with hydra.sweep.dir=FOLDER"
+        return f"{error.filename}: {error.strerror}"
     if isinstance(error, KeyError):
         return f"{error.args[0]}: is not there; HYDRA_FULL_ERROR=1 shows where it is asked for"
     if isinstance(error, UnicodeDecodeError):

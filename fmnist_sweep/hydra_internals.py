@@ -233,6 +233,11 @@ class HydraApplication:
         return [Path(job.hydra_cfg.hydra.runtime.output_dir) for job in jobs]
 
 
+def error_of(result: JobReturn) -> Any:
+    """What a job raised; `return_value` would print a line of Hydra's before it raises it."""
+    return result._return_value
+
+
 @contextmanager
 def globals_kept() -> Iterator[None]:
     """Within, Hydra's globals are as at the start of a process; afterwards as they were before."""

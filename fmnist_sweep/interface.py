@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import logging
 import os
-import signal
 import threading
 import warnings
 from collections.abc import Iterable, Iterator, Sequence
@@ -251,7 +250,7 @@ def _word(value: Any) -> str:
 
 @contextmanager
 def _contained() -> Iterator[None]:
-    """Undo what a command sets for its process: Hydra's logging and globals, signals, environment, threads."""
+    """Undo what a command sets for its process: Hydra's logging and globals, environment, threads."""
     import torch
 
     from fmnist_sweep import hydra_internals
@@ -260,7 +259,6 @@ def _contained() -> Iterator[None]:
         raise ConfigError("train and sweep handle interrupts, which only the main thread can; call them there")
     log, environment = logging.getLogger(), dict(os.environ)
     handlers, level = log.handlers[:], log.level
-    signals = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
     threads = torch.get_num_threads()
     # With it Hydra raises what it would else print over many lines.
     os.environ["HYDRA_FULL_ERROR"] = "1"
@@ -274,6 +272,4 @@ def _contained() -> Iterator[None]:
             handler.close()
         log.handlers[:] = handlers
         log.setLevel(level)
-        for number, handle in signals.items():
-            signal.signal(number, handle)
         torch.set_num_threads(threads)

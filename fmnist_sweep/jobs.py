@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import errno
+import os
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 
+import filelock
 from omegaconf import DictConfig
 
-from fmnist_sweep import data, planning, track
+from fmnist_sweep import data, planning, store, track
 from fmnist_sweep.composing import name_of
 from fmnist_sweep.config import device_type, parse, resolve_device
 from fmnist_sweep.data import DataError
@@ -16,6 +20,7 @@ from fmnist_sweep.errors import ConfigError, RunError, reason
 from fmnist_sweep.executors import Executor
 from fmnist_sweep.planning import Job
 from fmnist_sweep.records import FINISHED, MEASURES
+from fmnist_sweep.stopping import STOPPED
 from fmnist_sweep.store import RunDirectory
 
 
@@ -50,6 +55,18 @@ def _refuse_occupied(job: Job) -> None:
         )
 
 
+def make_folder_of(job: Job) -> None:
+    """Make the folder that a run's directory is in; `ConfigError` where nothing can be written there."""
+    folder = job.directory.parent
+    try:
+        store.make_folder(folder)
+        if not os.access(folder, os.W_OK):
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(folder))
+    except OSError as error:
+        key = "hydra.sweep.dir" if job.directory.name == job.name else "hydra.run.dir"
+        raise ConfigError(f"{error.filename}: {error.strerror}; choose another folder with {key}=FOLDER") from error
+
+
 def show_plan(jobs: Sequence[Job], executor: Executor | None = None) -> None:
     """Print what would be trained, by an executor or here, and how long that should take."""
     from fmnist_sweep import machine
@@ -81,24 +98,38 @@ def find_data(jobs: Sequence[Job]) -> dict[str | None, Path]:
 
 
 def mark_failed(job: Job, why: str) -> None:
-    """Say in a run's directory that it failed, unless it has ended."""
-    from fmnist_sweep.recording import write_failure
+    """Say in a run's directory that it failed, unless it is finished."""
+    from fmnist_sweep.recording import write_ending
 
-    if RunDirectory(job.directory).status() not in (*FINISHED, "failed"):
+    if RunDirectory(job.directory).status() not in FINISHED:
         job.directory.mkdir(parents=True, exist_ok=True)
-        write_failure(job, why)
+        write_ending(job, "failed", why)
 
 
-def outcome(job: Job) -> float:
-    """The final validation loss of a run that is done; `RunError` says why another is not.
+def mark_interrupted(jobs: Sequence[Job]) -> None:
+    """Say of runs that seem to be in training, but are not, that they were interrupted."""
+    from fmnist_sweep.recording import write_ending
+
+    for job in jobs:
+        directory = RunDirectory(job.directory)
+        if directory.status() == "running":
+            with suppress(filelock.Timeout), store.lock(job.directory, job.name, job.execution.lock).acquire(timeout=0):
+                if directory.status() == "running":  # still: another process may have had the lock in between
+                    write_ending(job, "interrupted", STOPPED)
+
+
+def outcome(job: Job) -> float | None:
+    """The final validation loss of a run that is done; None for one that `retry=failed` leaves as it is.
 
     Raises:
         ConfigError: another run has taken the directory since the job was made.
-        RunError: the run is not done.
+        RunError: the run failed or diverged, or was not trained.
     """
     _refuse_occupied(job)
     directory = RunDirectory(job.directory)
     found = directory.look()
+    if job.execution.retry == "failed" and found.status not in ("done", "failed", "diverged"):
+        return None
     if found.status != "done":
         raise RunError(f"{job.name} {found.status or 'was not trained'}: {found.error or 'see its directory'}")
     return float(directory.metrics()[job.epochs - 1, MEASURES.index("val_loss")])

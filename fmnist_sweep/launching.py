@@ -7,8 +7,7 @@ that workers append, so a worker that is killed takes nothing with it but its ow
 from __future__ import annotations
 
 import functools
-import signal
-import sys
+import multiprocessing
 import tempfile
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -23,12 +22,15 @@ from omegaconf import DictConfig
 
 from fmnist_sweep import config, jobs, planning
 from fmnist_sweep.display import SweepDisplay
-from fmnist_sweep.errors import ConfigError, reason
+from fmnist_sweep.errors import ConfigError, count, reason
 from fmnist_sweep.executors import Executor
+from fmnist_sweep.executors.inline import InlineExecutor
 from fmnist_sweep.executors.local import LocalExecutor
 from fmnist_sweep.planning import Job, Plan, Trajectory
-from fmnist_sweep.store import make_folder
+from fmnist_sweep.stopping import Stop, stoppable
 from fmnist_sweep.track.alongside import Followers
+
+LAUNCHERS = {"local": "stacked", "slurm": "stacked_slurm", "ray": "stacked_ray"}  # by the executor that each has
 
 POLL_SECONDS = 0.5
 CLUSTER_SECONDS = 10.0  # between looks at a cluster and at the rows of its many stacks, so that waiting costs nothing
@@ -56,6 +58,9 @@ class Sweep:
         self._count = count
         self._settings = dict(executor)
         self._kind = self._settings.pop("executor")
+        if self._kind not in LAUNCHERS:
+            allowed = " or ".join(f"hydra/launcher={launcher}" for launcher in LAUNCHERS.values())
+            raise ConfigError(f"hydra.launcher.executor={self._kind}: there is no such executor; take {allowed}")
         self._is_local = self._kind == "local"
         self._executor: Executor | None = None
         self._held = ExitStack()
@@ -63,7 +68,7 @@ class Sweep:
         self._probe: Path | None = None  # tells whether locks hold between this machine and those that train
         self._followers: Followers | None = None
         self._tasks: list[_Task] = []
-        self._interrupts = 0
+        self._stop = Stop()
         self._pause = 2 * POLL_SECONDS if self._is_local else CLUSTER_SECONDS
 
     def __enter__(self) -> Sweep:
@@ -85,7 +90,18 @@ class Sweep:
         return job
 
     def _start(self, job: Job) -> Executor:
+        try:
+            return self._executor_for(job)
+        except TypeError as error:  # settings of another launcher
+            launcher = LAUNCHERS[self._kind]
+            raise ConfigError(
+                f"hydra.launcher.executor={self._kind}: needs its own settings; take hydra/launcher={launcher}"
+            ) from error
+
+    def _executor_for(self, job: Job) -> Executor:
         if self._is_local:
+            if multiprocessing.current_process().daemon:  # as in a multiprocessing.Pool: it may start no process
+                return InlineExecutor(self._should_stop)
             return LocalExecutor(min(planning.workers(job.execution), self._count))
         if self._kind == "slurm":
             from fmnist_sweep.executors.slurm import SlurmExecutor
@@ -95,8 +111,8 @@ class Sweep:
 
         return RayExecutor(**self._settings)
 
-    def outcome(self, job: Job) -> float:
-        """The final validation loss of a run that is done; `RunError` says why another is not."""
+    def outcome(self, job: Job) -> float | None:
+        """The result of a job, as `jobs.outcome` gives it."""
         return jobs.outcome(job)
 
     def check(self, wanted: Sequence[Job]) -> bool:
@@ -122,42 +138,43 @@ class Sweep:
 
         Raises:
             ConfigError: a cluster does not take the jobs.
-            KeyboardInterrupt: the user stopped it; what was in training has a checkpoint.
+            Stopped: the user stopped it; what was in training is interrupted.
         """
-        stores = {job.directory.parent for job in wanted}
-        for store in stores:
-            make_folder(store)
+        stores = {job.directory.parent: job for job in wanted}
+        for job in stores.values():
+            jobs.make_folder_of(job)
         if self._followers is None:
             self._followers = self._held.enter_context(Followers(wanted[0].execution.tracker))
         self._followers.follow(stores)
-        trainable = wanted
+        display, trainable = SweepDisplay(wanted), wanted
         if self._is_local:
             trainable = [job for job in wanted if job.execution.data_dir in self._folders]
         elif (
             self._probe is None and wanted[0].execution.lock == "flock" and self._executor and not self._executor.detach
         ):
             self._probe = self._held.enter_context(_locked_file(wanted[0].directory.parent))
-        with self._signals(), SweepDisplay(wanted) as display:
-            ended = self._train_until_done(trainable, display)
-        if self._interrupts:
-            raise KeyboardInterrupt
-        return ended
+        with display, stoppable(functools.partial(self._clean_up, wanted)) as self._stop:
+            return self._train_until_done(trainable, display)
 
     def _train_until_done(self, wanted: Sequence[Job], display: SweepDisplay) -> bool:
         """Train; then again what other processes held, once they have let go of it. Returns False if it is to go on."""
         assert self._executor is not None
         waiting = 0
-        while wanted and not self._interrupts:
+        while wanted and not self._stop.asked:
             queued = self._executor.queued()
             left = [job for job in wanted if _name(job) in queued]
             plan = planning.plan_jobs([job for job in wanted if _name(job) not in queued], self._executor.slots)
             display.start(plan)
             busy = self._settle(plan.idle)
+            display.count(job for trajectory in plan.idle for job in trajectory.jobs)
+            if self._stop.asked:
+                break
             self._submit(plan)
             if self._executor.detach:
                 models = len({job.trajectory for job in left}) + sum(map(len, plan.stacks))
                 if models:
-                    display.say(f"{models} models are queued or in training; the same command shows where they stand")
+                    verb = "is" if models == 1 else "are"
+                    display.say(f"{count(models, 'model')} {verb} queued or in training; the same command tells more")
                 return not models
             busy += [*self._wait(display), left]
             wanted = [job for group in busy for job in group]
@@ -172,7 +189,7 @@ class Sweep:
         from fmnist_sweep import worker
 
         cut = [list(trajectory.jobs) for trajectory in idle if trajectory.cut]
-        return [group for group in cut if worker.train_stack([group], self._folder(group))]
+        return [group for group in cut if worker.train_stack([group], self._folder(group), self._should_stop)]
 
     def _folder(self, group: Sequence[Job]) -> Path | None:
         return self._folders.get(group[0].execution.data_dir)
@@ -195,16 +212,21 @@ class Sweep:
 
     def _wait(self, display: SweepDisplay) -> list[list[Job]]:
         """Watch what was submitted until it has ended. Returns the jobs that other processes hold."""
+        assert self._executor is not None
         busy: list[list[Job]] = []
         shown = 0.0
-        while not all(task.ended for task in self._tasks) and self._interrupts < 2:
+        is_told = False
+        while not all(task.ended for task in self._tasks):
+            if self._stop.asked and not is_told:
+                is_told = True
+                self._executor.stop()
             time.sleep(POLL_SECONDS)
             if self._probe is not None and self._probe.with_suffix(".free").exists():
                 raise ConfigError(f"{self._probe.parent}: file locks do not hold between the machines; add lock=lease")
             for task in self._tasks:
                 if task.future.done() and not task.ended:
                     task.ended = True
-                    busy += self._end(task)
+                    busy += self._end(task, display)
             if self._is_local or time.monotonic() - shown > CLUSTER_SECONDS:
                 shown = time.monotonic()
                 display.update([task.stack for task in self._tasks if task.future.running()])
@@ -212,10 +234,10 @@ class Sweep:
 
     def _rest(self, seconds: float) -> None:
         until = time.monotonic() + seconds
-        while time.monotonic() < until and not self._interrupts:
+        while time.monotonic() < until and not self._stop.asked:
             time.sleep(POLL_SECONDS)
 
-    def _end(self, task: _Task) -> list[list[Job]]:
+    def _end(self, task: _Task, display: SweepDisplay) -> list[list[Job]]:
         """Take a task's result. Returns the jobs that another process holds."""
         assert self._executor is not None
         try:
@@ -228,26 +250,18 @@ class Sweep:
             if death is not None:
                 why = f"its worker died ({death}); the same command goes on from its checkpoint"
         for job in (job for group in task.groups for job in group):
-            jobs.mark_failed(job, why)
+            if not display.has_ended(job):  # or its own reason tells more
+                jobs.mark_failed(job, why)
         return []
 
-    @contextmanager
-    def _signals(self) -> Iterator[None]:
-        """The first interrupt ends with the epoch, the second at once."""
-        handlers = {number: signal.signal(number, self._interrupt) for number in (signal.SIGINT, signal.SIGTERM)}
-        try:
-            yield
-        finally:
-            for number, handler in handlers.items():
-                signal.signal(number, handler)
+    def _should_stop(self) -> bool:
+        return self._stop.asked
 
-    def _interrupt(self, *_: object) -> None:
+    def _clean_up(self, wanted: Sequence[Job]) -> None:
+        """Leave no worker, and no run that seems to be in training."""
         assert self._executor is not None
-        self._interrupts += 1
-        if self._interrupts > 1:
-            return self._executor.kill()
-        self._executor.stop()
-        print("\nstopping at the end of the epoch; once more to stop now", file=sys.stderr)
+        self._executor.kill()
+        jobs.mark_interrupted(wanted)
 
 
 def _name(job: Job) -> str:

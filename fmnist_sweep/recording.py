@@ -21,17 +21,17 @@ def keep_failure(job: Job, error: BaseException) -> None:
     """Leave a failure's traceback and reason in the run's directory, as far as that can be written."""
     reason = f"{type(error).__name__}: {error}".splitlines()[0]
     try:
-        write_failure(job, reason, "".join(traceback.format_exception(error)))
+        write_ending(job, "failed", reason, "".join(traceback.format_exception(error)))
     except OSError as second:
         log.error("%s: %s; that cannot be kept there: %s", job.name, reason, second)
 
 
-def write_failure(job: Job, reason: str, trace: str | None = None) -> None:
-    """Mark a run as failed, with the epochs that it has, unless its directory belongs to another run."""
+def write_ending(job: Job, status: Status, reason: str, trace: str | None = None) -> None:
+    """Say how a run ended that did not end well, with its epochs, unless its directory belongs to another run."""
     directory = RunDirectory(job.directory)
     if directory.occupant(job.name) is not None:
         return
-    write_record(job, "failed", len(directory.seconds()), elapsed(directory), error=reason)
+    write_record(job, status, len(directory.seconds()), elapsed(directory), error=reason)
     if trace is not None:
         directory.write_traceback(trace)
 

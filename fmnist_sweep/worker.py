@@ -26,6 +26,7 @@ from fmnist_sweep.data import Data, load, prepare
 from fmnist_sweep.planning import Job
 from fmnist_sweep.recording import keep_failure, write_record
 from fmnist_sweep.records import FINISHED, Metrics, Status, Test
+from fmnist_sweep.stopping import STOPPED
 from fmnist_sweep.store import RunDirectory
 from fmnist_sweep.training import Model, Trainer
 
@@ -266,4 +267,4 @@ class _Session:
                 member.checkpoint(member.waiting[-1])
             for job in member.waiting:
                 with apart(job):
-                    member.finish(job, "interrupted", "stopped; the same command goes on from here")
+                    member.finish(job, "interrupted", STOPPED)

@@ -1,7 +1,6 @@
 """Hydra sweeper that runs a list of grids: each is a product of values, and the sweep is their union."""
 
 import math
-import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field
@@ -18,6 +17,8 @@ from hydra.plugins.launcher import Launcher
 from hydra.plugins.sweeper import Sweeper
 from hydra.types import HydraContext, RunMode, TaskFunction
 from omegaconf import DictConfig, OmegaConf
+
+_MOST_TOLD = 3  # failures in a line
 
 
 @dataclass
@@ -129,9 +130,28 @@ class GridSweeper(Sweeper):
         returns: list[Sequence[JobReturn]] = []
         with staying(self.launcher, size), self.told():
             for batch in batches:
-                returns.append(self.launcher.launch(batch, initial_job_idx=sum(map(len, returns))))
-        raise_failures(returns, self.launcher)
+                first = sum(map(len, returns))
+                try:
+                    returns.append(self.launcher.launch(batch, initial_job_idx=first))
+                except KeyboardInterrupt:
+                    self._mark_interrupted(batch, first)
+                    raise
+        raise_failures(returns)
         return returns
+
+    def _mark_interrupted(self, batch: Sequence[Sequence[str]], first: int) -> None:
+        """Say of the runs of a batch that they were interrupted, where a launcher has killed what trained them."""
+        from fmnist_sweep import jobs
+        from fmnist_sweep.composing import Composer
+        from fmnist_sweep.hydra_internals import numbered, place
+
+        if getattr(self.launcher, "checks_all_jobs", False):  # ours, which does so itself
+            return
+        compose = Composer(self.hydra_context.config_loader, self.config).compose
+        for number, overrides in enumerate(batch, first):
+            composed = numbered(compose(overrides), number)
+            directory = place(composed, "hydra.sweep.dir", "hydra.sweep.subdir")
+            jobs.mark_interrupted([jobs.make_job(composed, directory)])
 
     @contextmanager
     def told(self) -> Iterator[None]:
@@ -172,18 +192,26 @@ def staying(launcher: Launcher, jobs: int) -> AbstractContextManager[None]:
     return stay
 
 
-def raise_failures(returns: Iterable[Sequence[JobReturn]], launcher: Launcher) -> None:
-    """Raise `RunError`, which counts them, where runs did not end well; name each unless the launcher has."""
-    from fmnist_sweep.errors import RunError, reason
+def raise_failures(returns: Iterable[Sequence[JobReturn]]) -> None:
+    """Raise `RunError`, which counts them and gives the first ones' reasons, where runs did not end well."""
+    from fmnist_sweep.errors import RunError, count
 
     results = [result for batch in returns for result in batch]
     failed = [result for result in results if result.status != JobStatus.COMPLETED]
-    if not getattr(launcher, "names_failures", False):
-        for result in failed:
-            directory = result.hydra_cfg.hydra.runtime.output_dir if result.hydra_cfg else ""
-            print(f"fmnist_sweep: {directory}: {reason(result._return_value)}", file=sys.stderr)
     if failed:
-        raise RunError(f"{len(failed)} of {len(results)} runs did not end well")
+        told = list(map(_failure, failed[:_MOST_TOLD]))
+        if more := len(failed) - len(told):
+            told.append(f"and {more} more")
+        raise RunError(f"{len(failed)} of {count(len(results), 'run')} did not end well: {'; '.join(told)}")
+
+
+def _failure(result: JobReturn) -> str:
+    """The run and why it did not end well."""
+    from fmnist_sweep.errors import RunError, reason
+    from fmnist_sweep.hydra_internals import error_of
+
+    error = error_of(result)
+    return str(error) if isinstance(error, RunError) else f"{' '.join(result.overrides or [])}: {reason(error)}"
 
 
 def _values(override: Override) -> list[str]:

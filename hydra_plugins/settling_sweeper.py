@@ -47,5 +47,5 @@ class SettlingSweeper(GridSweeper):
                 jobs = self.jobs(arguments, grids)
                 returns.append(self.launcher.launch(jobs, initial_job_idx=sum(map(len, returns))))
         settling.close(store)
-        raise_failures(returns, self.launcher)
+        raise_failures(returns)
         return returns

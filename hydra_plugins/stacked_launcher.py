@@ -70,7 +70,6 @@ class StackedLauncher(Launcher):
     """Composes and checks all jobs, has them trained together, then closes each as Hydra does."""
 
     checks_all_jobs = True  # before the first starts, so that a sweeper need not
-    names_failures = True  # likewise: the table at a sweep's end has them
 
     def __init__(self, **executor: Any):
         self.executor = executor

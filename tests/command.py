@@ -7,6 +7,7 @@ import copy
 import io
 import logging
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -19,6 +20,7 @@ from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
 from hydra.core.plugins import Plugins
 
+from fmnist_sweep import stopping
 from fmnist_sweep.__main__ import main
 
 
@@ -61,11 +63,12 @@ def call(*arguments: str, cwd: Path) -> Called:
 
 @contextlib.contextmanager
 def _process_as_before() -> Iterator[None]:
-    """Undo what a call changes in the process: folder, arguments, environment, logging, threads, Hydra's globals."""
+    """Undo what a call changes in the process: folder, arguments, environment, signals, logging, threads, Hydra."""
     folder, arguments, environment = os.getcwd(), sys.argv, dict(os.environ)
     log = logging.getLogger()
     handlers, level = log.handlers[:], log.level
     threads = torch.get_num_threads()
+    signals = {number: signal.getsignal(number) for number in stopping.SIGNALS}
     Plugins.instance()  # they register their options once, as they are imported
     options = ConfigStore.instance().repo
     ConfigStore.instance().repo = copy.deepcopy(options)
@@ -82,6 +85,8 @@ def _process_as_before() -> Iterator[None]:
         log.handlers[:] = handlers
         log.setLevel(level)
         torch.set_num_threads(threads)
+        for number, handler in signals.items():
+            signal.signal(number, handler)
         GlobalHydra.instance().clear()
         HydraConfig.instance().cfg = None
         ConfigStore.instance().repo = options

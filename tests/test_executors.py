@@ -8,6 +8,7 @@ import multiprocessing
 import os
 import signal
 import sys
+import threading
 import time
 from concurrent.futures import Future
 from pathlib import Path
@@ -20,7 +21,7 @@ from fmnist_sweep import data, launching, worker
 from fmnist_sweep.composing import name_of
 from fmnist_sweep.config import Execution
 from fmnist_sweep.errors import ConfigError
-from fmnist_sweep.executors import Executor
+from fmnist_sweep.executors import Executor, slurm
 from fmnist_sweep.executors.local import LocalExecutor
 from fmnist_sweep.executors.ray import RayExecutor
 from fmnist_sweep.executors.slurm import SlurmExecutor
@@ -58,6 +59,58 @@ def test_a_worker_that_is_asked_to_end_does_so_after_its_epoch(number: signal.Si
     assert run.status() == "interrupted"
     assert run.look().checkpoints == (len(run.metrics()),)
     assert not multiprocessing.active_children()
+
+
+def test_what_is_submitted_before_or_after_a_stop_is_not_trained(tmp_path: Path) -> None:
+    one = config(batch_size=1000, epochs=1000)
+    run = RunDirectory(tmp_path / name_of(one, Execution()))
+    task = functools.partial(worker.train_stack, [[Job(one, Execution(), run.path.name, run.path)]], data.prepare(None))
+    with LocalExecutor(1) as executor:
+        (before,) = executor.submit([task])  # whose worker has no handlers yet
+        executor.stop()
+        (after,) = executor.submit([task])
+        assert after.result(120) == []
+        assert before.cancelled()
+    assert run.status() in (None, "interrupted")
+
+
+def test_a_process_of_the_caller_s_is_left_alone() -> None:
+    other = multiprocessing.get_context("spawn").Process(target=time.sleep, args=[300])
+    other.start()
+    try:
+        with LocalExecutor(1) as executor:
+            executor.kill()
+        assert multiprocessing.active_children() == [other]
+    finally:
+        other.kill()
+        other.join()
+
+
+@pytest.mark.parametrize(
+    ("settings", "said"),
+    [
+        (
+            {"executor": "slrum"},
+            "hydra.launcher.executor=slrum: there is no such executor; take hydra/launcher=stacked ",
+        ),
+        ({"executor": "slurm"}, "hydra.launcher.executor=slurm: .*; take hydra/launcher=stacked_slurm"),
+        ({"executor": "ray", "partition": "main"}, "hydra.launcher.executor=ray: .*; take hydra/launcher=stacked_ray"),
+    ],
+)
+def test_an_executor_that_cannot_be_is_told(settings: dict[str, str], said: str, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=f"^{said}"), launching.Sweep(1, settings) as sweep:
+        sweep._start(Job(config(), Execution(), "name", tmp_path / "name"))
+
+
+def test_only_what_submitit_prints_is_swallowed(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    with contextlib.redirect_stderr(slurm._OtherThreads()):
+        print("submitit's", file=sys.stderr)
+        thread = threading.Thread(target=lambda: print("another's", file=sys.stderr))
+        thread.start()
+        thread.join()
+    assert capsys.readouterr().err == "another's\n"
 
 
 class _Elsewhere(Executor):

@@ -11,6 +11,7 @@ from hydra.core.utils import JobReturn, JobStatus
 
 from fmnist_sweep.composing import Composer, name_of
 from fmnist_sweep.config import parse
+from fmnist_sweep.errors import RunError
 from hydra_plugins.grid_sweeper import GridSweeper
 
 FIGURES = [
@@ -31,7 +32,7 @@ class Launches:
 
     batches: list[list[str]] = field(default_factory=list)
     first_numbers: list[int] = field(default_factory=list)
-    status: JobStatus = JobStatus.COMPLETED
+    error: Exception | None = None
 
     @property
     def names(self):
@@ -53,7 +54,8 @@ def launches(monkeypatch):
         compose = Composer(self.hydra_context.config_loader, self.config).compose
         recorded.batches.append([name_of(*parse(compose(list(job)))) for job in jobs])
         recorded.first_numbers.append(initial_job_idx)
-        return [JobReturn(overrides=list(job), status=recorded.status) for job in jobs]
+        status = JobStatus.FAILED if recorded.error else JobStatus.COMPLETED
+        return [JobReturn(overrides=list(job), status=status, _return_value=recorded.error) for job in jobs]
 
     # Hydra imports its plugins by itself: its class is not the one that an import here would give.
     launcher = Plugins.instance().class_name_to_class["hydra_plugins.stacked_launcher.StackedLauncher"]
@@ -298,10 +300,26 @@ def test_every_job_is_checked_before_the_first_batch(launches, tmp_path):
     assert launches.batches == []
 
 
-def test_runs_that_did_not_end_well_are_counted(launches, tmp_path):
-    launches.status = JobStatus.FAILED
-    called = call("-m", "seed=0,1,2", cwd=tmp_path)
-    assert (called.code, called.err) == (1, "fmnist_sweep: 3 of 3 runs did not end well\n")
+def test_runs_that_did_not_end_well_are_counted_and_the_first_ones_named(launches, tmp_path):
+    launches.error = RunError("a-run diverged: the loss is not finite")
+    called = call("-m", "seed=0,1,2,3,4", cwd=tmp_path)
+    reasons = "; ".join(["a-run diverged: the loss is not finite"] * 3)
+    line = f"fmnist_sweep: 5 of 5 runs did not end well: {reasons}; and 2 more\n"
+    assert (called.code, called.err) == (1, line)
+    launches.error = OSError(28, "No space left on device", "/store/a-run")
+    called = call("-m", "seed=7", cwd=tmp_path)
+    line = "fmnist_sweep: 1 of 1 run did not end well: seed=7: /store/a-run: No space left on device\n"
+    assert (called.code, called.err) == (1, line)
+
+
+def test_a_launcher_of_hydra_s_names_the_run_and_the_reason(tmp_path):
+    store = f"hydra.sweep.dir={tmp_path / 'store'}"
+    wild = ("hydra/launcher=basic", "optimizer=sgd", "optimizer.lr=1e9", "epochs=1", "batch_size=1000")
+    called = call("-m", *wild, "model.hidden=[8]", store, cwd=tmp_path)
+    assert called.code == 1
+    last = called.err.splitlines()[-1]
+    assert last.startswith("fmnist_sweep: 1 of 1 run did not end well: sgd-bs1000-do0.2-ep1-seed0-")
+    assert "diverged: the loss is not finite after epoch 1" in last
 
 
 def test_the_union_keeps_the_first_of_equal_jobs_in_order():

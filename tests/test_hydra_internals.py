@@ -1,11 +1,13 @@
 """Every private part of Hydra that this project takes is there, and is looked for in one module alone."""
 
+import dataclasses
 import importlib
 import inspect
 import re
 from pathlib import Path
 
 import pytest
+from hydra.core.utils import JobReturn
 
 ROOT = Path(__file__).parent.parent
 PARTS = [
@@ -30,6 +32,10 @@ def test_hydra_has_what_is_taken_from_it(module, name, parameters):
     for word in name.split("."):
         part = getattr(part, word)
     assert set(parameters) <= set(inspect.signature(part).parameters)
+
+
+def test_a_job_s_result_holds_its_error():
+    assert "_return_value" in {field.name for field in dataclasses.fields(JobReturn)}
 
 
 def test_no_other_module_takes_a_private_part():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import multiprocessing
 import os
 import shutil
 import signal
@@ -101,6 +102,15 @@ def test_a_run_is_trained_here_and_found_again(tmp_path: Path) -> None:
     pd.testing.assert_frame_equal(first, again)
     assert record.stat().st_mtime_ns == written
     assert fs.sweep("dry_run=true", seed=[3, 4], store=tmp_path / "other").empty
+
+
+def test_a_process_that_may_start_none_trains_itself(swept: Path, tmp_path: Path) -> None:
+    wanted = {"batch_size": 1000, "epochs": 2, "seed": [0, 1], "model.hidden": [[8]], "store": tmp_path}
+    with multiprocessing.get_context("spawn").Pool(1) as pool:
+        table = pool.apply(fs.sweep, (), wanted)
+    for path in map(Path, table["path"].unique()):
+        assert (path / "metrics.csv").read_bytes() == (swept / path.name / "metrics.csv").read_bytes()
+    assert table["run"].nunique() == 2
 
 
 def test_what_a_command_sets_for_its_process_is_undone(tmp_path: Path) -> None:

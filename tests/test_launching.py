@@ -7,6 +7,7 @@ import functools
 import itertools
 import json
 import os
+import pty
 import random
 import re
 import signal
@@ -289,7 +290,7 @@ def test_a_sweep_interrupted_and_resumed(number: signal.Signals, times: int, tmp
             goal = trained + chance.randint(1, 2)
             command.until(functools.partial(lambda goal: min(rows(store, one) for one in runs) >= goal, goal))
             command.process.send_signal(number)
-            assert command.wait() not in (0, -number)
+            assert command.wait() == 128 + number
             assert "the same command goes on" in command.output
             assert "Traceback" not in command.output
         counts = [rows(store, one) for one in runs]
@@ -305,37 +306,89 @@ def test_a_sweep_interrupted_and_resumed(number: signal.Signals, times: int, tmp
         assert timing(store, one)[: len(part)] == part  # nothing was trained again
 
 
-@pytest.mark.slow
-def test_a_single_run_interrupted_and_resumed(tmp_path: Path) -> None:
-    store, one = tmp_path / "store", run(epochs=8)
-    arguments = ["epochs=8", *SMALL, f"hydra.sweep.dir={store}"]
+@pytest.mark.parametrize(
+    ("number", "arguments"),
+    [
+        pytest.param(signal.SIGINT, [], marks=pytest.mark.slow, id="single"),
+        pytest.param(signal.SIGTERM, [], marks=pytest.mark.slow, id="single-terminated"),
+        pytest.param(signal.SIGINT, ["-m", "hydra/launcher=basic", "seed=0,1"], id="basic"),
+        pytest.param(signal.SIGINT, ["-m", "hydra/launcher=joblib", "seed=0,1"], marks=pytest.mark.slow, id="joblib"),
+    ],
+)
+def test_runs_that_train_one_by_one_interrupted_and_resumed(
+    number: signal.Signals, arguments: list[str], tmp_path: Path
+) -> None:
+    store, runs = tmp_path / "store", [run(epochs=8, seed=seed) for seed in (0, 1)]
+    arguments = [*arguments, "epochs=8", *SMALL, f"hydra.sweep.dir={store}"]
     with started(tmp_path, *arguments) as command:
-        command.until(lambda: rows(store, one) >= 2)
-        command.process.send_signal(signal.SIGINT)
-        assert command.wait() not in (0, -signal.SIGINT)
+        command.until(lambda: rows(store, runs[0]) >= 1)
+        os.killpg(command.process.pid, number)  # as a terminal does
+        assert command.wait() == 128 + number
         assert "the same command goes on" in command.output
         assert "Traceback" not in command.output
-    assert status(store, one) == "interrupted"
-    done = run_command(*arguments, cwd=tmp_path)
-    assert done.returncode == 0, done.stderr
-    assert_done(store, one)
+    assert status(store, runs[0]) == "interrupted"
+    assert status(store, runs[1]) in (None, "interrupted")
+    if "joblib" not in " ".join(arguments):  # joblib kills what it runs
+        assert status(store, runs[1]) is None
+        assert list(directory(store, runs[0]).glob("checkpoint-*.pt"))
+        done = run_command(*arguments, cwd=tmp_path)
+        assert done.returncode == 0, done.stderr
+        assert_done(store, *runs[: 2 if "-m" in arguments else 1])
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 @pytest.mark.parametrize("sweep", [True, False], ids=["sweep", "single"])
-def test_interrupted_twice_at_once_it_stops_now(sweep: bool, tmp_path: Path) -> None:
+def test_interrupted_twice_at_once_it_stops_now(number: signal.Signals, sweep: bool, tmp_path: Path) -> None:
     store, one = tmp_path / "store", config(batch_size=1, hidden=[300, 300])  # an epoch of it takes a minute or more
     arguments = ["-m"] * sweep + ["model.hidden=[300,300]", "batch_size=1", "epochs=2", f"hydra.sweep.dir={store}"]
     with started(tmp_path, *arguments) as command:
         command.until(lambda: status(store, one) == "running")
         time.sleep(2)
-        command.process.send_signal(signal.SIGINT)
+        command.process.send_signal(number)
         time.sleep(1)
         assert command.process.poll() is None
-        command.process.send_signal(signal.SIGINT)
-        assert command.process.wait(20) != 0
+        command.process.send_signal(number)
+        assert command.process.wait(20) == 128 + number
         assert rows(store, one) == 0
+        assert status(store, one) == "interrupted"
         assert "Traceback" not in command.output
+        assert ("1 interrupted in" in command.output) is sweep
+
+
+def test_interrupted_while_workers_start_nothing_is_trained(tmp_path: Path) -> None:
+    store = tmp_path / "store"
+    with started(tmp_path, "-m", "epochs=500", "seed=0,1", *SMALL, f"hydra.sweep.dir={store}") as command:
+        command.until(lambda: bool(command.workers()))
+        os.killpg(command.process.pid, signal.SIGINT)  # as a terminal does: the workers get it too
+        assert command.wait() == 130
+        assert "Traceback" not in command.output
+    assert {status(store, run(epochs=500, seed=seed)) for seed in (0, 1)} <= {None, "interrupted"}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("sweep", [True, False], ids=["sweep", "single"])
+def test_a_terminal_that_is_closed_interrupts(sweep: bool, tmp_path: Path) -> None:
+    store, one = tmp_path / "store", run(epochs=500)
+    pid, terminal = pty.fork()
+    if pid == 0:
+        os.chdir(tmp_path)
+        many = ["-m"] * sweep
+        command = [sys.executable, "-m", "fmnist_sweep", *many, "epochs=500", *SMALL, f"hydra.sweep.dir={store}"]
+        os.execv(sys.executable, command)
+    os.set_blocking(terminal, False)
+
+    def is_training() -> bool:
+        with suppress(BlockingIOError):
+            os.read(terminal, 1 << 16)  # or it would wait for its output to be read
+        return rows(store, one) >= 1
+
+    wait_until(is_training)
+    os.close(terminal)
+    _, ended = os.waitpid(pid, 0)
+    assert os.waitstatus_to_exitcode(ended) == 128 + signal.SIGHUP
+    assert status(store, one) == "interrupted"
+    assert (directory(store, one) / f"checkpoint-{rows(store, one)}.pt").exists()
 
 
 # Kills
@@ -505,6 +558,14 @@ def test_runs_that_fail_and_diverge_stop_no_other(tmp_path: Path) -> None:
     after = snapshot(store)
     unchanged = {path: seen for path, seen in before.items() if run_name(bad) not in path}
     assert {path: after[path] for path in unchanged} == unchanged
+
+
+@pytest.mark.parametrize("several", [[], ["-m"]], ids=["single", "sweep"])
+def test_what_retry_leaves_as_it_is_is_no_failure(several: list[str], tmp_path: Path) -> None:
+    store = tmp_path / "store"
+    called = call(*several, *SMALL, "retry=failed", f"hydra.sweep.dir={store}", cwd=tmp_path)
+    assert called.code == 0, called.err
+    assert list(store.glob("*/run.json")) == []
 
 
 @pytest.mark.slow

@@ -35,7 +35,7 @@ def environment() -> dict[str, str]:
 
 def start_follower(store: Path, *arguments: str) -> subprocess.Popen[str]:
     """Start a follower, which goes on until its standard input is closed."""
-    command = [sys.executable, "-m", "fmnist_sweep.track", str(store), *arguments, "--follow"]
+    command = [sys.executable, "-m", "fmnist_sweep.track", str(store), *arguments, "--until-eof"]
     pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.STDOUT}
     return subprocess.Popen(command, env=environment(), cwd=store, text=True, **pipes)
 

@@ -101,6 +101,7 @@ class SlurmExecutor(Executor):
         self._most_losses = max_num_timeout
         self._elements: list[_Element] = []
         self._stopping = False
+        self._submitting = threading.Lock()
         self._closing = threading.Event()
         self._watcher = threading.Thread(target=self._watch, daemon=True)
         self._watcher.start()
@@ -144,7 +145,8 @@ class SlurmExecutor(Executor):
 
     def _submit(self, elements: Sequence[_Element]) -> None:
         try:
-            with contextlib.redirect_stderr(io.StringIO()):  # submitit prints what it raises
+            # One at a time, since each puts back the stream that it found.
+            with self._submitting, contextlib.redirect_stderr(_OtherThreads()):
                 jobs = self._slurm.submit_array([Job(element.tasks) for element in elements])
         except RuntimeError as error:
             partitions = subprocess.run(["sinfo", "--noheader", "--format=%R"], capture_output=True, text=True)
@@ -213,6 +215,19 @@ class SlurmExecutor(Executor):
             return None
         lines = (line.split(maxsplit=2) for line in asked.stdout.splitlines())
         return {job: "LAUNCH_FAILED" if why == "JobLaunchFailure" else state for job, state, why in lines}
+
+
+class _OtherThreads(io.TextIOBase):
+    """Standard error without what this thread writes: submitit prints what it raises."""
+
+    def __init__(self) -> None:
+        self._stream, self._thread = sys.stderr, threading.get_ident()
+
+    def write(self, text: str) -> int:
+        return len(text) if threading.get_ident() == self._thread else self._stream.write(text)
+
+    def flush(self) -> None:
+        self._stream.flush()
 
 
 @dataclass

@@ -46,7 +46,8 @@ def main(arguments: list[str] | None = None) -> int:
         0; 1 if something could not be sent; 2 if there is no such tracker or folder, or its package is not installed.
     """
     options = vars(_parser().parse_args(arguments))
-    stores, name, follow = [Path(store) for store in options.pop("runs")], options.pop("tracker"), options.pop("follow")
+    stores, name = [Path(store) for store in options.pop("runs")], options.pop("tracker")
+    follow, until_eof = options.pop("follow"), options.pop("until_eof")
     try:
         settings = _SETTINGS[name](**options)
         track.check(name)
@@ -59,7 +60,7 @@ def main(arguments: list[str] | None = None) -> int:
     except OSError as error:
         return _refuse(f"cannot read {error.filename}: {error.strerror}; give the folder of a sweep")
     follower = Follower(name, settings, [store.absolute() for store in stores])
-    return _follow(follower, name) if follow else _send(follower, name)
+    return _follow(follower, name, until_eof) if follow or until_eof else _send(follower, name)
 
 
 def _send(follower: Follower, name: str) -> int:
@@ -80,11 +81,16 @@ def _send(follower: Follower, name: str) -> int:
     return 1 if follower.trouble else 0
 
 
-def _follow(follower: Follower, name: str) -> int:
-    """Look again and again, until the standard input has ended and all is sent that there was by then."""
+def _follow(follower: Follower, name: str, until_eof: bool) -> int:
+    """Look again and again, until Ctrl-C, or until the standard input has ended and all is sent that there was by then.
+
+    Where nobody asks for it the standard input is not read: under cron, systemd or sbatch it has ended already, and in
+    the background of a terminal reading it would halt this process.
+    """
     os.nice(10)  # training goes before
     ended = threading.Event()
-    threading.Thread(target=_wait_for_end, args=[ended], daemon=True).start()
+    if until_eof:
+        threading.Thread(target=_wait_for_end, args=[ended], daemon=True).start()
     in_trouble = False
     with suppress(KeyboardInterrupt):
         while True:
@@ -129,7 +135,8 @@ def _parser() -> argparse.ArgumentParser:
         options = trackers.add_parser(name, help=f"TRACKER {name} --help has its options")
         for item in fields(_SETTINGS[name]):
             options.add_argument(f"--{item.name}", default=item.default, help=_HELP[name][item.name])
-        options.add_argument("--follow", action="store_true", help="go on as runs grow, until Ctrl-D or Ctrl-C")
+        options.add_argument("--follow", action="store_true", help="go on as runs grow, until Ctrl-C")
+        options.add_argument("--until-eof", action="store_true", help="the same, until the standard input ends")
     return parser
 
 

@@ -77,7 +77,7 @@ def _start(name: str, arguments: list[str]) -> _Child:
         paths = os.pathsep.join(filter(None, [packages, paths]))
     command = ["-m", "fmnist_sweep.track", *arguments]
     process = subprocess.Popen(
-        [sys.executable, *command, "--follow"],
+        [sys.executable, *command, "--until-eof"],
         env=os.environ | ({"PYTHONPATH": paths} if paths else {}),
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,

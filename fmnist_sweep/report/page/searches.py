@@ -4,6 +4,7 @@ Drawn here, for Optuna's own figures speak English and show what a storage holds
 """
 
 import html
+import itertools
 from typing import Any, NamedTuple
 
 import plotly.graph_objects as go
@@ -78,7 +79,7 @@ def _history(search: Search, texts: Texts) -> dict[str, Any]:
             _dots(figure, trials, [t.number for t in trials], [t.values[0] for t in trials], texts(f"page.{state}"))
             figure.data[-1].marker.update(color=style.colour, symbol=symbol, size=8)
     complete = [trial for trial in search.trials if trial.state == "complete"]
-    best = [better(trial.values[0] for trial in complete[: place + 1]) for place in range(len(complete))]
+    best = list(itertools.accumulate((trial.values[0] for trial in complete), better))
     line = {"color": "#000000", "shape": "hv", "width": 1.5}
     numbers = [trial.number for trial in complete]
     figure.add_scatter(x=numbers, y=best, mode="lines", name=texts("page.search_best_so_far"), line=line)
