@@ -7,7 +7,7 @@ import math
 from typing import NamedTuple
 
 import numpy as np
-from scipy import special, stats
+from scipy import special
 
 from fmnist_sweep.records import FloatArray
 
@@ -44,8 +44,8 @@ def _interval(values: FloatArray, further: int) -> Interval:
     mean = float(values.mean())
     if values.size == 1:
         return Interval(mean, math.nan, math.nan)
-    error = stats.sem(values) * math.sqrt(1 + further * values.size)
-    half = float(stats.t.ppf(1 - ALPHA / 2, values.size - 1) * error)
+    error = values.std(ddof=1) * math.sqrt(further + 1 / values.size)
+    half = float(special.stdtrit(values.size - 1, 1 - ALPHA / 2) * error)
     return Interval(mean, mean - half, mean + half)
 
 
