@@ -149,7 +149,7 @@ class _Loader(yaml.SafeLoader):
         yield made
         made.update(self.construct_mapping(node))
         pairs = [(key, value) for key, value in node.value if isinstance(value, yaml.ScalarNode)]
-        made.written = {self.construct_object(key): value.value for key, value in pairs}  # type: ignore[no-untyped-call]
+        made.written = {self.construct_object(key): value.value for key, value in pairs}
 
 
 _Loader.add_constructor("tag:yaml.org,2002:map", _Loader.mapping)
