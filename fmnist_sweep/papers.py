@@ -6,6 +6,7 @@ Configurations are written as on the command line and composed by Hydra, so they
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Mapping
 from functools import cached_property
@@ -13,32 +14,23 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from hydra.core.config_loader import ConfigLoader
-from pydantic import BeforeValidator, Discriminator, Field, PrivateAttr, Tag, model_validator
+from pydantic import Field, PrivateAttr, model_validator
 
 from fmnist_sweep import hydra_internals, overrides, typed_values
+from fmnist_sweep.claims import LANGUAGE, Claim, Name, Resolution, Text, Words
 from fmnist_sweep.composing import register
 from fmnist_sweep.config import CONFIG_FOLDER, Config, identity
 from fmnist_sweep.errors import ConfigError, nearest
-from fmnist_sweep.expectation import Expectation
 from fmnist_sweep.plain_yaml import Plain, load
 from fmnist_sweep.records import MEASURES, one_line
-from fmnist_sweep.reductions import Reduction
+from fmnist_sweep.resolution import Measured, measured, resolution
 from fmnist_sweep.typed_values import Values, typed
 
-# Generalisation gaps, positive where the model does better on what it was trained on.
-GAPS = {
-    "loss_gap": ("val_loss", "train_loss"),
-    "accuracy_gap": ("train_accuracy", "val_accuracy"),
-    "running_gap": ("running_accuracy", "val_accuracy"),
-}
 DEFAULT = "caprari2024"
 ALL, GRID = "paper", "grid"  # sweeps that every paper has, beside its figures
 _MOST = 1000  # configurations, figures or claims of one paper
-_LANGUAGE = r"^[a-z]{2}$"
-Words = Annotated[str, Field(pattern=r"\S")]
-Text = Annotated[dict[Annotated[str, Field(pattern=_LANGUAGE)], Words], Field(min_length=1)]  # by language
 _Measure = Literal["loss", "accuracy"]
-Name = Annotated[str, Field(pattern=r"^[\w.+-]+$", max_length=80)]
+_NUMBERED = re.compile(r"(?:fig|figure|figura|exp|experiment|experimento)[-_]?0*(\d+)")
 
 
 class PaperError(ConfigError):
@@ -46,66 +38,6 @@ class PaperError(ConfigError):
 
     def __init__(self, message: str):
         super().__init__(one_line(message, 500))
-
-
-class Claim(Plain):
-    """One statement of a paper, and the expression over the results that decides it.
-
-    The quantity is `reduce` of `metric` of the configuration `of`; a comparison subtracts the same of `than`.
-
-    Attributes:
-        kind: run (a number that one run gave, judged by the spread of single runs), or what is tested over seeds: value
-            (the mean of several runs), shape (a property of a configuration's curves) or comparison (of less than).
-        figure, panel: where in the paper: one of its figures, and a letter in it.
-        unnamed: the text does not say whether its number is of training or of validation.
-        why: of the tolerance or threshold: by language, or the name of a text under `reasons`.
-    """
-
-    id: Name
-    section: Words
-    figure: str | None = None
-    panel: Annotated[str, Field(pattern="^[a-z]?$")] = ""
-    quote: Words
-    statement: Text
-    kind: Literal["value", "run", "shape", "comparison"]
-    of: str
-    than: str | None = None
-    metric: Literal[(*MEASURES, *GAPS)]  # type: ignore[valid-type]
-    unnamed: bool = False
-    reduce: Annotated[Reduction, BeforeValidator(Reduction.parse)]
-    expect: Expectation
-    why: Annotated[
-        Annotated[str, Tag("name")] | Annotated[Text, Tag("text")],
-        Discriminator(lambda why: "text" if isinstance(why, dict) else "name"),
-    ]
-
-    @model_validator(mode="after")
-    def _sides(self) -> Claim:
-        if (self.kind == "comparison") != (self.than is not None):
-            raise ValueError(f"than: a comparison needs it and no other kind takes it, and this is a {self.kind}")
-        if self.expect.margin is not None and not self.is_tested:
-            raise ValueError("expect: a run takes no margin; the kinds that are tested over seeds do")
-        return self
-
-    @property
-    def is_number(self) -> bool:
-        """Whether the paper quotes a number; the other kinds state a property or a difference."""
-        return self.kind in ("value", "run")
-
-    @property
-    def is_tested(self) -> bool:
-        """Whether it is tested over seeds; the others are judged by the spread of single runs."""
-        return self.kind != "run"
-
-    @property
-    def sides(self) -> list[str]:
-        """The configurations that it speaks of."""
-        return [self.of] if self.than is None else [self.of, self.than]
-
-    @property
-    def expression(self) -> str:
-        """The quantity, in the file's own words."""
-        return f"{self.reduce} of {self.metric}: {' minus '.join(self.sides)}"
 
 
 class Figure(Plain):
@@ -117,6 +49,7 @@ class Figure(Plain):
         training: which metric its training curve is: `evaluation`, measured after each epoch with dropout off, or
             `running`, taken from the batches as they go by.
         measures: what is shown, from left to right.
+        number: the paper's, where its name in the file does not say it; see `Paper.number`.
     """
 
     title: Text
@@ -124,6 +57,7 @@ class Figure(Plain):
     rows: Annotated[list[str], Field(min_length=1, max_length=26)]
     training: Literal["evaluation", "running"] = "evaluation"
     measures: Annotated[list[_Measure], Field(min_length=1, max_length=2)] = ["loss", "accuracy"]  # noqa: RUF012
+    number: int | Words | None = None
 
     @property
     def curve(self) -> str:
@@ -132,17 +66,21 @@ class Figure(Plain):
 
 
 class Paper(Plain):
-    """A paper. `protocol` is what all its runs share; `configurations` are what it trains, by name."""
+    """A paper. `protocol` is what all its runs share; `configurations` are what it trains, by name.
+
+    `resolutions` are for all claims that state none of their own.
+    """
 
     title: Words
     authors: Annotated[list[Words], Field(min_length=1)]
     year: Annotated[int, Field(ge=1000, le=9999)]
     link: Annotated[str, Field(pattern=r"^https?://\S+$")] | None = None
-    language: Annotated[str, Field(pattern=_LANGUAGE)]
+    language: Annotated[str, Field(pattern=LANGUAGE)]
     protocol: Values = Field(default_factory=dict)
     configurations: Annotated[dict[Name, Values], Field(min_length=1, max_length=_MOST)]
     figures: dict[Annotated[str, Field(pattern=r"^[a-z]\w*$")], Figure] = Field(default_factory=dict, max_length=_MOST)
     reasons: dict[str, Text] = Field(default_factory=dict)
+    resolutions: dict[Measured, Resolution] = Field(default_factory=dict)
     claims: list[Claim] = Field(default_factory=list, max_length=_MOST)
     _name: str = PrivateAttr("")
     _configs: dict[str, Config] = PrivateAttr(default_factory=dict)
@@ -157,12 +95,21 @@ class Paper(Plain):
         for identifier, times in Counter(claim.id for claim in self.claims).items():
             if times > 1:
                 raise ValueError(f"claim {identifier}: id: used {times} times; each claim needs its own")
+        by_number: dict[str, str] = {}
+        for name in self.figures:
+            number = self.number(name)
+            if by_number.setdefault(number, name) != name:
+                raise ValueError(f"figures.{name}.number: {number} is {by_number[number]}'s too; give each its own")
         for name, figure in self.figures.items():
             _known(f"figures.{name}.rows", figure.rows, self.configurations)
         for claim in self.claims:
             _known(f"claim {claim.id}: configuration", claim.sides, self.configurations)
             _known(f"claim {claim.id}: figure", [claim.figure] if claim.figure is not None else [], self.figures)
-            _known(f"claim {claim.id}: why", [claim.why] if isinstance(claim.why, str) else [], self.reasons)
+            _known(f"claim {claim.id}: why", _named(claim.why), self.reasons)
+            if claim.resolution:
+                _known(f"claim {claim.id}: resolution.why", _named(claim.resolution.why), self.reasons)
+        for measure, stated in self.resolutions.items():
+            _known(f"resolutions.{measure}.why", _named(stated.why), self.reasons)
         return self
 
     @property
@@ -191,13 +138,38 @@ class Paper(Plain):
         """Whether a run is of this paper's protocol."""
         return self._pinned.items() <= identity(config).items()
 
-    def number(self, figure: str) -> int:
-        """A figure's number, from 1."""
-        return list(self.figures).index(figure) + 1
+    def number(self, figure: str) -> str:
+        """A figure's number in the paper: as stated, or as in `fig2` and `exp3`; else its name in the file."""
+        stated = self.figures[figure].number
+        numbered = _NUMBERED.fullmatch(figure)
+        return str(stated) if stated is not None else numbered[1] if numbered else figure
+
+    def place(self, claim: Claim) -> str:
+        """Number and panel of a claim's figure, such as `2a`; empty where no figure shows it."""
+        if claim.figure is None:
+            return ""
+        number = self.number(claim.figure)
+        return f"{number}{claim.panel}" if number[-1].isdigit() else f"{number} {claim.panel}".rstrip()
 
     def why(self, claim: Claim) -> Mapping[str, str]:
         """Why a claim's tolerance or threshold is what it is, by language."""
-        return self.reasons[claim.why] if isinstance(claim.why, str) else claim.why
+        return self._text(claim.why)
+
+    def resolution(self, claim: Claim) -> float | None:
+        """How far from a number of one run another must lie to be told from it; None where it has to be stated."""
+        if claim.resolution:
+            return claim.resolution.value
+        stated = self.resolutions.get(measured(claim.reduce, claim.metric))
+        epochs = self._configs[claim.of].training.epochs
+        return resolution(claim.reduce, claim.metric, epochs, stated.value if stated else None)
+
+    def resolution_why(self, claim: Claim) -> Mapping[str, str] | None:
+        """Why a claim's resolution is what it is, by language; None for a default."""
+        stated = claim.resolution or self.resolutions.get(measured(claim.reduce, claim.metric))
+        return self._text(stated.why) if stated else None
+
+    def _text(self, why: str | Mapping[str, str]) -> Mapping[str, str]:
+        return self.reasons[why] if isinstance(why, str) else why
 
     def quotes(self, figure: str, row: str) -> list[tuple[Claim, int]]:
         """The numbers that the paper quotes of one row of a figure, each with its epoch."""
@@ -210,6 +182,9 @@ class Paper(Plain):
         texts = {f"figures.{name}.title": figure.title for name, figure in self.figures.items()}
         texts |= {f"claim {claim.id}: statement": claim.statement for claim in self.claims}
         texts |= {f"claim {claim.id}: why": dict(self.why(claim)) for claim in self.claims}
+        texts |= {f"resolutions.{name}.why": dict(self._text(one.why)) for name, one in self.resolutions.items()}
+        stated = {claim.id: claim.resolution for claim in self.claims if claim.resolution}
+        texts |= {f"claim {name}: resolution.why": dict(self._text(one.why)) for name, one in stated.items()}
         for place, text in texts.items():
             if language not in text:
                 raise PaperError(f"{self.name}: {place}: has no text in {language}, only in {', '.join(text)}")
@@ -261,7 +236,23 @@ def read(name_or_file: str, loader: ConfigLoader | None = None) -> Paper:
         for side in claim.sides:
             if misfit := claim.reduce.misfit(paper.configs[side].training.epochs):
                 raise PaperError(f"{path.name}: claim {claim.id}: reduce: {claim.reduce.name}: {misfit} (of {side})")
+        if not claim.is_tested and (problem := _unresolved(claim, paper.resolution(claim))):
+            raise PaperError(f"{path.name}: claim {claim.id}: resolution: {problem}")
     return paper
+
+
+def _unresolved(claim: Claim, value: float | None) -> str | None:
+    """Why no run could reproduce a number, or None where one could."""
+    state = "state it as {value: ..., why: ...}"
+    if value is None:
+        return f"{claim.reduce.name} has no default; {state}"
+    if value <= (claim.expect.tolerance or 0):
+        return f"{value:g} must be above the tolerance, or no run could be told from the number; {state}"
+    return None
+
+
+def _named(why: str | Mapping[str, str]) -> list[str]:
+    return [why] if isinstance(why, str) else []
 
 
 def _known(place: str, names: list[str], there: Mapping[str, Any]) -> None:

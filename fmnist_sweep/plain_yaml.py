@@ -7,7 +7,7 @@ out.
 
 import re
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -46,7 +46,7 @@ def load(path: Path, kind: type[T]) -> T:
     """What a YAML file holds; `ConfigError` says in one line what is wrong with it, but does not name the file.
 
     An item of a list that holds `each`, a list of values by name, stands for as many items, in which `{name}` is
-    replaced by the value.
+    replaced by the value: in a text by the value as it is written, so that 0.2700 keeps its zeros.
     """
     content = _spread(_read(path))
     try:
@@ -66,13 +66,13 @@ def _spread(content: Any) -> Any:
     """Every item with `each` replaced by the items that it stands for."""
     room = _LARGEST
 
-    def fill(part: Any, values: Mapping[str, Any]) -> Any:
+    def fill(part: Any, values: _Mapping) -> Any:
         nonlocal room
         names = _NAME.findall(part) if isinstance(part, str) else []
         for name in names:
             if name not in values:
                 raise ConfigError(f"{part:.60}: each has no value {name}{nearest(name, values)}")
-        room -= len(part) + sum(len(str(values[name])) for name in names) if names else 1
+        room -= len(part) + sum(len(values.written[name]) for name in names) if names else 1
         if room < 0:
             raise ConfigError(f"what each stands for is larger than {_LARGEST // 1024} KiB, spelled out")
         if isinstance(part, dict):
@@ -81,7 +81,7 @@ def _spread(content: Any) -> Any:
             return [fill(value, values) for value in part]
         if names and part == f"{{{names[0]}}}":
             return values[names[0]]
-        return _NAME.sub(lambda match: str(values[match[1]]), part) if names else part
+        return _NAME.sub(lambda match: values.written[match[1]], part) if names else part
 
     def items(item: Any) -> list[Any]:
         if not isinstance(item, dict) or "each" not in item:
@@ -115,6 +115,12 @@ def _read(path: Path) -> Any:
         raise ConfigError(f"not plain YAML: {' '.join(str(error).split())}") from error
 
 
+class _Mapping(dict[Any, Any]):
+    """A mapping that knows how its plain values are written."""
+
+    written: Mapping[str, str]
+
+
 class _Loader(yaml.SafeLoader):
     """Plain data only, and no key twice: of two the first would be lost in silence."""
 
@@ -136,6 +142,23 @@ class _Loader(yaml.SafeLoader):
                 if times > 1:
                     raise _error(f"the key {key[:60]} stands twice", event)
         return node
+
+    def mapping(self, node: yaml.MappingNode) -> Iterator[_Mapping]:
+        """Construct a mapping; in two steps, as PyYAML does, for what may hold itself."""
+        made = _Mapping()
+        yield made
+        made.update(self.construct_mapping(node))
+        pairs = [(key, value) for key, value in node.value if isinstance(value, yaml.ScalarNode)]
+        made.written = {self.construct_object(key): value.value for key, value in pairs}
+
+
+_Loader.add_constructor("tag:yaml.org,2002:map", _Loader.mapping)
+# PyYAML takes 1e-3 and -.5 for texts.
+_Loader.add_implicit_resolver(
+    "tag:yaml.org,2002:float",
+    re.compile(r"[-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?$"),
+    list("-+.0123456789"),
+)
 
 
 def _parts(node: yaml.Node) -> list[yaml.Node]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -90,13 +90,14 @@ class Kind:
 
     `parameters` are all required, but `from` and `to`, which default to the first and the last epoch of the
     curve. `shorthand` is the parameter that a bare number stands for. `fewest` is how many epochs the
-    reduction needs.
+    reduction needs. `gives` says what the result is: a value of the curve, a slope, how much it varies, an epoch.
     """
 
     reduce: Callable[..., FloatArray]
     parameters: tuple[str, ...] = ()
     shorthand: str | None = None
     fewest: int = 1
+    gives: Literal["value", "slope", "variation", "epoch"] = "value"
 
 
 _WINDOW = ("from", "to")
@@ -107,13 +108,13 @@ KINDS: Mapping[str, Kind] = {
     "mean": Kind(lambda curves: curves.mean(axis=1), _WINDOW),
     "min": Kind(lambda curves: curves.min(axis=1), _WINDOW),
     "max": Kind(lambda curves: curves.max(axis=1), _WINDOW),
-    "slope": Kind(slope, _WINDOW, fewest=2),
-    "spread": Kind(spread, _WINDOW, fewest=2),
-    "roughness": Kind(roughness, _WINDOW, fewest=3),
-    "volatility": Kind(volatility, _WINDOW, fewest=4),
-    "settles": Kind(settling_epoch, ("within", "over")),
-    "climbs_to": Kind(lambda curves, value: first_epoch(curves >= value), ("value",), "value"),
-    "falls_to": Kind(lambda curves, value: first_epoch(curves <= value), ("value",), "value"),
+    "slope": Kind(slope, _WINDOW, fewest=2, gives="slope"),
+    "spread": Kind(spread, _WINDOW, fewest=2, gives="variation"),
+    "roughness": Kind(roughness, _WINDOW, fewest=3, gives="variation"),
+    "volatility": Kind(volatility, _WINDOW, fewest=4, gives="variation"),
+    "settles": Kind(settling_epoch, ("within", "over"), gives="epoch"),
+    "climbs_to": Kind(lambda curves, value: first_epoch(curves >= value), ("value",), "value", gives="epoch"),
+    "falls_to": Kind(lambda curves, value: first_epoch(curves <= value), ("value",), "value", gives="epoch"),
     "rise": Kind(rise, ("after", "over")),
 }
 _REAL = frozenset({"value", "within"})  # the other parameters are epochs
@@ -157,7 +158,7 @@ class Reduction:
         for key, value in self.parameters.items():
             if key not in _REAL and not 1 <= value <= epochs:
                 return f"{key} {value} does not lie within the {epochs} epochs"
-        first, last = self._window(epochs)
+        first, last = self.window(epochs)
         if last - first + 1 < KINDS[self.name].fewest:
             return f"needs at least {KINDS[self.name].fewest} epochs, not {max(0, last - first + 1)}"
         if self.name == "rise" and self.parameters["over"] > self.parameters["after"]:
@@ -171,9 +172,10 @@ class Reduction:
     def __call__(self, curves: FloatArray) -> FloatArray:
         """Reduce `curves [n_seeds, n_epochs]` to values `[n_seeds]`, NaN where an epoch is never reached."""
         rest = {key: value for key, value in self.parameters.items() if key not in _WINDOW}
-        return KINDS[self.name].reduce(window(curves, *self._window(curves.shape[1])), **rest)
+        return KINDS[self.name].reduce(window(curves, *self.window(curves.shape[1])), **rest)
 
-    def _window(self, epochs: int) -> tuple[int, int]:
+    def window(self, epochs: int) -> tuple[int, int]:
+        """The first and the last epoch that count, of a curve of that many epochs."""
         return self.parameters.get("from", 1), self.parameters.get("to", epochs)
 
 

@@ -147,10 +147,14 @@ def wanted(paper: Paper, verdicts: Sequence[Verdict], look: int) -> list[str]:
     names = paper.sweeps()[papers.ALL]
     if look == 1:
         return list(names)
-    sides = {
-        side for verdict in filter(is_open, verdicts) if _next_look(verdict) == look for side in verdict.claim.sides
-    }
+    going_on = (verdict for verdict in verdicts if is_open(verdict) and _may_close(verdict))
+    sides = {side for verdict in going_on if _next_look(verdict) == look for side in verdict.claim.sides}
     return [name for name in names if name in sides]
+
+
+def _may_close(verdict: Verdict) -> bool:
+    """Whether more seeds may settle an open claim. They sharpen no interval that single runs alone make too wide."""
+    return verdict.claim.is_tested or verdict.seeds_needed is not None
 
 
 def _next_look(verdict: Verdict) -> int | None:

@@ -9,7 +9,7 @@ import yaml
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from fmnist_sweep import papers, records, reductions
+from fmnist_sweep import claims, papers, records, reductions
 from fmnist_sweep.config import CONFIG_FOLDER, Config, DataConfig, ModelConfig, TrainingConfig
 from fmnist_sweep.expectation import Expectation
 from fmnist_sweep.hydra_internals import config_loader
@@ -32,6 +32,7 @@ claims:
   - {id: mine, section: I, figure: fig1, panel: a, quote: q, statement: {en: So., es: Así.}, kind: value, of: heavy,
      metric: val_loss, reduce: {at: 1}, expect: {about: 0.35, tolerance: 0.01}, why: rule}
 """)
+RUN = PAPER["claims"][1] | {"kind": "run"}
 
 
 @pytest.fixture(scope="module")
@@ -86,12 +87,12 @@ def test_the_first_paper(loader):
     assert len(directions) == 23 and all(claim.expect.margin for claim in directions)
     assert math.prod(len(grid[key].split(",")) for key in ("optimizer", "batch_size", "dropout", "epochs")) == 24
     assert [len(sweeps[name]) for name in ("fig1", "fig2", "fig3", "fig4", "fig5", "paper")] == [2, 1, 1, 1, 1, 9]
-    assert (grid["model.hidden"], sweeps["fig5"], paper.number("fig5")) == ("[128,64]", ["adam-100-epochs"], 5)
+    assert (grid["model.hidden"], sweeps["fig5"], paper.number("fig5")) == ("[128,64]", ["adam-100-epochs"], "5")
     marks = [(claim.id, epoch) for claim, epoch in paper.quotes("fig4", "adam-1000")]
     assert marks == [("adam-1000-val-loss-final", 30), ("adam-1000-val-accuracy-final", 30)]
     text = (CONFIG_FOLDER / "paper" / "caprari2024.yaml").read_text(encoding="utf-8").split("title: C")[0]
-    words = (*reductions.KINDS, *records.MEASURES, *papers.GAPS, *papers.Paper.model_fields, *papers.Claim.model_fields)
-    words += tuple(Expectation.model_fields)
+    words = (*reductions.KINDS, *records.MEASURES, *claims.GAPS, *papers.Paper.model_fields, *claims.Claim.model_fields)
+    words += (*Expectation.model_fields, *papers.Figure.model_fields)
     assert [word for word in words if word not in text] == []
 
 
@@ -184,6 +185,17 @@ def test_a_paper_on_any_key(tmp_path, loader):
         ("claims/1/expect", {"abuot": 0.4}, "expect: there is no key abuot; did you mean about?"),
         ("claims/1/expect", {"above": math.nan}, "expect.above=nan: must be a finite number"),
         ("claims/1/expect", {"above": 10**400}, "expect.above=1000…: must be a number"),
+        ("claims/1/resolution", {"value": 1}, "claim mine: resolution.why: is missing"),
+        ("claims/1/resolution", {"value": 0, "why": "rule"}, "claim mine: resolution.value=0: must be greater than 0"),
+        ("claims/1/resolution", {"value": 1, "why": "rule"}, "claim mine: resolution: only a run takes one"),
+        ("claims/1", RUN | {"resolution": {"value": 1, "why": "rul"}}, "resolution.why: there is no 'rul'; did you"),
+        ("claims/1", RUN | {"expect": {"about": 1, "tolerance": 0.1}}, "mine: resolution: 0.1 must be above the toler"),
+        ("claims/1", RUN | {"reduce": "roughness"}, "claim mine: resolution: roughness has no default; state it as {"),
+        ("resolutions", {"loss": {"value": 0.01, "why": "rul"}}, "resolutions.loss.why: there is no 'rul'; did you"),
+        ("resolutions", {"los": {"value": 0.01, "why": "rule"}}, "resolutions…los…must be"),
+        ("figures/fig01", PAPER["figures"]["fig1"], "figures.fig1.number: 1 is fig01's too; give each its own"),
+        ("figures/fig1/number", " ", "figures.fig1.number"),
+        ("figures/fig1/number", 1.5, "figures.fig1.number"),
         ("claims/0/each", 3, "each: must be a list of mappings to plain values, not 3"),
         ("claims/0/each", {"of": "heavy"}, "each: must be a list of mappings to plain values, not {'of'"),
         ("claims/0/each", [{"of": "heavy"}, {"of": ["light"]}], "each: must be a list of mappings to plain values"),
@@ -227,6 +239,74 @@ def test_a_table_is_a_claim_for_each_row(tmp_path, loader):
         ("light-2", "light", "at epoch 2", 1.0),
     ]
     assert [c.statement["en"] for c in found] == ["heavy has 15.0.", "light has 1.0.", "So."]
+
+
+def test_a_text_has_the_digits_that_the_file_has(tmp_path, loader):
+    rows = "{value: 0.2700, percent: 73.70, count: 007, step: 1e-3}, {value: .5, percent: -.30, count: 1000, step: 2E4}"
+    each = f"""
+  - id: "{{count}}x"
+    quote: "loss: {{value}}, {{percent}}%, {{step}}"
+    statement: {{en: "{{value}} of {{count}}.", es: "{{value}} de {{count}}."}}
+    expect: {{about: "{{value}}", tolerance: "{{step}}"}}
+    section: I
+    kind: value
+    of: heavy
+    metric: val_loss
+    reduce: last
+    why: rule
+    each: [{rows}]
+"""
+    head = yaml.safe_dump({key: value for key, value in PAPER.items() if key != "claims"})
+    one, two = read(tmp_path, loader, f"{head}claims:{each}".encode()).claims
+    assert (one.quote, two.quote) == ("loss: 0.2700, 73.70%, 1e-3", "loss: .5, -.30%, 2E4")
+    assert (one.statement["es"], two.statement["en"], one.id) == ("0.2700 de 007.", ".5 of 1000.", "007x")
+    assert (one.expect.about, one.expect.tolerance, two.expect.tolerance) == (0.27, 0.001, 20000)
+    assert str(one.expect) == "0.27 ± 0.001"
+
+
+@pytest.mark.parametrize(
+    ("name", "stated", "number", "place"),
+    [
+        ("fig2", {}, "2", "2a"),
+        ("fig02", {}, "2", "2a"),
+        ("figure_12", {}, "12", "12a"),
+        ("exp3", {}, "3", "3a"),
+        ("speed", {}, "speed", "speed a"),
+        ("adam100", {}, "adam100", "adam100a"),
+        ("fig2", {"number": 7}, "7", "7a"),
+        ("speed", {"number": "S1"}, "S1", "S1a"),
+        ("speed", {"number": "IV"}, "IV", "IV a"),
+    ],
+)
+def test_a_figure_has_the_number_of_the_paper(tmp_path, loader, name, stated, number, place):
+    content = changed("figures", {"other": PAPER["figures"]["fig1"], name: PAPER["figures"]["fig1"] | stated})
+    content["claims"][1]["figure"] = name
+    paper = read(tmp_path, loader, content)
+    assert (paper.number(name), paper.place(paper.claims[1]), paper.place(paper.claims[0])) == (number, place, "")
+
+
+@pytest.mark.parametrize(
+    ("metric", "reduce", "default", "stated"),
+    [
+        ("val_accuracy", {"at": 1}, 0.05, 0.02),
+        ("running_gap", "last", 0.05, 0.02),
+        ("loss_gap", {"mean": {"from": 3}}, 0.1, 0.1),
+        ("val_accuracy", {"slope": {"from": 5, "to": 25}}, 0.0025, 0.001),
+        ("val_loss", {"settles": {"within": 0.1, "over": 2}}, 3, 3),
+        ("val_accuracy", {"climbs_to": 0.8}, 3, 3),
+    ],
+)
+def test_the_resolution_of_a_number_goes_by_what_it_is_of(tmp_path, loader, metric, reduce, default, stated):
+    claim = {**RUN, "metric": metric, "reduce": reduce, "expect": {"above": 0}}
+    content = changed("claims/1", claim)
+    paper = read(tmp_path, loader, content)
+    assert paper.resolution(paper.claims[1]) == pytest.approx(default) and not paper.resolution_why(paper.claims[1])
+    content["resolutions"] = {"accuracy": {"value": 0.02, "why": {"en": "Finer."}}}
+    paper = read(tmp_path, loader, content)
+    assert paper.resolution(paper.claims[1]) == pytest.approx(stated)
+    content["claims"][1] |= {"resolution": {"value": 0.7, "why": "rule"}}
+    paper = read(tmp_path, loader, content)
+    assert (paper.resolution(paper.claims[1]), paper.resolution_why(paper.claims[1])) == (0.7, {"en": "Because."})
 
 
 def chain(link):

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from fmnist_sweep.report.judging import statistics
+from fmnist_sweep.expectation import Expectation
+from fmnist_sweep.report.judging import single_runs, statistics
 
 
 def test_t_interval_is_that_of_the_tables():
@@ -88,6 +89,47 @@ def test_effect_size(values, expected):
 def p_values_of(values, low, high, margin=0.0):
     values = np.asarray(values)
     return statistics.region_tests(values.mean(), values.std(ddof=1), values.size, low, high, margin)
+
+
+# Seeds, spread and tolerance of the numbers that a paper quotes.
+PAPERS = {
+    "cells of a table": [(5, 0.003, 0.00005), (10, 0.004, 0.00005), (20, 0.005, 0.00005)],
+    "read off curves": [(5, 0.004, 0.01), (10, 0.002, 0.01), (40, 0.02, 0.025), (40, 0.01, 0.05)],
+    "in between": [(5, 0.01, 0.005), (10, 0.01, 0.01), (20, 0.01, 0.0)],
+}
+
+
+@pytest.mark.parametrize("numbers", PAPERS.values(), ids=PAPERS.keys())
+def test_so_many_true_numbers_of_two_thousand_papers_are_accepted_as_expected(numbers):
+    random = np.random.default_rng(0)
+    accepted, expected = [], []
+    for _ in range(2000):
+        found, chances = 0, 0.0
+        for count, spread, tolerance in numbers:
+            *ours, theirs = random.normal(0.8, spread, count + 1)
+            read = theirs + random.uniform(-tolerance, tolerance)
+            expect = Expectation.model_construct(about=read, tolerance=tolerance or 1e-12)
+            found += single_runs.decide(np.array(ours), expect, resolution=1.0).inside
+            interval = statistics.prediction_interval(np.array(ours))
+            chances += single_runs.acceptance(interval.high - interval.mean, count, tolerance)
+        accepted.append(found)
+        expected.append(chances)
+    # The expectation takes the measured spread for the true one: with 5 seeds it is up to 0.01 a number too low.
+    assert np.mean(accepted) == pytest.approx(np.mean(expected), abs=0.005 * len(numbers))
+    assert np.mean(accepted) >= np.mean(expected) - 0.02
+
+
+def test_acceptance_by_hand():
+    # Exact numbers: the level of the interval. All seeds equal: every true number. A bound: one side of the interval.
+    assert single_runs.acceptance(0.01, 5, 0.0) == pytest.approx(0.95)
+    assert single_runs.acceptance(0.0, 5, 0.01) == 1
+    assert single_runs.acceptance(0.01, 5, None) == 0.975
+    # Many seeds of spread 1, read within 1.96 of them: the mean of 2 F(1.96 + e) - 1 over e from 0 to 3.92, by Simpson.
+    e = np.linspace(0, 3.92, 1001)
+    weights = np.ones(1001)
+    weights[1:-1:2], weights[2:-1:2] = 4, 2
+    mean = (weights * (2 * stats.norm.cdf(1.96 + e) - 1)).sum() / weights.sum()
+    assert single_runs.acceptance(1.96, 10**6, 1.96) == pytest.approx(mean, abs=1e-5)
 
 
 def test_direction_is_the_paired_t_test():

@@ -5,7 +5,7 @@ from typing import get_args
 
 import pytest
 
-from fmnist_sweep import papers, records, reductions
+from fmnist_sweep import claims, records, reductions
 from fmnist_sweep.data import CLASS_NAMES
 from fmnist_sweep.report import texts
 from fmnist_sweep.report.judging.verdicts import VERDICTS
@@ -36,7 +36,7 @@ def test_languages_have_the_same_texts_with_the_same_fields(language):
 
 
 def test_whatever_a_store_or_a_paper_holds_has_a_name():
-    measures = [*records.MEASURES, *papers.GAPS]
+    measures = [*records.MEASURES, *claims.GAPS]
     named = [*measures, *VERDICTS, *get_args(records.Status), *(f"reduce_{name}" for name in reductions.KINDS)]
     named += ["unreadable", "foreign", "superseded"]
     wanted = {f"page.{name}" for name in named} | {f"{part}.{key}" for part in ("factors", "levels") for key in FACTORS}

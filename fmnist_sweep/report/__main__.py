@@ -3,7 +3,7 @@
 import argparse
 import json
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import NoReturn
 
@@ -18,8 +18,9 @@ from fmnist_sweep.report.drawing.mistakes import confusion_figure, mistakes_figu
 from fmnist_sweep.report.drawing.paper_figures import paper_figure
 from fmnist_sweep.report.drawing.style import encode
 from fmnist_sweep.report.judging.comparisons import comparison_tables
-from fmnist_sweep.report.judging.summaries import missing, summary
-from fmnist_sweep.report.judging.verdicts import judge, row
+from fmnist_sweep.report.judging.single_runs import FEWEST
+from fmnist_sweep.report.judging.summaries import missing, seeds_of, summary
+from fmnist_sweep.report.judging.verdicts import Verdict, judge, row
 from fmnist_sweep.report.page.examples import Examples, examples
 from fmnist_sweep.report.page.render import render
 from fmnist_sweep.report.runs.collection import Collection, collect
@@ -60,8 +61,9 @@ def main(arguments: list[str] | None = None) -> int:
         print(f"no runs in {store}: {hint}", file=sys.stderr)
         return 1
     curves = Curves(collection)
+    verdicts = judge(paper, curves)
     try:
-        written = _write(paper, collection, curves, options.output, Texts(options.lang), options.data)
+        written = _write(paper, collection, curves, verdicts, options.output, Texts(options.lang), options.data)
     except OSError as error:
         path = error.filename or options.output
         return refuse(f"cannot write {path}: {error.strerror}; choose another --output")
@@ -69,7 +71,7 @@ def main(arguments: list[str] | None = None) -> int:
     said = [f"{len(collection.runs)} runs in {store}, {done} of them done", *([others] if collection.others else [])]
     said += ["wrote " + ", ".join(map(str, paths)) for paths in written]
     # At once, so that a pipe into `head` does not close between two lines.
-    print("\n".join([*said, *_missing(paper, curves), *_problems(collection)]))
+    print("\n".join([*said, *_missing(paper, curves), *_lacking(paper, curves, verdicts), *_problems(collection)]))
     return 0
 
 
@@ -112,7 +114,13 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _write(
-    paper: Paper, collection: Collection, curves: Curves, output: Path, texts: Texts, data: Path | None
+    paper: Paper,
+    collection: Collection,
+    curves: Curves,
+    verdicts: Sequence[Verdict],
+    output: Path,
+    texts: Texts,
+    data: Path | None,
 ) -> list[list[Path]]:
     """Write every file; one list for each line that says so."""
     output.mkdir(parents=True, exist_ok=True)
@@ -129,7 +137,6 @@ def _write(
         name: {f"{name}.{extension}": content for extension, content in (files | behind.get(name, {})).items()}
         for name, files in (drawn | confused).items()
     }
-    verdicts = judge(paper, curves)
     judged = [row(paper, verdict) for verdict in verdicts]
     files = {
         "results.csv": _csv(collection.metrics),
@@ -171,6 +178,19 @@ def _missing(paper: Paper, curves: Curves) -> Iterator[str]:
         ]
         rest = f" and {len(seeds) - _LISTED} more" if len(seeds) > _LISTED else ""
         yield f"missing for {figure or 'claims'}: {name}, seed {', '.join(seeds[:_LISTED])}{rest}"
+
+
+def _lacking(paper: Paper, curves: Curves, verdicts: Sequence[Verdict]) -> Iterator[str]:
+    """Say with which seeds the numbers would have a verdict that have too few."""
+    few = sum(verdict.case == "few" for verdict in verdicts)
+    if few:
+        given = seeds_of(paper, curves)
+        seeds = sorted([*given, *(seed for seed in range(FEWEST) if seed not in given)][:FEWEST])
+        words = ",".join(map(str, seeds))
+        yield (
+            f"no verdict yet: {few} of {len(verdicts)} claims are numbers that one run gave and take {FEWEST} seeds: "
+            f"seed={words}, or make figures SEEDS={words}"
+        )
 
 
 def _problems(collection: Collection) -> Iterator[str]:

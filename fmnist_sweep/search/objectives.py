@@ -14,8 +14,8 @@ from hydra.core.config_loader import ConfigLoader
 
 from fmnist_sweep import papers
 from fmnist_sweep.application import Objective
+from fmnist_sweep.claims import Claim
 from fmnist_sweep.errors import ConfigError, nearest
-from fmnist_sweep.papers import Claim
 from fmnist_sweep.records import MEASURES, FloatArray, read_metrics
 from fmnist_sweep.report.judging.nearest import distance, quoted
 from fmnist_sweep.typed_values import typed
@@ -95,7 +95,7 @@ def _off(curves: dict[str, FloatArray], claims: Sequence[Claim], training: str) 
         return math.nan
     metrics = [claim.metric.replace("train_", f"{training}_") for claim in claims]
     means = [float(claim.reduce(curves[metric]).mean()) for claim, metric in zip(claims, metrics, strict=True)]
-    return distance(means, claims, [claim.expect.tolerance or math.nan for claim in claims])
+    return distance(means, claims)
 
 
 def _rows(run: Path) -> FloatArray:

@@ -11,6 +11,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from fmnist_sweep import papers
+from fmnist_sweep.claims import Claim
 from fmnist_sweep.report.drawing.style import CURVES, NEUTRAL, WIDTH, band, dots, epoch_axis, legend, styled, wrapped
 from fmnist_sweep.report.judging.statistics import prediction_interval
 from fmnist_sweep.report.runs.collection import recipe
@@ -133,7 +134,7 @@ def _final_values(ax: Axes, place: int, row: _Row, training: str, measure: str) 
                 ax.plot(quote.value, height + 0.2, **quote.look)
 
 
-def _quote(claim: papers.Claim, epoch: int, texts: Texts) -> _Quote:
+def _quote(claim: Claim, epoch: int, texts: Texts) -> _Quote:
     curve, _, measure = claim.metric.rpartition("_")
     style = NEUTRAL if claim.unnamed else CURVES[curve]
     bound = "above" if claim.expect.above is not None else "below" if claim.expect.below is not None else None

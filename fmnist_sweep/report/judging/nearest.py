@@ -1,14 +1,12 @@
 """Which configuration that was run comes nearest to the numbers that a paper quotes from one figure."""
 
-import math
 from collections.abc import Sequence
 
 import numpy as np
 import pandas as pd
 
-from fmnist_sweep.config import Config
-from fmnist_sweep.papers import Claim, Paper
-from fmnist_sweep.report.judging.statistics import prediction_interval
+from fmnist_sweep.claims import Claim
+from fmnist_sweep.papers import Paper
 from fmnist_sweep.report.runs.collection import CONFIGURATION, FACTORS, Collection, recipe
 from fmnist_sweep.report.runs.curves import Curves
 
@@ -22,10 +20,15 @@ def quoted(paper: Paper) -> dict[tuple[str | None, str], list[Claim]]:
     return numbers
 
 
-def distance(means: Sequence[float], claims: Sequence[Claim], tolerances: Sequence[float]) -> float:
-    """Root mean square of (mean - quoted) / tolerance over quoted numbers: below 1, within tolerance on the whole."""
-    quotes = np.array([claim.expect.value for claim in claims])
-    return float(np.sqrt((((np.array(means) - quotes) / np.array(tolerances)) ** 2).mean()))
+def distance(means: Sequence[float], claims: Sequence[Claim]) -> float:
+    """Root mean square of (mean - quoted) / tolerance over quoted numbers: below 1, within tolerance on the whole.
+
+    The tolerance is the paper's alone, so a table, a search and two stores give the same means the same distance. How
+    far single runs differ is no part of it: that is for the verdicts to weigh.
+    """
+    expected = [claim.expect for claim in claims]
+    quotes, tolerances = (np.array([getattr(one, key) for one in expected], float) for key in ("value", "tolerance"))
+    return float(np.sqrt((((np.array(means) - quotes) / tolerances) ** 2).mean()))
 
 
 def nearest_configuration(
@@ -34,15 +37,13 @@ def nearest_configuration(
     """Distance of every configuration that was run to some quoted numbers of one configuration, nearest first.
 
     Each claim's reduction is applied to each configuration, and the means over seeds are compared with the quoted
-    numbers, as `distance` says. The tolerance of a number that one run gave is widened by half the 95 % prediction
-    interval of one run of the paper's own configuration, where that has two seeds. Configurations in which a claim
-    cannot be measured, for want of epochs or of finite values, are left out.
+    numbers, as `distance` says. Configurations in which a claim cannot be measured, for want of epochs or of finite
+    values, are left out.
 
     Columns: `FACTORS`, own (whether the numbers were quoted of it), seeds (how many: the fewest of any claim),
     distance, and the measured mean under each claim's id.
     """
     own = paper.configs[claims[0].of]
-    tolerance = [_tolerance(claim, own, curves) for claim in claims]
     factors = list(FACTORS)
     rows = []
     for run in collection.runs.drop_duplicates(CONFIGURATION).sort_values(factors).to_dict("records"):
@@ -54,14 +55,8 @@ def nearest_configuration(
         if fewest:
             means = [claim.reduce(sample.curves).mean() for claim, sample in zip(claims, samples, strict=True)]
             is_own = (run["recipe"], epochs) == (recipe(own), own.training.epochs)
-            off = distance(means, claims, tolerance)
+            off = distance(means, claims)
             rows.append([*(run[factor] for factor in factors), is_own, fewest, off, *means])
     columns = [*factors, "own", "seeds", "distance", *(claim.id for claim in claims)]
     table = pd.DataFrame(rows, columns=columns).dropna(subset="distance")
     return table.sort_values("distance", kind="stable", ignore_index=True)
-
-
-def _tolerance(claim: Claim, own: Config, curves: Curves) -> float:
-    values = claim.reduce(curves.sample(recipe(own), own.training.epochs, claim.metric).curves)
-    reach = prediction_interval(values).high - values.mean() if claim.kind == "run" and len(values) > 1 else math.nan
-    return (claim.expect.tolerance or 0) + (reach if math.isfinite(reach) else 0)

@@ -7,7 +7,7 @@ import math
 from typing import NamedTuple
 
 import numpy as np
-from scipy import special, stats
+from scipy import special
 
 from fmnist_sweep.records import FloatArray
 
@@ -56,7 +56,7 @@ def balanced_interval(values: FloatArray) -> Interval:
     if fewest == 1:
         return Interval(mean, math.nan, math.nan)
     by_seed = np.nansum((values - means) / np.sqrt(counts * (counts - 1)), axis=0) / len(values)
-    half = float(stats.t.ppf(1 - ALPHA / 2, fewest - 1) * np.sqrt(np.square(by_seed).sum()))
+    half = float(special.stdtrit(fewest - 1, 1 - ALPHA / 2) * np.sqrt(np.square(by_seed).sum()))
     return Interval(mean, mean - half, mean + half)
 
 
@@ -72,8 +72,8 @@ def _interval(values: FloatArray, further: int) -> Interval:
     mean = float(values.mean())
     if values.size == 1:
         return Interval(mean, math.nan, math.nan)
-    error = stats.sem(values) * math.sqrt(1 + further * values.size)
-    half = float(stats.t.ppf(1 - ALPHA / 2, values.size - 1) * error)
+    error = values.std(ddof=1) * math.sqrt(further + 1 / values.size)
+    half = float(special.stdtrit(values.size - 1, 1 - ALPHA / 2) * error)
     return Interval(mean, mean - half, mean + half)
 
 

@@ -4,9 +4,7 @@
   (same initialisation, same order of the data); only seeds that both have count.
 - A seed counts where its run holds every epoch asked for, all finite; the reason names those left out. A seed has ended
   once it counts or never can. Where no seed counts, the verdict is "not run".
-- A `run` is a number that one run gave: reproduced where the expected region (the quoted number with its reading
-  precision) meets the 95 % prediction interval of one further run, not reproduced where it does not, inconclusive with
-  one seed. It is not corrected for the number of claims: of 20 true numbers one is expected outside.
+- A `run` is a number that one run gave, judged by whether one further run could give it: `single_runs.py` says how.
 - The other kinds are tested over the seeds that have ended, in looks of 5, 10, 20, …: `looks.py` says how.
 - An epoch that a curve never reaches counts as the one after its last, a lower bound; seeds in which neither side of a
   comparison reaches it are left out.
@@ -15,14 +13,16 @@
 """
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple, get_args
 
 import numpy as np
 
-from fmnist_sweep.papers import Claim, Paper
+from fmnist_sweep.claims import Claim
+from fmnist_sweep.papers import Paper
 from fmnist_sweep.records import FloatArray
-from fmnist_sweep.report.judging import looks, statistics
+from fmnist_sweep.report.judging import looks, single_runs, statistics
 from fmnist_sweep.report.judging.looks import Decision, Evidence
 from fmnist_sweep.report.judging.statistics import Interval
 from fmnist_sweep.report.runs.collection import recipe
@@ -47,6 +47,7 @@ class Verdict:
         interval: 95 % interval of that mean, or of one further run for a claim of kind run; None with one seed.
         seeds: those that count; of a tested claim at `look`.
         look: the look that decided a tested claim, or the last that an open one took (0: none); None for a run.
+        resolution: how far from a number of one run another must lie to be told from it; None for other claims.
         seeds_needed: with how many seeds about an inconclusive claim would be settled; None where no number would do.
         p_value, effect_size: corrected p, and the quantity's mean over its standard deviation (d_z); None for numbers
             that one run gave and where seeds are too few or all equal; a value has no effect size either.
@@ -59,6 +60,7 @@ class Verdict:
     interval: tuple[float, float] | None
     seeds: tuple[int, ...]
     look: int | None
+    resolution: float | None
     seeds_needed: int | None
     p_value: float | None
     effect_size: float | None
@@ -67,6 +69,14 @@ class Verdict:
     notes: tuple[str, ...]
     values: dict[str, str | int]
     left_out: dict[int, str]
+
+
+class TrueNumbers(NamedTuple):
+    """How many numbers of single runs are judged sharply, would be reproduced if all were true, and are reproduced."""
+
+    judged: int
+    expected: float
+    reproduced: int
 
 
 class _Measurement(NamedTuple):
@@ -101,7 +111,7 @@ def judge(paper: Paper, curves: Curves) -> list[Verdict]:
             decision = next(decisions)
             verdicts.append(_verdict(measurement.at(max(1, decision.look)), decision))
         else:
-            verdicts.append(_verdict(measurement, _judged_by_a_run(measurement)))
+            verdicts.append(_verdict_on_a_run(measurement, paper))
     return verdicts
 
 
@@ -114,6 +124,22 @@ def reason(verdict: Verdict, texts: Texts) -> str:
     return "; ".join(said) + "."
 
 
+def true_numbers(verdicts: Sequence[Verdict]) -> TrueNumbers:
+    """Compare how many numbers of single runs are reproduced with how many would be, were all of them true.
+
+    Only numbers whose interval is as sharp as their resolution count, whatever their verdict.
+    """
+    chances, reproduced = [], 0
+    for verdict in verdicts:
+        count, tolerance = len(verdict.seeds), verdict.claim.expect.tolerance
+        if verdict.resolution and verdict.interval and count >= single_runs.FEWEST:
+            half = (verdict.interval[1] - verdict.interval[0]) / 2
+            if single_runs.is_sharp(half, tolerance, verdict.resolution):
+                chances.append(single_runs.acceptance(half, count, tolerance))
+                reproduced += verdict.verdict == "reproduced"
+    return TrueNumbers(len(chances), sum(chances), reproduced)
+
+
 def row(paper: Paper, verdict: Verdict) -> dict[str, Any]:
     """A row of claims.csv and claims.json: plain values, None in place of NaN and infinities."""
     claim = verdict.claim
@@ -121,7 +147,7 @@ def row(paper: Paper, verdict: Verdict) -> dict[str, Any]:
     return {
         "id": claim.id,
         "section": claim.section,
-        "figure": f"{paper.number(claim.figure)}{claim.panel}" if claim.figure else "",
+        "figure": paper.place(claim),
         "quote": claim.quote,
         **{f"statement_{language}": text for language, text in claim.statement.items()},
         "kind": claim.kind,
@@ -130,6 +156,7 @@ def row(paper: Paper, verdict: Verdict) -> dict[str, Any]:
         "expected_low": _finite(claim.expect.low),
         "expected_high": _finite(claim.expect.high),
         "margin": claim.expect.margin,
+        "resolution": verdict.resolution,
         **{f"why_{language}": text for language, text in paper.why(claim).items()},
         "measured": verdict.measured,
         "interval": verdict.interval and list(verdict.interval),
@@ -171,16 +198,14 @@ def _evidence(measurement: _Measurement) -> Evidence:
     return Evidence(np.array(list(measurement.ended.values())), expect.low, expect.high, expect.margin or 0)
 
 
-def _judged_by_a_run(measurement: _Measurement) -> Decision:
-    """Of a number that one run gave: whether one further run could give it."""
-    expect, values = measurement.claim.expect, measurement.counting
-    if len(values) < 2:
-        return Decision(seeds_needed=looks.look_size(1))
-    interval = statistics.prediction_interval(values)
-    return Decision(interval.low <= expect.high and interval.high >= expect.low)
+def _verdict_on_a_run(measurement: _Measurement, paper: Paper) -> Verdict:
+    resolution = paper.resolution(measurement.claim)
+    assert resolution is not None  # the paper's file was checked for it
+    decision = single_runs.decide(measurement.counting, measurement.claim.expect, resolution)
+    return _verdict(measurement, decision, resolution)
 
 
-def _verdict(measurement: _Measurement, decision: Decision) -> Verdict:
+def _verdict(measurement: _Measurement, decision: Decision, resolution: float | None = None) -> Verdict:
     claim, values = measurement.claim, measurement.counting
     interval = None
     if len(values):
@@ -193,13 +218,14 @@ def _verdict(measurement: _Measurement, decision: Decision) -> Verdict:
         interval=(interval.low, interval.high) if interval and len(values) > 1 else None,
         seeds=tuple(seed for seed, value in measurement.ended.items() if not math.isnan(value)),
         look=decision.look if claim.is_tested else None,
+        resolution=resolution,
         seeds_needed=decision.seeds_needed,
         p_value=decision.p_value if tested else None,
         effect_size=_finite(statistics.effect_size(values)) if len(values) and not claim.is_number else None,
         verdict=_name(measurement, decision),
         case=case,
         notes=notes,
-        values=_numbers(measurement, interval, decision),
+        values=_numbers(measurement, interval, decision, resolution),
         left_out=measurement.left_out,
     )
 
@@ -214,27 +240,48 @@ def _name(measurement: _Measurement, decision: Decision) -> VerdictName:
 def _words(measurement: _Measurement, interval: Interval | None, decision: Decision) -> tuple[str, tuple[str, ...]]:
     """The case of a verdict, and what is to be said besides."""
     claim, expect, count = measurement.claim, measurement.claim.expect, len(measurement.counting)
-    if interval is None or count == 1:
-        return "single" if interval else "none", ()
-    preview = ("preview",) if claim.is_tested and len(measurement.ended) < looks.look_size(1) else ()
+    if interval is None:
+        return "none", ()
+    if not claim.is_tested:
+        return _words_on_a_run(count, decision)
+    if count == 1:
+        return "single", ()
+    preview = ("preview",) if len(measurement.ended) < looks.look_size(1) else ()
     if decision.inside is None:
         outside = interval.low > expect.high or interval.high < expect.low
         within = expect.low <= interval.low and interval.high <= expect.high
         needed = "settles" if decision.seeds_needed else "never settles"
         return "open " + ("outside" if outside else "inside" if within else "across"), (needed, *preview)
-    kind = "run" if not claim.is_tested else "test" if math.isfinite(decision.p_value) else "same"
+    kind = "test" if math.isfinite(decision.p_value) else "same"
     if kind == "test" and not decision.inside and expect.low < interval.mean < expect.high:
         return "slight", preview
     return f"{kind} {'reproduced' if decision.inside else 'not'}", preview
 
 
-def _numbers(measurement: _Measurement, interval: Interval | None, decision: Decision) -> dict[str, str | int]:
+def _words_on_a_run(count: int, decision: Decision) -> tuple[str, tuple[str, ...]]:
+    if count < single_runs.FEWEST:
+        return "few", ()
+    if decision.inside is None:
+        return "run wide", ("sharpens" if decision.seeds_needed else "never sharpens",)
+    return ("run reproduced" if decision.inside else "run not"), ("chance",)
+
+
+def _numbers(
+    measurement: _Measurement, interval: Interval | None, decision: Decision, resolution: float | None
+) -> dict[str, str | int]:
     """What the texts of a reason may name."""
-    claim, p_value = measurement.claim, decision.p_value
-    numbers = {**interval._asdict(), "width": interval.high - interval.low} if interval else {}
+    claim, p_value, count = measurement.claim, decision.p_value, len(measurement.counting)
+    numbers = dict(interval._asdict()) if interval else {}
+    if interval and resolution and count >= single_runs.FEWEST:
+        half = interval.high - interval.mean
+        numbers["width"] = 2 * half
+        numbers["reach"] = half + (claim.expect.tolerance or 0)
+        numbers["chance"] = round(100 * single_runs.acceptance(half, count, claim.expect.tolerance), 1)
     return {
         "needs": " & ".join(claim.sides),
-        "n": len(measurement.counting),
+        "n": count,
+        "more": max(0, single_runs.FEWEST - count),
+        "resolution": f"{resolution or 0:g}",
         "expected": str(claim.expect),
         "margin": f"{claim.expect.margin or 0:g}",
         "p": "< 0.0001" if p_value < 0.0001 else f"= {p_value:.2g}",

@@ -5,7 +5,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 from fmnist_sweep.papers import Paper
-from fmnist_sweep.report.judging.verdicts import VERDICTS, Verdict
+from fmnist_sweep.report.judging.single_runs import FEWEST
+from fmnist_sweep.report.judging.verdicts import VERDICTS, Verdict, true_numbers
 from fmnist_sweep.report.page import tables
 from fmnist_sweep.report.page.embedding import picture
 from fmnist_sweep.report.page.interactive import CurvesPlot, curves_plot
@@ -71,11 +72,11 @@ def judgement(
     names = tables.named(paper, texts)
     figures = [
         Judged(
-            texts("page.numbered", number=number, title=figure.title[texts.language]),
+            texts("page.numbered", number=paper.number(name), title=figure.title[texts.language]),
             picture(drawn[name]["png"]) if name in drawn else None,
             _summary([verdict for verdict in verdicts if verdict.claim.figure == name], texts),
         )
-        for number, (name, figure) in enumerate(paper.figures.items(), 1)
+        for name, figure in paper.figures.items()
     ]
     others = [verdict for verdict in verdicts if not verdict.claim.figure]
     return Judgement(
@@ -99,6 +100,12 @@ def _intro(collection: Collection, verdicts: Sequence[Verdict], texts: Texts) ->
         said.append(texts("page.intro_others", n=collection.others))
     if verdicts:
         said.append(texts("page.intro_counts", claims=len(verdicts), counts=_counted(verdicts, texts)))
+    numbers = true_numbers(verdicts)
+    if numbers.judged:
+        said.append(texts("page.intro_numbers", **{**numbers._asdict(), "expected": f"{numbers.expected:.1f}"}))
+    few = sum(verdict.case == "few" for verdict in verdicts)
+    if few:
+        said.append(texts("page.intro_few", n=few, fewest=FEWEST))
     return said
 
 

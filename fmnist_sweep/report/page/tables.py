@@ -8,7 +8,8 @@ from typing import Any, NamedTuple
 
 import pandas as pd
 
-from fmnist_sweep.papers import Claim, Paper
+from fmnist_sweep.claims import Claim
+from fmnist_sweep.papers import Paper
 from fmnist_sweep.records import RecordError, one_line, read_record
 from fmnist_sweep.reductions import Reduction
 from fmnist_sweep.report.judging.looks import look_size
@@ -58,6 +59,9 @@ def claim_row(paper: Paper, verdict: Verdict, names: _Named, texts: Texts) -> di
         ("tolerance", paper.why(claim)[texts.language]),
         ("expression", sentence(_quantity(claim, names, texts))),
     ]
+    if verdict.resolution:
+        why = paper.resolution_why(claim)
+        details.append(("resolution", f"{verdict.resolution:g}" + (f". {why[texts.language]}" if why else "")))
     if verdict.look:
         details.append(("look", texts("page.looks_at", sizes=look_sizes(verdict.look))))
     if verdict.p_value is not None:
@@ -69,7 +73,7 @@ def claim_row(paper: Paper, verdict: Verdict, names: _Named, texts: Texts) -> di
     return {
         "id": claim.id,
         "section": claim.section,
-        "figure": f"{paper.number(claim.figure)}{claim.panel}" if claim.figure else NOTHING,
+        "figure": paper.place(claim) or NOTHING,
         "quote": claim.quote,
         "statement": claim.statement[texts.language],
         "expected": Cell(_signed(str(claim.expect)), claim.expect.value),

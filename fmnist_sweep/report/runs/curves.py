@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from fmnist_sweep.papers import GAPS
+from fmnist_sweep.claims import GAPS
 from fmnist_sweep.records import MEASURES, FloatArray
 from fmnist_sweep.report.runs.collection import Collection
 
