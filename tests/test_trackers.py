@@ -335,12 +335,39 @@ def test_what_is_no_run_is_told_and_keeps_nothing_else_back(tracker: Shown, tmp_
 
 
 def test_what_mlflow_does_not_take_keeps_nothing_else_back(server: MlflowServer, tmp_path: Path) -> None:
+    from mlflow.entities import ViewType
+
     good = write_run(tmp_path, epochs=3)
     bad = write_run(tmp_path, epochs=3, seed=1, optimizer_args={"lr": 0.01, "a\nb": 1})
-    code, said = send(tmp_path, "mlflow", "--uri", server.uri)
-    assert code == 1
-    assert f"not sent: {bad.name}: " in said and said.count("\n") == 2
-    assert same(server.points(good.name, EXPERIMENT), read(good))
+    arguments = ("mlflow", "--uri", server.uri, "--experiment", "with-a-bad-run")
+    for _ in range(2):
+        code, said = send(tmp_path, *arguments)
+        assert code == 1
+        assert f"not sent: {bad.name}: " in said and said.count("\n") == 2
+    assert same(server.points(good.name, "with-a-bad-run"), read(good))
+    experiment = server.run(good.name, "with-a-bad-run").info.experiment_id
+    runs = server.client.search_runs([experiment], run_view_type=ViewType.ALL)
+    assert len(runs) == 2  # none is left deleted by each attempt
+
+
+def test_where_mlflow_takes_no_files_it_has_all_else_and_gets_them_later(tmp_path: Path) -> None:
+    from mlflow import MlflowClient
+
+    run = write_run(tmp_path / "runs", epochs=3)
+    uri, files = f"sqlite:///{tmp_path}/mlflow.db", tmp_path / "files"
+    client = MlflowClient(uri)
+    experiment = client.create_experiment("here", artifact_location=str(files))
+    files.write_text("in the way")
+    arguments = ("mlflow", "--uri", uri, "--experiment", "here")
+    assert send(run.parent, *arguments)[0] == 1
+    (first,) = client.search_runs([experiment])
+    history = client.get_metric_history(first.info.run_id, "val_loss")
+    assert [one.step for one in history] == [1, 2, 3] and first.info.status == "FINISHED"
+    files.unlink()
+    assert send(run.parent, *arguments)[0] == 0
+    (shown,) = client.search_runs([experiment])
+    assert shown.info.run_id == first.info.run_id
+    assert {file.path for file in client.list_artifacts(shown.info.run_id)} > {"run.json", "learning-curves.png"}
 
 
 # Beside a sweep
