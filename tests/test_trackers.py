@@ -22,6 +22,7 @@ from tracked import (
     Points,
     WandbRun,
     environment,
+    event_file_names,
     event_files,
     grow,
     same,
@@ -63,13 +64,13 @@ class Shown:
         arguments: those of the command line.
         points: what it has of a run.
         status: how it says that a run ended.
-        place: where it keeps a run; another if the run was replaced.
+        place: where it keeps a run in training; another if the run was replaced.
     """
 
     arguments: tuple[str, ...]
     points: Callable[[Path], Points]
     status: Callable[[Path], str]
-    place: Callable[[Path], str]
+    place: Callable[[Path], str] = str
 
     def has(self, run: Path) -> bool:
         """Tell whether it has all of the run by now, once."""
@@ -83,24 +84,20 @@ class Shown:
 def tracker(request: pytest.FixtureRequest) -> Shown:
     """Either tracker that shows runs as they grow; a test may ask for wandb too."""
     if request.param == "wandb":
-        of = lambda run: wandb_run(read(run).name, run.parent)  # noqa: E731
         return Shown(
             ("wandb",),
-            lambda run: of(run).points,
-            lambda run: {0: "FINISHED", 1: "FAILED"}[of(run).exit_code],
-            lambda run: of(run).folder.name,
+            lambda run: wandb_run(read(run).name, run.parent).points,
+            lambda run: {0: "FINISHED", 1: "FAILED"}[wandb_run(read(run).name, run.parent).exit_code],
         )
     if request.param == "tensorboard":
-        return Shown(
-            ("tensorboard",), tensorboard_points, tensorboard_status, lambda run: str(sorted(run.glob("*tfevents*")))
-        )
+        return Shown(("tensorboard",), tensorboard_points, tensorboard_status, event_file_names)
     server: MlflowServer = request.getfixturevalue("server")
     experiment = request.node.name  # a test's own
     return Shown(
         ("mlflow", "--uri", server.uri, "--experiment", experiment),
         lambda run: server.points(run.name, experiment),
-        lambda run: server.run(run.name, experiment)["info"]["status"],
-        lambda run: server.run(run.name, experiment)["info"]["run_id"],
+        lambda run: server.run(run.name, experiment).info.status,
+        lambda run: server.run(run.name, experiment).info.run_id,
     )
 
 
@@ -154,12 +151,13 @@ def test_mlflow_has_parameters_tags_and_files(server: MlflowServer, tmp_path: Pa
     set_record(run, cut_from="a-longer-one-01234567")
     assert send(tmp_path, "mlflow", "--uri", server.uri)[0] == 0
     shown = server.run(run.name, EXPERIMENT)
-    parameters = {one["key"]: one["value"] for one in shown["data"]["params"]}
-    assert parameters.items() >= {"training.batch_size": "123", "optimizer.name": "Adam", "seed": "0"}.items()
-    tags = {one["key"]: one["value"] for one in shown["data"]["tags"]}
-    assert tags.items() >= {"cut_from": "a-longer-one-01234567", "environment.torch": "2.14.1"}.items()
-    assert server.files(run.name, EXPERIMENT) == {"run.json", "metrics.csv", "timing.csv", "learning-curves.png"}
-    assert shown["info"]["end_time"] - shown["info"]["start_time"] == pytest.approx(5 * 700, abs=2)
+    expected = {"training.batch_size": "123", "optimizer.name": "Adam", "seed": "0"}
+    assert shown.data.params.items() >= expected.items()
+    expected = {"cut_from": "a-longer-one-01234567", "environment.torch": "2.14.1"}
+    assert shown.data.tags.items() >= expected.items()
+    files = {file.path for file in server.client.list_artifacts(shown.info.run_id)}
+    assert files == {"run.json", "metrics.csv", "timing.csv", "learning-curves.png"}
+    assert shown.info.end_time - shown.info.start_time == pytest.approx(5 * 700, abs=2)
 
 
 @pytest.mark.parametrize("tracker", ["wandb"], indirect=True)
@@ -337,12 +335,39 @@ def test_what_is_no_run_is_told_and_keeps_nothing_else_back(tracker: Shown, tmp_
 
 
 def test_what_mlflow_does_not_take_keeps_nothing_else_back(server: MlflowServer, tmp_path: Path) -> None:
+    from mlflow.entities import ViewType
+
     good = write_run(tmp_path, epochs=3)
     bad = write_run(tmp_path, epochs=3, seed=1, optimizer_args={"lr": 0.01, "a\nb": 1})
-    code, said = send(tmp_path, "mlflow", "--uri", server.uri)
-    assert code == 1
-    assert f"not sent: {bad.name}: " in said and said.count("\n") == 2
-    assert same(server.points(good.name, EXPERIMENT), read(good))
+    arguments = ("mlflow", "--uri", server.uri, "--experiment", "with-a-bad-run")
+    for _ in range(2):
+        code, said = send(tmp_path, *arguments)
+        assert code == 1
+        assert f"not sent: {bad.name}: " in said and said.count("\n") == 2
+    assert same(server.points(good.name, "with-a-bad-run"), read(good))
+    experiment = server.run(good.name, "with-a-bad-run").info.experiment_id
+    runs = server.client.search_runs([experiment], run_view_type=ViewType.ALL)
+    assert len(runs) == 2  # none is left deleted by each attempt
+
+
+def test_where_mlflow_takes_no_files_it_has_all_else_and_gets_them_later(tmp_path: Path) -> None:
+    from mlflow import MlflowClient
+
+    run = write_run(tmp_path / "runs", epochs=3)
+    uri, files = f"sqlite:///{tmp_path}/mlflow.db", tmp_path / "files"
+    client = MlflowClient(uri)
+    experiment = client.create_experiment("here", artifact_location=str(files))
+    files.write_text("in the way")
+    arguments = ("mlflow", "--uri", uri, "--experiment", "here")
+    assert send(run.parent, *arguments)[0] == 1
+    (first,) = client.search_runs([experiment])
+    history = client.get_metric_history(first.info.run_id, "val_loss")
+    assert [one.step for one in history] == [1, 2, 3] and first.info.status == "FINISHED"
+    files.unlink()
+    assert send(run.parent, *arguments)[0] == 0
+    (shown,) = client.search_runs([experiment])
+    assert shown.info.run_id == first.info.run_id
+    assert {file.path for file in client.list_artifacts(shown.info.run_id)} > {"run.json", "learning-curves.png"}
 
 
 # Beside a sweep
@@ -437,7 +462,8 @@ def test_a_server_that_never_answers_is_left_after_a_while(tmp_path: Path, monke
         uri = f"http://127.0.0.1:{deaf.getsockname()[1]}"
         with alongside.Followers(TrackerConfig(mlflow=MlflowConfig(uri))) as followers:
             followers.follow([tmp_path])
-            deaf.accept()  # the follower is asking
+            connection, _ = deaf.accept()  # the follower is asking
+    connection.close()
     first, last = capsys.readouterr().err.splitlines()
     assert first == "sending the rest to mlflow; Ctrl-C leaves it"
     command = f"python -m fmnist_sweep.track {tmp_path} mlflow --uri={uri} --experiment={EXPERIMENT}"

@@ -60,13 +60,16 @@ def until(holds: Callable[[], Any]) -> None:
 
 
 class MlflowServer:
-    """A server on this machine with a database of its own, asked through its REST interface."""
+    """A server on this machine with a database of its own, and a client of it."""
 
     def __init__(self, folder: Path):
+        from mlflow import MlflowClient
+
         with socket.socket() as one:
             one.bind(("127.0.0.1", 0))
             self._port = int(one.getsockname()[1])
         self.uri = f"http://127.0.0.1:{self._port}"
+        self.client = MlflowClient(self.uri)
         self._folder = folder
 
     def start(self) -> None:
@@ -108,35 +111,18 @@ class MlflowServer:
         finally:
             self.start()
 
-    def ask(self, way: str, **values: Any) -> Any:
-        """Return the answer to a request: a GET with parameters, or a POST if there is a body."""
-        url, body = f"{self.uri}/api/2.0/mlflow/{way}", values.pop("body", None)
-        got = requests.get(url, values, timeout=60) if body is None else requests.post(url, json=body, timeout=60)
-        assert got.ok, got.text
-        return got.json()
-
-    def run(self, name: str, experiment: str) -> dict[str, Any]:
-        """Return the one run of a name."""
-        found = self.ask("experiments/get-by-name", experiment_name=experiment)
-        body = {"experiment_ids": [found["experiment"]["experiment_id"]]}
-        runs = [run for run in self.ask("runs/search", body=body).get("runs", []) if run["info"]["run_name"] == name]
-        (one,) = runs
-        return one
+    def run(self, name: str, experiment: str) -> Any:
+        """Return the one run of a name, as MLflow's client gives it."""
+        found = self.client.search_experiments(filter_string=f"name = '{experiment}'")
+        runs = self.client.search_runs([one.experiment_id for one in found])
+        (run,) = [run for run in runs if run.info.run_name == name]
+        return run
 
     def points(self, name: str, experiment: str) -> Points:
         """Return every point of a run."""
         run = self.run(name, experiment)
-        key = run["info"]["run_id"]
-        return [
-            ((measure["key"], one["step"]), float(one["value"]))
-            for measure in run["data"].get("metrics", [])
-            for one in self.ask("metrics/get-history", run_id=key, metric_key=measure["key"])["metrics"]
-        ]
-
-    def files(self, name: str, experiment: str) -> set[str]:
-        """Return the names of a run's artefacts."""
-        key = self.run(name, experiment)["info"]["run_id"]
-        return {one["path"] for one in self.ask("artifacts/list", run_id=key).get("files", [])}
+        histories = {key: self.client.get_metric_history(run.info.run_id, key) for key in run.data.metrics}
+        return [((key, one.step), one.value) for key, history in histories.items() for one in history]
 
 
 def event_files(folder: Path) -> Any:
@@ -144,6 +130,11 @@ def event_files(folder: Path) -> Any:
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
     return EventAccumulator(str(folder), size_guidance={"scalars": 0, "images": 0, "tensors": 0}).Reload()
+
+
+def event_file_names(run: Path) -> str:
+    """Return the names of a run's event files."""
+    return str(sorted(run.glob("*tfevents*")))
 
 
 def tensorboard_points(folder: Path) -> Points:

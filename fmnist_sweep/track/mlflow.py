@@ -58,7 +58,17 @@ class Tracker:
         return [*self._runs[run.name].values()] == [run.digest]
 
     def send(self, run: TrackedRun, after: int | None) -> None:
-        """Send the epochs after `after`; None replaces MLflow's run by a new one."""
+        """Send the epochs after `after`; None replaces MLflow's run by a new one, unless only its files are missing."""
+        without_files = f"{run.digest} without files"
+        if [*self._runs[run.name].values()] != [without_files]:
+            self._send_values(run, after, without_files if run.ended else run.digest)
+        if run.ended:
+            (key,) = self._runs[run.name]
+            self._send_files(run, key)
+            self._client.set_tag(key, _DIGEST, run.digest)
+            self._runs[run.name] = {key: run.digest}
+
+    def _send_values(self, run: TrackedRun, after: int | None, digest: str) -> None:
         if after is None:
             self._begin(run)
         (key,) = self._runs[run.name]
@@ -68,20 +78,30 @@ class Tracker:
             for measure, value in values.items()
         ]
         if run.ended:
-            self._send_files(run, key)
             self._client.set_terminated(key, _STATUS[run.record.status], int(1000 * run.when(len(run.metrics))))
         *full, last = [metrics[start : start + _BATCH] for start in range(0, len(metrics), _BATCH)] or [[]]
         for batch in full:
             self._client.log_batch(key, batch)
-        self._client.log_batch(key, last, tags=_tags(run))  # MLflow stores tags after metrics
-        self._runs[run.name] = {key: run.digest}
+        self._client.log_batch(key, last, tags=_tags(run, digest))  # MLflow stores tags after metrics
+        self._runs[run.name] = {key: digest}
 
     def _begin(self, run: TrackedRun) -> None:
-        for key in self._runs[run.name]:
-            self._client.delete_run(key)
-        made = self._client.create_run(self._experiment, int(1000 * run.started), {_RUN: run.name}, run.name)
-        self._runs[run.name] = {made.info.run_id: None}
-        self._client.log_batch(made.info.run_id, params=[Param(*item) for item in run.hyperparameters.items()])
+        """Make a run in MLflow in place of those that it has, or take up one that got no metrics.
+
+        Otherwise a run that MLflow cannot take would leave another deleted one each time that it is tried.
+        """
+        unused: str | None = None
+        for key, digest in self._runs.pop(run.name, {}).items():
+            if unused is None and digest is None and not self._client.get_run(key).data.metrics:
+                unused = key
+                self._client.update_run(key, "RUNNING")
+            else:
+                self._client.delete_run(key)
+        if unused is None:
+            made = self._client.create_run(self._experiment, int(1000 * run.started), {_RUN: run.name}, run.name)
+            unused = made.info.run_id
+        self._runs[run.name] = {unused: None}
+        self._client.log_batch(unused, params=[Param(*item) for item in run.hyperparameters.items()])
 
     def _send_files(self, run: TrackedRun, key: str) -> None:
         for path in (run.directory / name for name in (RECORD, METRICS, TIMING)):
@@ -94,8 +114,8 @@ class Tracker:
                 self._client.log_artifact(key, str(picture))
 
 
-def _tags(run: TrackedRun) -> list[RunTag]:
+def _tags(run: TrackedRun, digest: str) -> list[RunTag]:
     record = run.record
-    tags = {"error": record.error, "cut_from": record.cut_from, _DIGEST: run.digest}
+    tags = {"error": record.error, "cut_from": record.cut_from, _DIGEST: digest}
     tags |= {f"environment.{key}": value for key, value in record.environment.items() if isinstance(value, str)}
     return [RunTag(key, one_line(value, 1000)) for key, value in tags.items() if value is not None]
