@@ -208,7 +208,7 @@ def _optimizer_labels(configs: Sequence[Config]) -> list[str]:
     """Each optimizer in words: its class, and those of its arguments in which optimizers of that class differ here."""
     optimizers = [complete(config.optimizer) for config in configs]
     distinct = {str(optimizer): optimizer for optimizer in optimizers}
-    labels = {}
+    labels: dict[str, str] = {}
     for spelling, one in sorted(distinct.items()):
         rivals = [other for other in distinct.values() if other["name"] == one["name"]]
         differing = [key for key in sorted(one) if any(other.get(key) != one[key] for other in rivals)]
