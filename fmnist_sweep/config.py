@@ -198,8 +198,9 @@ def resolving(composed: DictConfig) -> Iterator[None]:
 
 def parse(composed: DictConfig) -> tuple[Config, Execution]:
     """Turn a composed configuration into what to train and how; `ConfigError` says what is wrong with it."""
-    how = _plain(composed, [item.name for item in fields(_How)])
-    how["data_dir"] = _plain(composed, ["data"])["data"]["dir"]
+    how = _plain(composed, [item.name for item in fields(_How)]) | {
+        "data_dir": _plain(composed, ["data"])["data"]["dir"]
+    }
     return parse_config(composed), _validated(_EXECUTION, how)
 
 
@@ -222,15 +223,12 @@ def parse_config(composed: DictConfig) -> Config:
 
 def _plain(composed: DictConfig, keys: Sequence[str]) -> dict[str, Any]:
     """The values of some keys of the first level, with references followed."""
+    plain: dict[str, Any] = {}
     try:
         with resolving(composed):
-            values = {key: composed[key] for key in keys if key in composed}
-            plain: dict[str, Any] = {
-                key: OmegaConf.to_container(value, resolve=True, throw_on_missing=True)
-                if OmegaConf.is_config(value)
-                else value
-                for key, value in values.items()
-            }
+            for key in filter(composed.__contains__, keys):
+                value, is_node = composed[key], OmegaConf.is_config(composed[key])
+                plain[key] = OmegaConf.to_container(value, resolve=True, throw_on_missing=True) if is_node else value
     except OmegaConfBaseException as error:
         raise ConfigError(of_omegaconf(str(error))) from error
     for key in KEYS:

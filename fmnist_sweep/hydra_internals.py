@@ -130,6 +130,8 @@ def rehearse(composed: DictConfig, loader: ConfigLoader) -> None:
                         "hydra.job_logging, which name the file"
                     )
                 handler.filename = str(Path(folder) / "log")
+                if str(handler.get("class")).startswith("logging."):
+                    handler.delay = True  # else a file stays open where another part is refused
         subdir = copied.hydra.output_subdir
         if subdir is not None and (Path(subdir).is_absolute() or ".." in Path(subdir).parts):
             copied.hydra.output_subdir = None

@@ -484,6 +484,6 @@ def test_spread_is_over_the_seeds_that_have_an_epoch(tmp_path):
     found, recipe = curves(tmp_path)
     table = spread(found.serving(recipe, 3), "val_loss")
     assert table.to_numpy().tolist() == pytest.approx(
-        np.array([[1, 0.4, 0.2, 0.6], [2, 0.4, 0.2, 0.6], [3, 0.2, 0.2, 0.2]])
+        np.array([[1, 0.4, 0.2, 0.6, 2], [2, 0.4, 0.2, 0.6, 2], [3, 0.2, 0.2, 0.2, 1]])
     )
     assert spread({}, "val_loss").empty

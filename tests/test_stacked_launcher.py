@@ -171,7 +171,7 @@ def test_jobs_begin_before_they_are_carried_out_and_end_after(sweep: Callable[..
     Notes.told.clear()
     together = Together()
     together.train = lambda jobs: Notes.told.append("train") or True  # type: ignore[method-assign]
-    with sweep(together, "1,2", NOTES), contextlib.suppress(RuntimeError):
+    with contextlib.suppress(RuntimeError), sweep(together, "1,2", NOTES):
         pass
     made = "['.hydra', 'a_module.log']"
     assert Notes.told == [f"start 1 {made}", f"start 2 {made}", "train", "end 1 COMPLETED", "end 2 FAILED"]

@@ -9,13 +9,13 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from fmnist_sweep.report.drawing.style import WIDTH, Looks, Style, ordered, styled
+from fmnist_sweep.report.drawing.style import WIDTH, Looks, Style, ordered, styled, wrapped
 from fmnist_sweep.report.judging.effects import MEASURES
 from fmnist_sweep.report.texts import Texts
 
 _MOST_PAIRS = 4
 _ROOM, _TITLE = 64, 95  # characters in the width of a figure: of ticks, of titles
-_NOTE = 105
+_NOTE = 112
 _LONGEST_TICK, _LONGEST_LABEL = 16, 32
 _MOST_NAMED = 6  # levels that are left out
 
@@ -113,7 +113,7 @@ def _note(figure: Figure, absent: list[str], texts: Texts, undrawn: int = 0) -> 
         notes.append(texts("figures.left_out", levels=", ".join(named)))
     if undrawn:
         notes.append(texts("figures.more_pairs", n=undrawn))
-    figure.supxlabel("\n".join(textwrap.fill(note, _NOTE) for note in notes), fontsize="medium")
+    figure.supxlabel("\n".join(wrapped(note, _NOTE) for note in notes), fontsize="medium")
 
 
 def _interval(ax: Axes, place: float, row: Any, look: Style) -> None:
