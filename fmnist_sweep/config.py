@@ -198,9 +198,8 @@ def resolving(composed: DictConfig) -> Iterator[None]:
 
 def parse(composed: DictConfig) -> tuple[Config, Execution]:
     """Turn a composed configuration into what to train and how; `ConfigError` says what is wrong with it."""
-    how = _plain(composed, [item.name for item in fields(_How)]) | {
-        "data_dir": _plain(composed, ["data"])["data"]["dir"]
-    }
+    how = _plain(composed, [item.name for item in fields(_How)])
+    how["data_dir"] = _plain(composed, ["data"])["data"]["dir"]
     return parse_config(composed), _validated(_EXECUTION, how)
 
 
@@ -213,10 +212,8 @@ def parse_config(composed: DictConfig) -> Config:
     config = _validated(_CONFIG, plain)
     images = TRAINING_IMAGES[config.data.validation]
     if config.training.batch_size > images:
-        raise ConfigError(
-            f"batch_size={config.training.batch_size}: must be from 1 to {images}, the number of training images with "
-            f"data.validation={config.data.validation}"
-        )
+        count = f"the number of training images with data.validation={config.data.validation}"
+        raise ConfigError(f"batch_size={config.training.batch_size}: must be from 1 to {images}, {count}")
     optimizers.check(config.optimizer)
     return config
 
