@@ -29,8 +29,9 @@ Points = list[tuple[tuple[str, int], float]]  # measure, epoch and value, as oft
 
 
 def environment() -> dict[str, str]:
-    """This process's environment, with the checkout to import from."""
-    return {**os.environ, "PYTHONPATH": str(ROOT), "COLUMNS": "200"}
+    """This process's environment, with the checkout to import from, and without W&B's service of this process."""
+    outer = {key: value for key, value in os.environ.items() if key != "WANDB_SERVICE"}
+    return {**outer, "PYTHONPATH": str(ROOT), "COLUMNS": "200"}
 
 
 def start_follower(store: Path, *arguments: str) -> subprocess.Popen[str]:

@@ -1,6 +1,7 @@
 """Send runs to an MLflow experiment, on a server or in a database.
 
-A run's tags have its name, by which it is found again, and the digest of what was sent.
+A run's tags have its name, by which it is found again, and the digest of what was sent. What replaces a run is a new
+one: MLflow cannot remove single values.
 """
 
 from __future__ import annotations
