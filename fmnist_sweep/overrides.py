@@ -147,9 +147,8 @@ def _rewrite_one(override: Override, loader: ConfigLoader, settings: Sequence[st
     if key in GROUPS and override.type in (OverrideType.ADD, OverrideType.FORCE_ADD):
         raise ConfigError(f"{line}: {key} is there already; write it without +")
     if key not in known and override.is_add() and "." not in key and not loader.get_group_options(key):
-        raise ConfigError(
-            f"{line}: there is no {key}; a group of your own needs --config-dir=FOLDER, with the folder {key}"
-        )
+        own = "; a group of your own needs --config-dir=FOLDER, which holds its folder"
+        raise ConfigError(f"{line}: there is no {key}{nearest(key, [one for one in known if '.' not in one]) or own}")
     if override.type == OverrideType.ADD and key in KEYS and not key.startswith("tracker."):
         raise ConfigError(f"{line}: {key} is there already; write it without +")
     if "/" in key and override.value() is None and (options := loader.get_group_options(key)):

@@ -132,7 +132,7 @@ def test_auto_takes_the_first_of_cuda_mps_and_cpu(cuda, mps, device, monkeypatch
         (["seed=9223372036854775808"], "seed=9223372036854775808: must be less than 9223372036854775808"),
         (["model.hidden=[128,0]"], "model.hidden.1=0: must be greater than or equal to 2"),
         (["+model.dropuot=0.1"], "model.dropuot: there is no such key; did you mean model.dropout"),
-        (["+sed=3"], "sed: there is no such key; did you mean seed"),
+        (["+sed=3"], ".sed=3: there is no sed; did you mean seed"),
         (["data.dir=${nowhere}"], "data.dir: .*'nowhere'"),
         (["~optimizer"], "optimizer: "),
     ],
