@@ -119,7 +119,8 @@ class Sweep:
         """Check the jobs against one another and find their data. Returns False after a dry run, which shows the plan.
 
         Raises:
-            ConfigError: the jobs differ in a value that holds for all of them, or two would share a directory.
+            ConfigError: the jobs differ in a value that holds for all of them, two would share a directory, or their
+                folder cannot be written.
             DataError: no run's data can be had.
         """
         config.agree([job.execution for job in wanted])
@@ -129,6 +130,8 @@ class Sweep:
             return False
         if self._is_local:
             self._folders = jobs.find_data(wanted)
+        for job in {job.directory.parent: job for job in wanted}.values():
+            jobs.make_folder_of(job)
         return True
 
     def train(self, wanted: Sequence[Job]) -> bool:
@@ -140,9 +143,7 @@ class Sweep:
             ConfigError: a cluster does not take the jobs.
             Stopped: the user stopped it; what was in training is interrupted.
         """
-        stores = {job.directory.parent: job for job in wanted}
-        for job in stores.values():
-            jobs.make_folder_of(job)
+        stores = {job.directory.parent for job in wanted}
         if self._followers is None:
             self._followers = self._held.enter_context(Followers(wanted[0].execution.tracker))
         self._followers.follow(stores)
