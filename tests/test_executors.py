@@ -74,6 +74,18 @@ def test_what_is_submitted_before_or_after_a_stop_is_not_trained(tmp_path: Path)
     assert run.status() in (None, "interrupted")
 
 
+def test_a_worker_that_starts_leaves_ctrl_c_to_its_parent(capfd: pytest.CaptureFixture[str]) -> None:
+    with LocalExecutor(1) as executor:
+        (process,) = multiprocessing.active_children()
+        assert process.pid is not None
+        (future,) = executor.submit([bool])
+        while not future.done():
+            os.kill(process.pid, signal.SIGINT)
+            time.sleep(0.01)
+        assert future.result() is True
+    assert capfd.readouterr().err == ""
+
+
 def test_a_process_of_the_caller_s_is_left_alone() -> None:
     other = multiprocessing.get_context("spawn").Process(target=time.sleep, args=[300])
     other.start()
