@@ -261,7 +261,8 @@ class Sweep:
     def _clean_up(self, wanted: Sequence[Job]) -> None:
         """Leave no worker, and no run that seems to be in training."""
         assert self._executor is not None
-        self._executor.kill()
+        if not self._executor.detach:
+            self._executor.kill()
         jobs.mark_interrupted(wanted)
 
 

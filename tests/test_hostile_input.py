@@ -174,7 +174,7 @@ def test_any_overrides_are_planned_or_refused_in_one_line(inputs: int, tmp_path:
         ("--nope", "unrecognized arguments: --nope; see --help"),
         ("+optimizer._target_=os.system", "optimizer._target_=os.system: Adam does not take it"),
         ("+model._target_=os.system", "model._target_: there is no such key"),
-        ("+_target_=os.system", "_target_: there is no such key"),
+        ("+_target_=os.system", "+_target_=os.system: there is no _target_; a group of your own"),
     ],
 )
 def test_what_was_found_is_refused(argument: str, said: str, tmp_path: Path) -> None:

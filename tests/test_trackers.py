@@ -297,6 +297,18 @@ def test_a_tensorboard_that_is_open_shows_a_run_that_is_written_again(tmp_path: 
         assert [one.step for one in opened.Scalars("loss/val")] == list(range(1, count + 1))
 
 
+def test_a_follower_whose_standard_input_is_nowhere_goes_on_until_ctrl_c(tmp_path: Path) -> None:
+    """As under cron, systemd and sbatch."""
+    first = write_run(tmp_path, epochs=2)
+    command = [sys.executable, "-m", "fmnist_sweep.track", str(tmp_path), "tensorboard", "--follow"]
+    with subprocess.Popen(command, env=environment(), stdin=subprocess.DEVNULL, cwd=tmp_path) as follower:
+        until(lambda: tensorboard_status(first) == "FINISHED")
+        second = write_run(tmp_path, epochs=2, seed=1)
+        until(lambda: tensorboard_status(second) == "FINISHED")
+        follower.send_signal(signal.SIGINT)
+        assert follower.wait(60) == 0
+
+
 def test_of_two_followers_of_a_store_one_sends(tmp_path: Path) -> None:
     run = write_run(tmp_path, epochs=9, epochs_done=1, status="running")
     follower = start_follower(tmp_path, "tensorboard")

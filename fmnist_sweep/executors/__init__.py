@@ -51,4 +51,4 @@ class Executor(AbstractContextManager["Executor"], Protocol):
         """Ask the tasks that run to stop at the end of their epoch, and drop those that wait."""
 
     def kill(self) -> None:
-        """End every worker at once."""
+        """End every worker at once; it takes no more tasks."""
