@@ -28,10 +28,12 @@ import psutil
 import torch
 
 from benchmark.contenders import FIGURES, Setting, plain_loop, tuned_loop
-from fmnist_sweep import data, planning, training
-from fmnist_sweep.config import Config, DataConfig, ModelConfig, TrainingConfig
-from fmnist_sweep.machine import environment
-from fmnist_sweep.store import RunDirectory
+from fmnist_sweep import data
+from fmnist_sweep.config.schema import Config, DataConfig, ModelConfig, TrainingConfig
+from fmnist_sweep.engine import training
+from fmnist_sweep.engine.machine import environment
+from fmnist_sweep.store.run_directory import RunDirectory
+from fmnist_sweep.sweep import plan
 
 CORES = len(os.sched_getaffinity(0))
 SETTINGS = [Setting(optimizer, batch, seed) for seed, (optimizer, batch) in product(range(5), FIGURES)]
@@ -232,7 +234,7 @@ def _render(
 ) -> str:
     median = {name: statistics.median(values) for name, values in results.items()}
     ratio = {name: [d / x for d, x in zip(results["d"], results[name], strict=True)] for name in "abc"}
-    flops = statistics.mean(planning.epoch_cost(config(o, b, 0)) for o, b in FIGURES) / 1e9
+    flops = statistics.mean(plan.epoch_cost(config(o, b, 0)) for o, b in FIGURES) / 1e9
     names = {
         "a": f"(a) plain loop: torchvision data set, DataLoader with {loader_workers} workers",
         "b": "(b) tuned loop: tensors preloaded, fused optimizer, one process a core",

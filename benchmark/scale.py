@@ -18,13 +18,13 @@ from typing import Any
 
 import psutil
 
-from fmnist_sweep import launching
 from fmnist_sweep.__main__ import main
-from fmnist_sweep.executors import Executor
-from fmnist_sweep.planning import Job
-from fmnist_sweep.recording import write_record
-from fmnist_sweep.records import Metrics
-from fmnist_sweep.store import RunDirectory
+from fmnist_sweep.store.layout import Metrics
+from fmnist_sweep.store.run_directory import RunDirectory
+from fmnist_sweep.sweep import run
+from fmnist_sweep.sweep.executors import Executor
+from fmnist_sweep.sweep.plan import Job
+from fmnist_sweep.sweep.recording import write_record
 
 SEEDS = 417  # with twelve configurations 5,004 runs
 SLOTS = 234  # 702 stacks of the three batch sizes
@@ -78,7 +78,7 @@ def finish(groups: Sequence[Sequence[Job]], seconds: float) -> list[int]:
 
 
 if __name__ == "__main__":
-    launching.LocalExecutor = lambda _: MadeUpCluster()  # type: ignore[assignment, misc]
+    run.LocalExecutor = lambda _: MadeUpCluster()  # type: ignore[assignment, misc]
     with tempfile.TemporaryDirectory() as store:
         sys.argv = ["fmnist_sweep", "-m", *GRID, f"hydra.sweep.dir={store}", "hydra.job_logging.root.level=ERROR"]
         mark("planning")

@@ -7,7 +7,7 @@
     fs.judge("multirun", paper="caprari2024")
     model = fs.load_model(runs["path"].iloc[0])
 
-See `fmnist_sweep.interface` and `fmnist_sweep.draw`; they are loaded when they are first used.
+See `fmnist_sweep.api` and `fmnist_sweep.report.draw`; they are loaded when they are first used.
 """
 
 import importlib
@@ -15,8 +15,8 @@ import os
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    import fmnist_sweep.draw as draw
-    from fmnist_sweep.interface import judge, load_model, read, sweep, train
+    import fmnist_sweep.report.draw as draw
+    from fmnist_sweep.api import judge, load_model, read, sweep, train
 
 __all__ = ["draw", "judge", "load_model", "read", "sweep", "train"]
 
@@ -27,9 +27,9 @@ os.environ.setdefault("MKL_CBWR", "AUTO,STRICT")
 
 def __getattr__(name: str) -> Any:
     if name == "draw":
-        return importlib.import_module("fmnist_sweep.draw")
+        return importlib.import_module("fmnist_sweep.report.draw")
     if name in __all__:
-        return getattr(importlib.import_module("fmnist_sweep.interface"), name)
+        return getattr(importlib.import_module("fmnist_sweep.api"), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 

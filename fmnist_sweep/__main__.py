@@ -36,13 +36,13 @@ def main() -> int:
 
 def _main() -> int:
     # Imported under the handlers of `main`, since it takes a second.
-    from fmnist_sweep import hydra_internals
+    from fmnist_sweep.config import hydra_private
+    from fmnist_sweep.config.overrides import as_typed
     from fmnist_sweep.data import DataError
     from fmnist_sweep.errors import RunError, reason
-    from fmnist_sweep.overrides import as_typed
-    from fmnist_sweep.records import one_line
+    from fmnist_sweep.store.layout import one_line
 
-    arguments = hydra_internals.arguments()
+    arguments = hydra_private.arguments()
     wants_traceback = os.environ.get("HYDRA_FULL_ERROR") == "1"
     # With it Hydra raises what it would else print over many lines.
     os.environ["HYDRA_FULL_ERROR"] = "1"
@@ -63,23 +63,25 @@ def _main() -> int:
 
 
 def _carry_out(arguments: Namespace) -> None:
-    from fmnist_sweep import commands, hydra_internals
+    from fmnist_sweep import cli
     from fmnist_sweep.application import Application
+    from fmnist_sweep.config import hydra_private
 
-    loader = commands.loader_for(arguments.overrides, arguments.config_dir, arguments.config_path)
+    loader = cli.loader_for(arguments.overrides, arguments.config_dir, arguments.config_path)
     if arguments.shell_completion:
-        return hydra_internals.complete(arguments, lambda words: _completable(words, loader), Application())
+        return hydra_private.complete(arguments, lambda words: _completable(words, loader), Application())
     shows = arguments.help or arguments.hydra_help or arguments.cfg or arguments.info
-    lines = commands.rewrite(arguments.overrides, loader, trains=not shows)
+    lines = cli.rewrite(arguments.overrides, loader, trains=not shows)
     if shows or arguments.resolve or arguments.experimental_rerun:
-        return hydra_internals.show(arguments, lines, Application())
-    commands.carry_out(lines, loader, multirun=arguments.multirun, config_name=arguments.config_name)
+        return hydra_private.show(arguments, lines, Application())
+    cli.carry_out(lines, loader, multirun=arguments.multirun, config_name=arguments.config_name)
 
 
 def _completable(words: list[str], loader: ConfigLoader) -> list[str]:
     """The whole words of a line to complete, as Hydra composes them."""
-    from fmnist_sweep import overrides, paper_option
+    from fmnist_sweep.config import overrides
     from fmnist_sweep.errors import ConfigError
+    from fmnist_sweep.papers import paper_option
 
     with suppress(ConfigError):
         words = paper_option.take(words, loader, trains=False)

@@ -100,37 +100,37 @@ class Application(TrainsTogether, Searchable):
 
     def __call__(self, composed: DictConfig) -> float | None:
         """Train one run. Returns its final validation loss, None for a dry run."""
-        from fmnist_sweep import single
+        from fmnist_sweep.sweep import single
 
         train = single.prepare(composed, Path(HydraConfig.get().runtime.output_dir))
         return None if train is None else train()
 
     def together(self, jobs: int, executor: Mapping[str, Any]) -> AbstractContextManager[JobsTogether]:
         """Begin a sweep."""
-        from fmnist_sweep.launching import Sweep
+        from fmnist_sweep.sweep.run import Sweep
 
         return Sweep(jobs, executor)
 
     def objective(self, name: str, loader: ConfigLoader) -> Objective:
         """A measure, final or best, or the distance to the numbers of a figure."""
-        from fmnist_sweep.search.objectives import objective
+        from fmnist_sweep.adaptive.objectives import objective
 
         return objective(name, loader)
 
     def rewrite(self, lines: Sequence[str], loader: ConfigLoader) -> list[str]:
         """Numbers choose options of groups, as on the command line."""
-        from fmnist_sweep.overrides import rewrite
+        from fmnist_sweep.config.overrides import rewrite
 
         return rewrite(lines, loader)
 
     def decides(self, key: str) -> bool:
         """All but what says how to carry a run out."""
-        from fmnist_sweep.config import Execution
+        from fmnist_sweep.config.schema import Execution
 
         return key.replace("data.dir", "data_dir").split(".")[0] not in {item.name for item in fields(Execution)}
 
     def check(self, jobs: Sequence[Sequence[str]], loader: ConfigLoader, sweep: DictConfig) -> None:
         """Compose and check every job."""
-        from fmnist_sweep.composing import check
+        from fmnist_sweep.config.compose import check
 
         check(jobs, loader, sweep)

@@ -24,8 +24,9 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from fmnist_sweep import fetching, plain_files
-from fmnist_sweep.program import program
+from fmnist_sweep import download as fetching
+from fmnist_sweep import files
+from fmnist_sweep.console import program
 
 if TYPE_CHECKING:
     import torch
@@ -100,7 +101,7 @@ def _read(folder: Path, name: str) -> bytes:
     path = folder / name if (folder / name).is_file() else folder / f"{name}.gz"
     size = 4 + 4 * len(FILES[name]) + math.prod(FILES[name])  # a magic number, the dimensions, the values
     try:
-        content = plain_files.read(path, 2 * size)
+        content = files.read(path, 2 * size)
         if path.suffix == ".gz":
             content = gzip.GzipFile(fileobj=io.BytesIO(content)).read(size + 1)  # it may come to any length
         found = hashlib.sha256(content).hexdigest()

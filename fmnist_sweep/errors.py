@@ -113,7 +113,7 @@ def of_omegaconf(text: str) -> str:
     key = re.search(r"^\s*full_key: (\S+)", text, re.MULTILINE)
     first = re.sub(r"^Cannot merge DictConfig with ListConfig", "holds a list where a mapping belongs", first)
     if absent := re.match(r"Key '(\w+)' (is )?not in ", first):
-        from fmnist_sweep.config import KEYS  # which imports this module
+        from fmnist_sweep.config.schema import KEYS  # which imports this module
 
         first = f"there is no such key{nearest(key[1] if key else absent[1], KEYS)}"
     for pattern, allowed in _WRONG_TYPES.items():

@@ -84,7 +84,7 @@ class GridSweeper(Sweeper):
 
     def _figures(self, arguments: Sequence[str]) -> Iterator[tuple[list[str], DictConfig]]:
         """Yield for each figure of `figure=[a,b]` the arguments that choose it alone, and the sweep's configuration."""
-        from fmnist_sweep.overrides import words
+        from fmnist_sweep.config.overrides import words
 
         parsed = OverridesParser.create().parse_overrides(list(arguments))
         lists = [
@@ -103,8 +103,8 @@ class GridSweeper(Sweeper):
     @staticmethod
     def union(grids: Sequence[Sequence[str]], parser: OverridesParser) -> list[list[str]]:
         """The jobs of several grids, each given by its overrides, in order and without duplicates."""
+        from fmnist_sweep.config.overrides import MOST_JOBS
         from fmnist_sweep.errors import ConfigError
-        from fmnist_sweep.overrides import MOST_JOBS
 
         jobs: dict[frozenset[str], list[str]] = {}
         for grid in grids:
@@ -141,9 +141,9 @@ class GridSweeper(Sweeper):
 
     def _mark_interrupted(self, batch: Sequence[Sequence[str]], first: int) -> None:
         """Say of the runs of a batch that they were interrupted, where a launcher has killed what trained them."""
-        from fmnist_sweep import jobs
-        from fmnist_sweep.composing import Composer
-        from fmnist_sweep.hydra_internals import numbered, place
+        from fmnist_sweep.config.compose import Composer
+        from fmnist_sweep.config.hydra_private import numbered, place
+        from fmnist_sweep.sweep import jobs
 
         if getattr(self.launcher, "checks_all_jobs", False):  # ours, which does so itself
             return
@@ -170,7 +170,7 @@ class GridSweeper(Sweeper):
 
     def jobs(self, arguments: Sequence[str], grids: Iterable[Mapping[str, str]]) -> list[list[str]]:
         """The jobs of some grids, each a list of overrides, where the command line has these arguments."""
-        from fmnist_sweep.overrides import beneath, rewrite
+        from fmnist_sweep.config.overrides import beneath, rewrite
 
         loader = self.hydra_context.config_loader
         lists = []
@@ -181,7 +181,7 @@ class GridSweeper(Sweeper):
 
     def validate_batch_is_legal(self, batch: Sequence[Sequence[str]]) -> None:
         """Check the configuration of every job before the first starts."""
-        from fmnist_sweep.composing import check
+        from fmnist_sweep.config.compose import check
 
         check(batch, self.hydra_context.config_loader, self.config)
 
@@ -207,8 +207,8 @@ def raise_failures(returns: Iterable[Sequence[JobReturn]]) -> None:
 
 def _failure(result: JobReturn) -> str:
     """The run and why it did not end well."""
+    from fmnist_sweep.config.hydra_private import error_of
     from fmnist_sweep.errors import RunError, reason
-    from fmnist_sweep.hydra_internals import error_of
 
     error = error_of(result)
     return str(error) if isinstance(error, RunError) else f"{' '.join(result.overrides or [])}: {reason(error)}"

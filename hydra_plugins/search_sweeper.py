@@ -20,8 +20,8 @@ from fmnist_sweep.application import Searchable
 from hydra_plugins.grid_sweeper import staying
 
 if TYPE_CHECKING:
-    from fmnist_sweep.search.problem import Problem
-    from fmnist_sweep.search.study import Batch, Study
+    from fmnist_sweep.adaptive.problem import Problem
+    from fmnist_sweep.adaptive.study import Batch, Study
 
 
 @dataclass
@@ -66,9 +66,9 @@ class SearchSweeper(Sweeper):
 
     def sweep(self, arguments: list[str]) -> list[Sequence[JobReturn]]:
         """Search until there are `n_trials`, those of earlier calls included; `RunError` where none ended well."""
-        from fmnist_sweep.search.conclusion import check_free, conclude, progress
-        from fmnist_sweep.search.problem import check, pose
-        from fmnist_sweep.search.study import opened, sampler
+        from fmnist_sweep.adaptive.conclusion import check_free, conclude, progress
+        from fmnist_sweep.adaptive.problem import check, pose
+        from fmnist_sweep.adaptive.study import opened, sampler
 
         settings, loader = self.settings, self.hydra_context.config_loader
         problem = pose(settings, arguments, self.task, loader)

@@ -25,7 +25,7 @@ ConfigStore.instance().store(group="hydra/sweeper", name="settle", node=Settling
 
 
 class SettlingSweeper(GridSweeper):
-    """Launches what the open claims need, reads the store, and asks again; `fmnist_sweep.settling` knows what."""
+    """Launches what the open claims need, reads the store, and asks again; `adaptive/settle.py` knows what."""
 
     def __init__(self, paper: str, max_seeds: int = 40, budget: str | None = None):
         super().__init__()
@@ -35,8 +35,8 @@ class SettlingSweeper(GridSweeper):
 
     def sweep(self, arguments: list[str]) -> Any:
         """Launch until nothing is needed any more; `RunError` counts the runs that did not end well."""
-        from fmnist_sweep.hydra_internals import resolve
-        from fmnist_sweep.settling import Settling
+        from fmnist_sweep.adaptive.settle import Settling
+        from fmnist_sweep.config.hydra_private import resolve
 
         loader = self.hydra_context.config_loader
         settling = Settling(self.paper, loader, arguments, self.max_seeds, self.budget)

@@ -30,7 +30,7 @@ class StackedLauncherConf:
 
 @dataclass
 class StackedSlurmConf(StackedLauncherConf):
-    """Stacks on a Slurm cluster; the names are those of hydra-submitit-launcher. See `fmnist_sweep.executors.slurm`."""
+    """Stacks on a Slurm cluster, with the names of hydra-submitit-launcher; `sweep/executors/slurm.py` trains them."""
 
     executor: str = "slurm"
     partition: Optional[str] = None
@@ -49,7 +49,7 @@ class StackedSlurmConf(StackedLauncherConf):
 
 @dataclass
 class StackedRayConf(StackedLauncherConf):
-    """Stacks on a Ray cluster, or a Ray of this machine where there is no address. See `fmnist_sweep.executors.ray`."""
+    """Stacks on a Ray cluster, or on this machine where there is no address; `sweep/executors/ray.py` trains them."""
 
     executor: str = "ray"
     address: Optional[str] = None
@@ -104,13 +104,13 @@ class StackedLauncher(Launcher):
         loader, task, context = self.hydra_context.config_loader, self.task_function, self.hydra_context
         numbered_jobs = list(enumerate(job_overrides, initial_job_idx))
 
-        from fmnist_sweep.hydra_internals import begin_job, numbered, place, rehearse
+        from fmnist_sweep.config.hydra_private import begin_job, numbered, place, rehearse
 
         if not isinstance(task, TrainsTogether):
             load = loader.load_sweep_config
             return [self._run(task, numbered(load(self.config, list(job)), number)) for number, job in numbered_jobs]
 
-        from fmnist_sweep.composing import Composer
+        from fmnist_sweep.config.compose import Composer
 
         compose = Composer(loader, self.config).compose
         with self._together(task, len(job_overrides)) as sweep:
@@ -146,8 +146,8 @@ class StackedLauncher(Launcher):
 
 def _ended(sweep: JobsTogether, job: Any, composed: DictConfig, context: HydraContext) -> JobReturn:
     """End a job as Hydra does. A job whose end fails does not keep the others from theirs."""
+    from fmnist_sweep.config.hydra_private import end_job
     from fmnist_sweep.errors import RunError, reason
-    from fmnist_sweep.hydra_internals import end_job
 
     try:
         return end_job(composed, lambda _: sweep.outcome(job), context)

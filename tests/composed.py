@@ -9,9 +9,11 @@ from hydra.core.config_loader import ConfigLoader
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import DictConfig
 
-from fmnist_sweep import composing, config, hydra_internals, overrides, paper_option
-from fmnist_sweep.composing import Composer
-from fmnist_sweep.config import Config
+from fmnist_sweep.config import compose as composing
+from fmnist_sweep.config import hydra_private, overrides, schema
+from fmnist_sweep.config.compose import Composer
+from fmnist_sweep.config.schema import Config
+from fmnist_sweep.papers import paper_option
 from hydra_plugins.grid_sweeper import GridSweeper
 
 
@@ -19,7 +21,7 @@ from hydra_plugins.grid_sweeper import GridSweeper
 def loader(config_dir: Path | None = None) -> ConfigLoader:
     """Hydra's loader of the project's configuration, and of a folder given with --config-dir."""
     composing.register()
-    made = hydra_internals.config_loader(config_dir)
+    made = hydra_private.config_loader(config_dir)
     paper_option.take([], made, trains=False)
     return made
 
@@ -27,7 +29,7 @@ def loader(config_dir: Path | None = None) -> ConfigLoader:
 @functools.cache
 def composer(config_dir: Path | None = None) -> Composer:
     """The composer of a sweep's jobs."""
-    return Composer(loader(config_dir), hydra_internals.master(loader(config_dir)))
+    return Composer(loader(config_dir), hydra_private.master(loader(config_dir)))
 
 
 def compose(*typed: str, config_dir: Path | None = None) -> list[DictConfig]:
@@ -40,10 +42,10 @@ def compose(*typed: str, config_dir: Path | None = None) -> list[DictConfig]:
 def configure(*typed: str) -> Config:
     """The checked configuration of the one run that these arguments ask for."""
     (composed,) = compose(*typed)
-    return config.parse(composed)[0]
+    return schema.parse(composed)[0]
 
 
 def name(*typed: str) -> str:
     """The name of that run."""
     (composed,) = compose(*typed)
-    return composing.name_of(*config.parse(composed))
+    return composing.name_of(*schema.parse(composed))

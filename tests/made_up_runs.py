@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fmnist_sweep import records
-from fmnist_sweep.config import Config, DataConfig, ModelConfig, TrainingConfig, digest
+from fmnist_sweep.config.schema import Config, DataConfig, ModelConfig, TrainingConfig, digest
+from fmnist_sweep.store import layout
 
 Curve = Callable[[NDArray[np.float64]], NDArray[np.float64]]
 
@@ -50,7 +50,7 @@ def write_run(
     validation: str = "test",
     mean: float = 0.5,
     std: float = 0.5,
-    status: records.Status = "done",
+    status: layout.Status = "done",
     error: str | None = None,
     epochs_done: int | None = None,
     seconds_per_epoch: float = 0.7,
@@ -80,24 +80,24 @@ def write_run(
     if curve is None:
         curve = learning_curves(optimizer, batch_size, dropout, seed)
     values = curve if not callable(curve) else curve(at.astype(float)) if count else np.empty((0, 6))
-    record = records.Record(
+    record = layout.Record(
         status=status,
-        name=records.run_name(config, digest(config, "cpu")),
+        name=layout.run_name(config, digest(config, "cpu")),
         error=error,
         epochs_done=count,
         seconds=count * seconds_per_epoch,
-        test=records.Test(loss=0.4, accuracy=0.86) if validation == "holdout" and status == "done" else None,
+        test=layout.Test(loss=0.4, accuracy=0.86) if validation == "holdout" and status == "done" else None,
         config=config,
         environment={"python": "3.11.7", "torch": "2.14.1", "device": "cpu", "git_commit": None},
     )
     run = store / record.name
     run.mkdir(parents=True)
-    (run / records.RECORD).write_bytes(record.encode())
-    for file, columns in ((records.METRICS, values), (records.TIMING, seconds_per_epoch * at[:, None])):
+    (run / layout.RECORD).write_bytes(record.encode())
+    for file, columns in ((layout.METRICS, values), (layout.TIMING, seconds_per_epoch * at[:, None])):
         rows = ((int(epoch), *row) for epoch, row in zip(at, columns.tolist(), strict=True))
-        (run / file).write_bytes(records.csv_header(file) + records.csv_lines(rows))
+        (run / file).write_bytes(layout.csv_header(file) + layout.csv_lines(rows))
     if predictions is not None:
-        (run / records.PREDICTIONS).write_bytes(records.encode_predictions(predictions))
+        (run / layout.PREDICTIONS).write_bytes(layout.encode_predictions(predictions))
     return run
 
 

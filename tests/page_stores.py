@@ -11,17 +11,17 @@ from optuna.samplers import RandomSampler
 from optuna.trial import TrialState
 
 from fmnist_sweep import data, papers
-from fmnist_sweep.report.drawing.comparisons import comparison_figures
-from fmnist_sweep.report.drawing.paper_figures import paper_figure
-from fmnist_sweep.report.drawing.style import encode
-from fmnist_sweep.report.judging.comparisons import comparison_tables
-from fmnist_sweep.report.judging.verdicts import judge
-from fmnist_sweep.report.page.examples import examples
-from fmnist_sweep.report.page.judgement import judgement
+from fmnist_sweep.papers.verdicts import judge
+from fmnist_sweep.report.comparisons import comparison_tables
+from fmnist_sweep.report.figures.comparisons import comparison_figures
+from fmnist_sweep.report.figures.paper_figures import paper_figure
+from fmnist_sweep.report.figures.style import encode
+from fmnist_sweep.report.page.confusion_section import examples
 from fmnist_sweep.report.page.render import render, render_papers
-from fmnist_sweep.report.runs.collection import collect
-from fmnist_sweep.report.runs.curves import Curves
+from fmnist_sweep.report.page.verdict_section import judgement
 from fmnist_sweep.report.texts import LANGUAGES, Texts
+from fmnist_sweep.store.curves import Curves
+from fmnist_sweep.store.tables import collect
 
 PAPER = papers.read(papers.DEFAULT)
 

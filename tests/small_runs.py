@@ -10,7 +10,7 @@ from typing import Any
 import torch
 
 from fmnist_sweep import data
-from fmnist_sweep.config import Config, DataConfig, ModelConfig, TrainingConfig
+from fmnist_sweep.config.schema import Config, DataConfig, ModelConfig, TrainingConfig
 from fmnist_sweep.data import Data
 
 ADAM = {"name": "Adam", "lr": 0.01}

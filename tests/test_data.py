@@ -211,7 +211,7 @@ def test_mirrors_that_are_silent_or_down_cost_one_line_and_one_wait_each_and_man
     (mirror,) = serve(archives)
     mirror.open.clear()
     monkeypatch.setattr(FashionMNIST, "mirrors", [mirror.url, "http://127.0.0.1:9/"])
-    monkeypatch.setattr("fmnist_sweep.fetching.TIMEOUT", (0.2, 0.2))
+    monkeypatch.setattr("fmnist_sweep.download.TIMEOUT", (0.2, 0.2))
     with pytest.raises(data.DataError) as error:
         data.prepare(tmp_path / "mine")
     first, *steps = str(error.value).splitlines()

@@ -9,11 +9,11 @@ from pathlib import Path
 import pytest
 from made_up_runs import write_run
 
-from fmnist_sweep import display, planning
-from fmnist_sweep.config import Execution
-from fmnist_sweep.display import SweepDisplay, print_plan
-from fmnist_sweep.planning import Job
-from fmnist_sweep.records import read_record
+from fmnist_sweep.config.schema import Execution
+from fmnist_sweep.store.layout import read_record
+from fmnist_sweep.sweep import plan, progress
+from fmnist_sweep.sweep.plan import Job
+from fmnist_sweep.sweep.progress import SweepDisplay, print_plan
 
 
 def job(run: Path, execution: Execution) -> Job:
@@ -24,13 +24,13 @@ def job(run: Path, execution: Execution) -> Job:
 def started(jobs: Sequence[Job]) -> SweepDisplay:
     """The display of a sweep of these jobs that has just been planned."""
     seen = SweepDisplay(jobs)
-    seen.start(planning.plan_jobs(jobs, 1))
+    seen.start(plan.plan_jobs(jobs, 1))
     return seen
 
 
 @pytest.fixture(autouse=True)
 def no_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(display, "CALM_SECONDS", -1.0)
+    monkeypatch.setattr(progress, "CALM_SECONDS", -1.0)
 
 
 def test_an_old_failure_is_no_news_and_the_same_again_is(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -69,7 +69,7 @@ def test_with_rerun_nothing_has_ended_at_the_start(tmp_path: Path, capsys: pytes
 def test_one_of_a_thing_is_named_in_the_singular(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     jobs = [job(write_run(tmp_path, epochs=1), Execution(rerun=True))]
     started(jobs)
-    print_plan(planning.plan_jobs(jobs, 1), None, 1)
+    print_plan(plan.plan_jobs(jobs, 1), None, 1)
     said = capsys.readouterr().err
     assert "1 run, 1 of them to train: 1 model in 1 stack, 1 model-epoch, 1 worker" in said
     assert "1 model-epoch to train with 1 worker\n1 stack in 1 job of 1 side by side" in said

@@ -26,9 +26,10 @@ from matplotlib.axes import Axes
 from small_runs import whole
 
 import fmnist_sweep as fs
-from fmnist_sweep import interface, records
+from fmnist_sweep import api
 from fmnist_sweep.errors import ConfigError, RunError
-from fmnist_sweep.records import MEASURES
+from fmnist_sweep.store import layout
+from fmnist_sweep.store.layout import MEASURES
 
 SMALL = {"batch_size": 1000, "model.hidden": [8], "dropout": 0.3}
 SCRIPT = """
@@ -89,7 +90,7 @@ def test_a_table_has_a_row_a_run_and_epoch(swept: Path, runs: pd.DataFrame) -> N
     epochs = runs.groupby(["optimizer", "training.batch_size", "seed"])["epoch"].agg(tuple)
     assert (len(epochs), set(epochs)) == (8, {(1, 2)})
     for path, rows in runs.groupby("path"):
-        assert (rows[list(MEASURES)].to_numpy() == records.read_metrics(Path(path), done=True)[0]).all()
+        assert (rows[list(MEASURES)].to_numpy() == layout.read_metrics(Path(path), done=True)[0]).all()
         assert set(rows["run"]) == {Path(path).name}
 
 
@@ -168,9 +169,9 @@ def test_what_cannot_be_done_is_said_in_one_line(
 
 def test_values_are_written_as_overrides() -> None:
     words = {None: "null", True: "true", 0.01: "0.01", (128, 64): "[128,64]", "adam,sgd": "adam,sgd"}
-    assert {value: interface._word(value) for value in words} == words
-    assert interface._choices("model.hidden", [[8], [64, 32]]) == "model.hidden=[8],[64,32]"
-    assert interface._choices("dropout", np.array([0.1, 0.2])) == "dropout=0.1,0.2"
+    assert {value: api._word(value) for value in words} == words
+    assert api._choices("model.hidden", [[8], [64, 32]]) == "model.hidden=[8],[64,32]"
+    assert api._choices("dropout", np.array([0.1, 0.2])) == "dropout=0.1,0.2"
 
 
 # Models
@@ -198,7 +199,7 @@ def test_a_model_that_a_run_does_not_have_is_refused(runs: pd.DataFrame, tmp_pat
     name = runs["run"].iloc[0]
     path = tmp_path / name
     shutil.copytree(runs["path"].iloc[0], path)
-    record = records.read_record(path)
+    record = layout.read_record(path)
     (path / "run.json").write_bytes(replace_record(record, cut_from="a-longer-one"))
     with pytest.raises(ConfigError, match=f"{name}: has no model: it was cut from a-longer-one"):
         fs.load_model(path)
@@ -213,7 +214,7 @@ def test_a_model_that_a_run_does_not_have_is_refused(runs: pd.DataFrame, tmp_pat
     assert checkpoint.exists()
 
 
-def replace_record(record: records.Record, **changes: object) -> bytes:
+def replace_record(record: layout.Record, **changes: object) -> bytes:
     return record.model_copy(update=changes).encode()
 
 
@@ -309,12 +310,12 @@ def test_runs_of_two_stores_are_told_apart_by_their_paths(tmp_path: Path, paper:
 
 
 @pytest.mark.parametrize("status", ["done", "interrupted"])
-def test_a_run_that_is_in_two_stores_counts_once(status: records.Status, tmp_path: Path, paper: str) -> None:
+def test_a_run_that_is_in_two_stores_counts_once(status: layout.Status, tmp_path: Path, paper: str) -> None:
     for size in (500, 1000):
         write_run(tmp_path / "here", optimizer="sgd", batch_size=size, epochs=2, hidden=[8])
     shutil.copytree(tmp_path / "here", tmp_path / "there")
     for run in (tmp_path / "there").iterdir():
-        (run / "run.json").write_bytes(replace_record(records.read_record(run), status=status))
+        (run / "run.json").write_bytes(replace_record(layout.read_record(run), status=status))
     here = fs.read(tmp_path / "here")
     runs = pd.concat([fs.read(tmp_path / "there"), here, here])
     with pytest.warns(UserWarning, match="same configuration and seed as") as told:

@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 import requests
 
-from fmnist_sweep.records import METRICS, RECORD, TIMING, csv_lines, read_metrics, read_record
+from fmnist_sweep.store.layout import METRICS, RECORD, TIMING, csv_lines, read_metrics, read_record
 from fmnist_sweep.track.__main__ import main
 from fmnist_sweep.track.runs import TrackedRun
 

@@ -10,24 +10,25 @@ from typing import NoReturn
 import pandas as pd
 from matplotlib.figure import Figure
 
-from fmnist_sweep import papers, records
-from fmnist_sweep.papers import Paper, PaperError
-from fmnist_sweep.program import program
-from fmnist_sweep.report.drawing.comparisons import comparison_figures
-from fmnist_sweep.report.drawing.mistakes import confusion_figure, mistakes_figure
-from fmnist_sweep.report.drawing.paper_figures import paper_figure
-from fmnist_sweep.report.drawing.style import encode
-from fmnist_sweep.report.judging.comparisons import comparison_tables
-from fmnist_sweep.report.judging.single_runs import FEWEST
-from fmnist_sweep.report.judging.summaries import missing, seeds_of, summary
-from fmnist_sweep.report.judging.verdicts import Verdict, judge, row
-from fmnist_sweep.report.page.examples import Examples, examples
+from fmnist_sweep import papers
+from fmnist_sweep.console import program
+from fmnist_sweep.papers.paper import Paper, PaperError
+from fmnist_sweep.papers.single_runs import FEWEST
+from fmnist_sweep.papers.verdicts import Verdict, judge, row
+from fmnist_sweep.report.comparisons import comparison_tables
+from fmnist_sweep.report.figures.comparisons import comparison_figures
+from fmnist_sweep.report.figures.confusion import confusion_figure, mistakes_figure
+from fmnist_sweep.report.figures.paper_figures import paper_figure
+from fmnist_sweep.report.figures.style import encode
+from fmnist_sweep.report.page.confusion_section import Examples, examples
 from fmnist_sweep.report.page.render import render
-from fmnist_sweep.report.runs.collection import Collection, collect
-from fmnist_sweep.report.runs.curves import Curves
-from fmnist_sweep.report.runs.published import read_results
+from fmnist_sweep.report.summaries import missing, seeds_of, summary
 from fmnist_sweep.report.texts import LANGUAGES, Texts
 from fmnist_sweep.report.writing import RESULTS, check_free, refuse, replace
+from fmnist_sweep.store import layout
+from fmnist_sweep.store.curves import Curves
+from fmnist_sweep.store.published import read_results
+from fmnist_sweep.store.tables import Collection, collect
 
 _LISTED = 20  # problems of a kind, and seeds of a configuration, that are printed
 
@@ -54,7 +55,7 @@ def main(arguments: list[str] | None = None) -> int:
     if collection.runs.empty and not collection.searches:
         for line in _problems(collection):
             print(line)
-        single = (store / records.RECORD).exists()
+        single = (store / layout.RECORD).exists()
         hint = "it is a single run: give the folder above it" if single else "run a sweep first"
         if collection.others:
             hint = f"{others}; choose another --paper"

@@ -8,17 +8,17 @@ import sys
 from pathlib import Path
 
 from fmnist_sweep import papers
-from fmnist_sweep.papers import Paper, PaperError
-from fmnist_sweep.report.drawing.paper_figures import paper_figure
-from fmnist_sweep.report.drawing.style import encode
-from fmnist_sweep.report.judging.verdicts import judge
-from fmnist_sweep.report.page.judgement import Judgement, judgement
+from fmnist_sweep.papers.paper import Paper, PaperError
+from fmnist_sweep.papers.verdicts import judge
+from fmnist_sweep.report.figures.paper_figures import paper_figure
+from fmnist_sweep.report.figures.style import encode
 from fmnist_sweep.report.page.render import render_papers
-from fmnist_sweep.report.runs.collection import Collection
-from fmnist_sweep.report.runs.curves import Curves
-from fmnist_sweep.report.runs.published import read_results
+from fmnist_sweep.report.page.verdict_section import Judgement, judgement
 from fmnist_sweep.report.texts import LANGUAGES, Texts
 from fmnist_sweep.report.writing import refuse, replace
+from fmnist_sweep.store.curves import Curves
+from fmnist_sweep.store.published import read_results
+from fmnist_sweep.store.tables import Collection
 
 _FILES = {language: "index.html" if language == LANGUAGES[0] else f"index.{language}.html" for language in LANGUAGES}
 

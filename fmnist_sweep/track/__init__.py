@@ -17,7 +17,7 @@ from dataclasses import fields
 from importlib.util import find_spec
 from typing import Any
 
-from fmnist_sweep.config import TrackerConfig
+from fmnist_sweep.config.schema import TrackerConfig
 from fmnist_sweep.errors import ConfigError
 
 

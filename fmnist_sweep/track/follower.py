@@ -11,7 +11,7 @@ from typing import Any, Literal, Protocol
 
 import filelock
 
-from fmnist_sweep.records import RECORD, RecordError, one_line
+from fmnist_sweep.store.layout import RECORD, RecordError, one_line
 from fmnist_sweep.track.runs import Stamp, TrackedRun, directories, read
 
 Outcome = Literal["sent", "waiting", "unusable", "not sent"]

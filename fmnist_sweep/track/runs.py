@@ -10,9 +10,9 @@ from pathlib import Path
 
 import numpy as np
 
-from fmnist_sweep import records
-from fmnist_sweep.config import flat
-from fmnist_sweep.records import MEASURES, METRICS, RECORD, FloatArray, Record, RecordError, one_line
+from fmnist_sweep.config.schema import flat
+from fmnist_sweep.store import layout
+from fmnist_sweep.store.layout import MEASURES, METRICS, RECORD, FloatArray, Record, RecordError, one_line
 
 Stamp = tuple[tuple[int, int], tuple[int, int]]  # time of change and size of run.json and of metrics.csv
 
@@ -85,14 +85,14 @@ class TrackedRun:
 
 def read(directory: Path) -> TrackedRun:
     """Read a run directory. Raises `RecordError` if its files are unusable."""
-    record = records.read_record(directory)
+    record = layout.read_record(directory)
     done, epochs = record.status == "done", record.config.training.epochs
-    metrics, complaint = records.read_metrics(directory, done=done)
+    metrics, complaint = layout.read_metrics(directory, done=done)
     metrics = metrics[:epochs]
-    complaint = complaint or records.damage(directory, record, METRICS)
+    complaint = complaint or layout.damage(directory, record, METRICS)
     if done and (complaint or len(metrics) < epochs):
         raise RecordError(complaint or f"{METRICS} has only {len(metrics)} rows")
-    seconds = records.read_timing(directory)[0][: len(metrics)]
+    seconds = layout.read_timing(directory)[0][: len(metrics)]
     elapsed = float(seconds[-1]) if len(seconds) else 0.0
     seconds = np.append(seconds, np.full(len(metrics) - len(seconds), elapsed))
     started = (directory / (METRICS if len(metrics) else RECORD)).stat().st_mtime - elapsed

@@ -15,8 +15,8 @@ from tensorboard.plugins.hparams import api_pb2, metadata, plugin_data_pb2
 from tensorboard.plugins.hparams.summary_v2 import hparams_pb
 from tensorboard.summary.writer.record_writer import RecordWriter
 
-from fmnist_sweep.config import TensorBoardConfig
-from fmnist_sweep.records import Status
+from fmnist_sweep.config.schema import TensorBoardConfig
+from fmnist_sweep.store.layout import Status
 from fmnist_sweep.track.figure import NAME, learning_curves
 from fmnist_sweep.track.runs import TrackedRun
 

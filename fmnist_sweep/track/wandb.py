@@ -12,8 +12,8 @@ from pathlib import Path
 
 import wandb
 
-from fmnist_sweep.config import WandbConfig
-from fmnist_sweep.records import Status
+from fmnist_sweep.config.schema import WandbConfig
+from fmnist_sweep.store.layout import Status
 from fmnist_sweep.track.figure import NAME, learning_curves
 from fmnist_sweep.track.runs import TrackedRun
 

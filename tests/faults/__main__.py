@@ -13,7 +13,7 @@ from pathlib import Path
 import torch
 
 from faults.trying import FAULTS, Tally, sample, try_all
-from fmnist_sweep.machine import cpu
+from fmnist_sweep.engine.machine import cpu
 
 DOCUMENT = Path(__file__).parents[2] / "docs" / "faults.md"
 

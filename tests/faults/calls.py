@@ -12,7 +12,7 @@ from random import Random
 from typing import Any
 from unittest.mock import patch
 
-from fmnist_sweep.store import RunDirectory
+from fmnist_sweep.store.run_directory import RunDirectory
 
 KINDS = ("open", "write", "fsync", "rename", "unlink", "mkdir")
 Call = tuple[str, Path, Any]  # kind, path, and what else there is to it

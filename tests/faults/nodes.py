@@ -19,9 +19,11 @@ from small_runs import ADAM, MOMENTUM, config
 
 from faults import work
 from faults.cases import Case
-from fmnist_sweep import data, records, worker
-from fmnist_sweep.planning import Job
-from fmnist_sweep.store import RunDirectory
+from fmnist_sweep import data
+from fmnist_sweep.store import layout
+from fmnist_sweep.store.run_directory import RunDirectory
+from fmnist_sweep.sweep import worker
+from fmnist_sweep.sweep.plan import Job
 
 EPOCHS = 12  # some seconds of work
 CONFIGS = [config(how, batch_size=1000, epochs=EPOCHS, seed=seed) for how in (ADAM, MOMENTUM) for seed in (0, 1)]
@@ -51,7 +53,7 @@ def _undisturbed() -> Mapping[str, tuple[bytes, bytes]]:
     with tempfile.TemporaryDirectory() as folder, patch.object(worker, "load", data.load):
         jobs = work.jobs(Path(folder), *CONFIGS)
         worker.train_stack([[job] for job in jobs], data.prepare(None))
-        names = (records.METRICS, records.PREDICTIONS)
+        names = (layout.METRICS, layout.PREDICTIONS)
         return {job.name: tuple((job.directory / name).read_bytes() for name in names) for job in jobs}
 
 

@@ -22,7 +22,8 @@ from small_runs import config
 
 from faults import work
 from faults.cases import Case
-from fmnist_sweep import records, worker
+from fmnist_sweep.store import layout
+from fmnist_sweep.sweep import worker
 
 PATIENCE = 300.0
 SWEEP = ("-m", "optimizer=adam,sgd", "epochs=2,3", "model.hidden=[16]", "batch_size=1000", "workers=2")
@@ -202,7 +203,7 @@ def _swept() -> tuple[Mapping[str, tuple[bytes, bytes]], float]:
         code, printed = _Command(folder).end()
         work.require(code == 0, printed)
         taken = time.monotonic() - before
-        names = (records.METRICS, records.PREDICTIONS)
+        names = (layout.METRICS, layout.PREDICTIONS)
         runs = [path.parent for path in folder.glob("*/run.json")]
         return {run.name: tuple((run / name).read_bytes() for name in names) for run in runs}, taken
 

@@ -20,9 +20,10 @@ from faults import work
 from faults.cases import Case
 from faults.damages import damage, damages
 from faults.processes import context, kill_thrice, none_again
-from fmnist_sweep import launching, records
-from fmnist_sweep.executors import Executor, T, Task
-from fmnist_sweep.report.runs.search import FILE, Trial, read_searches
+from fmnist_sweep.report.search_history import FILE, Trial, read_searches
+from fmnist_sweep.store import layout
+from fmnist_sweep.sweep import run as launching
+from fmnist_sweep.sweep.executors import Executor, T, Task
 
 SEARCH = (
     *("-m", "hydra/sweeper=search", "optimizer=adam,sgd", "dropout=interval(0,0.6)"),
@@ -103,7 +104,7 @@ def committing(folder: Path) -> None:
 def _undisturbed() -> tuple[Mapping[int, Trial], Mapping[str, bytes]]:
     """The trials of a search that nothing disturbed, by number, and metrics.csv of each run."""
     with work.store_after(searched) as folder:
-        return _trials(folder), {path.parent.name: path.read_bytes() for path in folder.glob(f"*/{records.METRICS}")}
+        return _trials(folder), {path.parent.name: path.read_bytes() for path in folder.glob(f"*/{layout.METRICS}")}
 
 
 def _trials(folder: Path) -> Mapping[int, Trial]:
@@ -149,7 +150,7 @@ def _complete(folder: Path) -> None:
     trials, files = _undisturbed()
     work.require(_trials(folder) == trials, "the trials are others")
     for run, metrics in files.items():
-        work.require((folder / run / records.METRICS).read_bytes() == metrics, f"{run}: metrics.csv differs")
+        work.require((folder / run / layout.METRICS).read_bytes() == metrics, f"{run}: metrics.csv differs")
 
 
 def killed_searches() -> list[Case]:

@@ -20,13 +20,14 @@ import filelock
 import torch
 from small_runs import ADAM, MOMENTUM, config, piece
 
-from fmnist_sweep import planning, records, store, worker
-from fmnist_sweep.composing import name_of
-from fmnist_sweep.config import Config, Execution
+from fmnist_sweep.config.compose import name_of
+from fmnist_sweep.config.schema import Config, Execution
+from fmnist_sweep.engine.training import Trainer
 from fmnist_sweep.errors import reason
-from fmnist_sweep.planning import Job
-from fmnist_sweep.store import RunDirectory
-from fmnist_sweep.training import Trainer
+from fmnist_sweep.store import layout, run_directory
+from fmnist_sweep.store.run_directory import RunDirectory
+from fmnist_sweep.sweep import plan, worker
+from fmnist_sweep.sweep.plan import Job
 
 SHORT = config(ADAM, epochs=2, batch_size=500)
 LONG = config(ADAM, epochs=3, batch_size=500)
@@ -99,7 +100,7 @@ def note_epochs() -> None:
         rows = train_epoch(trainer)
         if path := os.environ.get("FAULTS_EPOCHS"):
             lines = [
-                f"{os.getpid()} {records.trajectory_name(name(model.config))} {row.epoch}\n"
+                f"{os.getpid()} {layout.trajectory_name(name(model.config))} {row.epoch}\n"
                 for model, row in zip(trainer.models, rows, strict=True)
             ]
             file = _open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT)
@@ -153,7 +154,7 @@ def train(
 
     told = _Errors()
     try:
-        groups = planning.group(jobs(folder, *configs, **how))
+        groups = plan.group(jobs(folder, *configs, **how))
         busy = worker.train_stack(groups, Path("."), lambda: until is not None and len(rows) >= until, count)
     except Exception as error:
         return reason(error)
@@ -189,9 +190,7 @@ def undisturbed() -> Mapping[str, tuple[bytes, bytes]]:
         for one in CONFIGS:
             (job,) = jobs(Path(folder) / name(one), one)
             worker.train_stack([[job]], Path("."))
-            files[job.name] = tuple(
-                (job.directory / file).read_bytes() for file in (records.METRICS, "predictions.npy")
-            )
+            files[job.name] = tuple((job.directory / file).read_bytes() for file in (layout.METRICS, "predictions.npy"))
     return files
 
 
@@ -201,7 +200,7 @@ def held(folder: Path) -> dict[str, int]:
     for path in folder.glob("*/checkpoint-*.pt"):
         content = path.read_bytes() if path.is_file() else b""
         if hashlib.sha256(content[:-32]).digest() == content[-32:]:
-            trajectory = records.trajectory_name(path.parent.name)
+            trajectory = layout.trajectory_name(path.parent.name)
             furthest[trajectory] = max(furthest.get(trajectory, 0), int(path.stem.split("-")[1]))
     return furthest
 
@@ -223,13 +222,13 @@ def as_undisturbed(folder: Path, expected: Mapping[str, tuple[bytes, bytes]]) ->
         path = folder / run
         found = RunDirectory(path).look()
         require(found.status == "done", f"{run} is {found.status}: {found.error}")
-        require((path / records.METRICS).read_bytes() == metrics, f"{run}: metrics.csv differs")
+        require((path / layout.METRICS).read_bytes() == metrics, f"{run}: metrics.csv differs")
         require(len(RunDirectory(path).seconds()) == len(RunDirectory(path).metrics()), f"{run}: times are missing")
-        is_cut = json.loads((path / records.RECORD).read_bytes())["cut_from"] is not None
-        same = is_cut or (path / records.PREDICTIONS).read_bytes() == predictions
+        is_cut = json.loads((path / layout.RECORD).read_bytes())["cut_from"] is not None
+        same = is_cut or (path / layout.PREDICTIONS).read_bytes() == predictions
         require(same, f"{run}: predictions.npy differs")
         try:
-            store.lock(path, run).acquire(timeout=0).lock.release()
+            run_directory.lock(path, run).acquire(timeout=0).lock.release()
         except filelock.Timeout:
             raise NotSurvivedError(f"{run}: its lock is held") from None
     left = [path.name for path in folder.rglob("*") if path.name.endswith((".tmp", ".lease"))]

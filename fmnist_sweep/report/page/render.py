@@ -13,17 +13,17 @@ from typing import Any
 from itables import options as itables_options
 from plotly.offline import get_plotlyjs
 
-from fmnist_sweep.papers import Paper
-from fmnist_sweep.report.judging.summaries import seeds_of, varying
-from fmnist_sweep.report.judging.verdicts import Verdict
+from fmnist_sweep.papers.paper import Paper
+from fmnist_sweep.papers.verdicts import Verdict
 from fmnist_sweep.report.page import tables
+from fmnist_sweep.report.page.confusion_section import SPRITE_COLUMNS, Examples
 from fmnist_sweep.report.page.embedding import TEMPLATES, data_uri, nonce, packed, picture
-from fmnist_sweep.report.page.examples import SPRITE_COLUMNS, Examples
-from fmnist_sweep.report.page.judgement import Judgement, judgement
-from fmnist_sweep.report.page.searches import section
-from fmnist_sweep.report.runs.collection import Collection
-from fmnist_sweep.report.runs.curves import Curves
+from fmnist_sweep.report.page.search_section import section
+from fmnist_sweep.report.page.verdict_section import Judgement, judgement
+from fmnist_sweep.report.summaries import seeds_of, varying
 from fmnist_sweep.report.texts import Texts, sentence
+from fmnist_sweep.store.curves import Curves
+from fmnist_sweep.store.tables import Collection
 
 
 def render(

@@ -8,17 +8,17 @@ from typing import Any, NamedTuple
 
 import pandas as pd
 
-from fmnist_sweep.claims import Claim
-from fmnist_sweep.papers import Paper
-from fmnist_sweep.records import RecordError, one_line, read_record
-from fmnist_sweep.reductions import Reduction
-from fmnist_sweep.report.judging.looks import look_size
-from fmnist_sweep.report.judging.nearest import nearest_configuration, quoted
-from fmnist_sweep.report.judging.summaries import missing, varying
-from fmnist_sweep.report.judging.verdicts import VERDICTS, Verdict, reason
-from fmnist_sweep.report.runs.collection import Collection
-from fmnist_sweep.report.runs.curves import Curves
+from fmnist_sweep.papers.claims import Claim
+from fmnist_sweep.papers.looks import look_size
+from fmnist_sweep.papers.nearest import nearest_configuration, quoted
+from fmnist_sweep.papers.paper import Paper
+from fmnist_sweep.papers.reductions import Reduction
+from fmnist_sweep.papers.verdicts import VERDICTS, Verdict, reason
+from fmnist_sweep.report.summaries import missing, varying
 from fmnist_sweep.report.texts import Texts, ranges, sentence
+from fmnist_sweep.store.curves import Curves
+from fmnist_sweep.store.layout import RecordError, one_line, read_record
+from fmnist_sweep.store.tables import Collection
 
 NOTHING = "\N{EN DASH}"
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import yaml
 
-from fmnist_sweep.config import Config, identity
+from fmnist_sweep.config.schema import Config, identity
 
 LANGUAGES = ("en", "es")
 OPTIMIZER = "optimizer.name"  # the first of a configuration's phrases

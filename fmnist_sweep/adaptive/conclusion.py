@@ -1,0 +1,81 @@
+"""What a search comes to: the best trial, or the front of several objectives, in a file and on the terminal."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+
+import yaml
+from omegaconf import OmegaConf
+from optuna.trial import FrozenTrial
+from rich.table import Table
+
+from fmnist_sweep import files
+from fmnist_sweep.errors import ConfigError, RunError
+from fmnist_sweep.report.writing import replace
+from fmnist_sweep.sweep.progress import console
+
+RESULTS = "optimization_results.yaml"
+_LARGEST = 64 << 20  # bytes
+
+
+def check_free(folder: Path) -> None:
+    """Raise `ConfigError` where a folder holds a file of another program under the name that results will have."""
+    path = folder / RESULTS
+    try:
+        found = yaml.safe_load(files.read(path, _LARGEST))
+    except FileNotFoundError:
+        return
+    except (OSError, ValueError, yaml.YAMLError):
+        found = None
+    if not isinstance(found, dict) or found.get("name") != "optuna":
+        raise ConfigError(f"{path}: no search wrote it; move it away, or choose another folder with hydra.sweep.dir")
+
+
+def progress(trials: Sequence[FrozenTrial], best: Sequence[FrozenTrial], names: Sequence[str], most: int) -> None:
+    """Print where a search of `most` trials stands before its next batch, if any of them has ended."""
+    ended = sum(trial.state.is_finished() for trial in trials)
+    if not ended:
+        return
+    found = f"; best {names[0]} {best[0].value:.6g}" if len(names) == 1 and best else ""
+    console.print(f"{ended} of {most} trials ended{found}")
+
+
+def conclude(trials: Sequence[FrozenTrial], best: Sequence[FrozenTrial], names: Sequence[str], folder: Path) -> None:
+    """Write and print what was found.
+
+    Args:
+        trials: all of them.
+        best: the best one, or the front.
+        names: of the objectives.
+        folder: where the file is written, in the form of hydra-optuna-sweeper.
+
+    Raises:
+        RunError: no trial ended well.
+    """
+    counts = Counter(trial.state.name.lower() for trial in trials)
+    if not best:
+        why = next((trial.user_attrs["reason"] for trial in trials if "reason" in trial.user_attrs), "none is done")
+        raise RunError(f"none of {len(trials)} trials ended well: {why}")
+    found: dict[str, object]
+    if len(names) == 1:
+        found = {"name": "optuna", "best_params": best[0].params, "best_value": best[0].value}
+    else:
+        found = {"name": "optuna", "solutions": [{"params": one.params, "values": one.values} for one in best]}
+    folder.mkdir(parents=True, exist_ok=True)
+    replace(folder / RESULTS, OmegaConf.to_yaml(OmegaConf.create(found)).encode())
+    said = ", ".join(f"{count} {state.replace('fail', 'failed')}" for state, count in counts.items())
+    if len(names) == 1:
+        params = " ".join(f"{name}={_short(value)}" for name, value in best[0].params.items())
+        line = f"best {names[0]} {best[0].value:.6g}: {params} (trial {best[0].number} of {said})"
+        return console.print(line, markup=False, highlight=False, soft_wrap=True)
+    table = Table("trial", *names, *best[0].params)
+    for one in best:
+        table.add_row(f"{one.number}", *(f"{v:.6g}" for v in one.values), *map(_short, one.params.values()))
+    console.print(table)
+    console.print(f"{len(best)} on the front: no other beats them in every objective, of {said}", highlight=False)
+
+
+def _short(value: object) -> str:
+    return f"{value:.4g}" if isinstance(value, float) else str(value)

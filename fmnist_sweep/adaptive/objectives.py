@@ -1,0 +1,105 @@
+"""What a search may go by: a measure of its runs, or how near they come to the numbers that a paper quotes."""
+
+from __future__ import annotations
+
+import functools
+import math
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from hydra.core.config_loader import ConfigLoader
+
+from fmnist_sweep import papers
+from fmnist_sweep.application import Objective
+from fmnist_sweep.errors import ConfigError, nearest
+from fmnist_sweep.papers.claims import Claim
+from fmnist_sweep.papers.configurations import typed
+from fmnist_sweep.papers.nearest import distance, quoted
+from fmnist_sweep.store.layout import MEASURES, FloatArray, read_metrics
+
+SEEDS = 3
+BEST = "best_"
+_ON_TEST = {
+    "data.validation=test": "data.validation=test: the test set chooses here, so its numbers will flatter what it chose"
+}
+
+
+def objective(name: str, loader: ConfigLoader) -> Objective:
+    """The objective of a name: `val_loss`, `best_val_accuracy`, or a paper's figure, such as `caprari2024.fig5`.
+
+    A measure is the mean over seeds of its value after the last epoch, or of the best of all epochs, in runs that hold
+    out a validation set unless told otherwise. For a figure it is the distance to its numbers
+    (`report.judging.nearest`) of runs that are what the paper says of it, unless told otherwise.
+    """
+    if "." in name:
+        return _figure(name, loader)
+    measure = name.removeprefix(BEST)
+    known = [*MEASURES, *(BEST + one for one in MEASURES)]
+    if measure not in MEASURES:
+        raise ConfigError(
+            f"objective={name}: must be one of {', '.join(MEASURES)}, each with {BEST} before it for the best epoch's, "
+            f"or PAPER.FIGURE, such as {papers.DEFAULT}.fig1{nearest(name, known)}"
+        )
+    less_is_better = measure.endswith("loss")
+    validates = measure.startswith("val_")
+    return Objective(
+        name,
+        "minimize" if less_is_better else "maximize",
+        functools.partial(_measured, column=MEASURES.index(measure), best=name != measure, least=less_is_better),
+        defaults={"data.validation": "holdout"} if validates else {},
+        cautions=_ON_TEST if validates else {},
+        seeds=SEEDS,
+    )
+
+
+def _figure(name: str, loader: ConfigLoader) -> Objective:
+    paper_name, _, place = name.partition(".")
+    paper = papers.read(paper_name, loader)
+    numbers = {(figure, row): claims for (figure, row), claims in quoted(paper).items() if figure is not None}
+    rows = Counter(figure for figure, _ in numbers)
+    # Of a figure with one row of numbers the row need not be named.
+    places = {(figure if rows[figure] == 1 else f"{figure}.{row}"): (figure, row) for figure, row in numbers}
+    spelled = {f"{figure}.{row}": (figure, row) for figure, row in numbers} | places
+    if place not in spelled:
+        known = [f"{paper_name}.{one}" for one in places]
+        raise ConfigError(f"objective={name}: must be one of {', '.join(known)}{nearest(name, known)}")
+    row, claims = spelled[place][1], numbers[spelled[place]]
+    measured = [claim for claim in claims if claim.metric in MEASURES]
+    values = {**paper.protocol, **paper.configurations[row]}
+    return Objective(
+        name, "minimize", functools.partial(_distance, claims=measured), defaults=typed(values), comparable=False
+    )
+
+
+def _measured(runs: Sequence[Path], column: int, best: bool, least: bool) -> tuple[float, dict[str, Any]]:
+    choose = np.min if least else np.max
+    columns = [_rows(run)[:, column] for run in runs]
+    return float(np.mean([choose(values) if best else values[-1] for values in columns])), {}
+
+
+def _distance(runs: Sequence[Path], claims: Sequence[Claim]) -> tuple[float, dict[str, Any]]:
+    stacked = np.stack([_rows(run) for run in runs])
+    curves = {measure: stacked[:, :, column] for column, measure in enumerate(MEASURES)}
+    found = {training: _off(curves, claims, training) for training in ("train", "running")}
+    training = min(found, key=lambda one: found[one])
+    return found[training], {"training": "evaluation" if training == "train" else "running"}
+
+
+def _off(curves: dict[str, FloatArray], claims: Sequence[Claim], training: str) -> float:
+    """The distance where the paper's training curve is taken for `train` or `running`; nan for want of epochs."""
+    epochs = next(iter(curves.values())).shape[1]
+    if any(claim.reduce.misfit(epochs) for claim in claims):
+        return math.nan
+    metrics = [claim.metric.replace("train_", f"{training}_") for claim in claims]
+    means = [float(claim.reduce(curves[metric]).mean()) for claim, metric in zip(claims, metrics, strict=True)]
+    return distance(means, claims)
+
+
+def _rows(run: Path) -> FloatArray:
+    rows, complaint = read_metrics(run, done=True)
+    if complaint or not len(rows):
+        raise ValueError(f"{run.name}: {complaint or 'has no epoch'}")
+    return rows

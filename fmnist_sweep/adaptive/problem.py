@@ -1,0 +1,198 @@
+"""What a search searches and what it goes by: the sweeper's settings and the overrides given, checked."""
+
+from __future__ import annotations
+
+import math
+import statistics
+import sys
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from hydra.core.config_loader import ConfigLoader
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.types import Override
+from hydra.core.utils import JobReturn
+from omegaconf import DictConfig
+
+from fmnist_sweep.adaptive.space import Space
+from fmnist_sweep.application import Direction, Objective, Searchable
+from fmnist_sweep.config.overrides import beneath, target
+from fmnist_sweep.errors import ConfigError, reason
+from fmnist_sweep.store.layout import one_line
+
+DIRECTIONS: tuple[Direction, ...] = ("minimize", "maximize")
+
+
+class Judged(NamedTuple):
+    """The values of a trial, None where it failed, and what else is to be known of it."""
+
+    values: list[float] | None
+    notes: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Problem:
+    """A search's problem.
+
+    Attributes:
+        space: what is searched and what is fixed.
+        objectives: those of the application; none where what a job returns counts.
+        directions: minimize or maximize, for each value of a trial.
+        seeds: of each trial; none where jobs are as they are configured.
+        rungs: what a trial goes through, as overrides: one empty rung, or the steps of successive halving.
+        steps: of each rung the resource it takes, if there are rungs.
+        decisive: the fixed overrides that can change a value.
+    """
+
+    space: Space
+    objectives: tuple[Objective, ...]
+    directions: tuple[Direction, ...]
+    seeds: int | None
+    rungs: tuple[list[str], ...]
+    steps: tuple[int, ...]
+    decisive: tuple[str, ...]
+
+    @property
+    def names(self) -> list[str]:
+        """Of each value of a trial its name."""
+        count = len(self.directions)
+        return [one.name for one in self.objectives] or ["value", *(f"value {n}" for n in range(2, count + 1))][:count]
+
+    def described(self) -> dict[str, Any]:
+        """As plain values, equal for problems whose trials can be compared."""
+        return {
+            "space": self.space.described(),
+            "fixed": sorted(self.decisive),
+            "objectives": self.names,
+            "directions": list(self.directions),
+            "seeds": self.seeds,
+            "rungs": list(self.steps),
+        }
+
+    def jobs(self, params: Mapping[str, Any], rung: int) -> list[list[str]]:
+        """A trial's jobs on a rung, one for each seed."""
+        job = [*self.space.overrides(params), *self.rungs[rung]]
+        return [job] if self.seeds is None else [[*job, f"seed={seed}"] for seed in range(self.seeds)]
+
+    def judge(self, results: Sequence[JobReturn]) -> Judged:
+        """What a trial is worth by the results of its jobs, whose errors are not raised here."""
+        folders = [Path(result.hydra_cfg.hydra.runtime.output_dir) for result in results if result.hydra_cfg]
+        notes: dict[str, Any] = {"runs": [folder.name for folder in folders]}
+        try:
+            returned = [result.return_value for result in results]
+            if self.objectives:
+                measured = [one.value(folders) for one in self.objectives]
+                values = [value for value, _ in measured]
+                for _, more in measured:
+                    notes |= more
+            else:
+                numbers = [list(one) if isinstance(one, Sequence) else [one] for one in returned]
+                values = [statistics.fmean(map(float, column)) for column in zip(*numbers, strict=True)]
+            if len(values) != len(self.directions) or not all(map(math.isfinite, values)):
+                raise ValueError(f"gave {returned}, where {len(self.directions)} finite numbers are needed")
+        except Exception as error:  # of a job that failed, or of a value that is none
+            return Judged(None, {**notes, "reason": one_line(reason(error))})
+        return Judged(values, notes)
+
+
+def pose(settings: Any, arguments: list[str], task: Searchable | None, loader: ConfigLoader) -> Problem:
+    """The problem that settings of the sweeper and overrides make; `ConfigError` says what is wrong with it.
+
+    Args:
+        settings: a `SearchSweeperConf`.
+        arguments: overrides, as Hydra takes them.
+        task: the application, if it is one that searches know.
+        loader: knows the options of each group.
+    """
+    _check_numbers(settings)
+    parser = OverridesParser.create(loader)
+    given = {target(override): override for override in parser.parse_overrides(arguments)}
+    named = settings.objective or (task.usual_objective if task else None)
+    objectives = tuple(_objectives(named, task, loader))
+    rungs: tuple[list[str], ...] = ([],)
+    if settings.rungs:
+        rungs = tuple(_rewrite([f"{settings.resource}={step}"], task, loader) for step in settings.rungs)
+        _check_rungs(settings, given, objectives, parser.parse_overrides(rungs[0]))
+        given |= {target(override): override for override in parser.parse_overrides(rungs[0])}
+    defaults: dict[str, str] = {}
+    for more in (*(one.defaults for one in reversed(objectives)), settings.params or {}):
+        defaults |= more
+    lines = _rewrite([f"{key}={values}" for key, values in defaults.items()], task, loader)
+    typed = [*arguments, *(rungs[0] if settings.rungs else [])]
+    overrides = parser.parse_overrides([*beneath(lines, typed, loader), *arguments])
+    space = Space.of(overrides)
+    for line in dict.fromkeys(line for one in objectives for key, line in one.cautions.items() if key in arguments):
+        print(f"fmnist_sweep: {line}", file=sys.stderr)
+    seeds = settings.seeds
+    if "seed" in given and seeds is not None:
+        raise ConfigError(f"{given['seed'].input_line}: seeds={seeds} sets it; leave one of them out")
+    if "seed" not in given and seeds is None:
+        seeds = max((one.seeds for one in objectives if one.seeds), default=None)
+    fixed = [override for override in overrides if not override.is_sweep_override()]
+    decisive = [str(override.input_line) for override in fixed if task is None or task.decides(target(override))]
+    directions = _directions(settings.direction, objectives)
+    if settings.rungs and len(directions) > 1:
+        raise ConfigError("rungs: the best of a batch go on, and of several objectives there is no best; give one")
+    return Problem(space, objectives, directions, seeds, rungs, tuple(settings.rungs or ()), tuple(decisive))
+
+
+def check(problem: Problem, task: Searchable | None, loader: ConfigLoader, sweep: DictConfig) -> None:
+    """Have the application check the ends of every dimension, and all jobs of one trial, before anything is kept."""
+    if task is not None:
+        first, *corners = problem.space.corners()
+        seeds = [[]] if problem.seeds is None else [[f"seed={seed}"] for seed in range(problem.seeds)]
+        jobs = [[*first, *rung, *seed] for rung in problem.rungs for seed in seeds]
+        task.check([*jobs, *([*corner, *problem.rungs[0], *seeds[0]] for corner in corners)], loader, sweep)
+
+
+def _check_numbers(settings: Any) -> None:
+    for key in ("n_trials", "batch", "seeds"):
+        value = getattr(settings, key)
+        if value is not None and value < 1:
+            raise ConfigError(f"{key}={value}: must be 1 or more")
+    if settings.grids:
+        raise ConfigError(
+            "figure: a search takes a space, not a figure's runs; leave it out, or name an objective by it"
+        )
+
+
+def _check_rungs(
+    settings: Any, given: Mapping[str, Override], objectives: Iterable[Objective], steps: Iterable[Override]
+) -> None:
+    rungs = settings.rungs
+    if any(low >= high for low, high in zip([0, *rungs], rungs, strict=False)):
+        raise ConfigError(f"rungs={rungs}: must be numbers from 1 that grow, such as [1,3,9,27]")
+    for override in steps:
+        if target(override) in given:
+            line = given[target(override)].input_line
+            raise ConfigError(f"{line}: rungs={rungs} sets {settings.resource}; leave one of them out")
+    for one in objectives:
+        if not one.comparable:
+            raise ConfigError(f"objective={one.name}: is of whole runs, which rungs would cut; leave rungs out")
+
+
+def _rewrite(lines: list[str], task: Searchable | None, loader: ConfigLoader) -> list[str]:
+    return task.rewrite(lines, loader) if task else lines
+
+
+def _objectives(named: Any, task: Searchable | None, loader: ConfigLoader) -> Iterable[Objective]:
+    for name in [] if named is None else [named] if isinstance(named, str) else named:
+        if task is None:
+            raise ConfigError(f"objective={name}: this application names none; leave it out: what a job returns counts")
+        yield task.objective(str(name), loader)
+
+
+def _directions(direction: Any, objectives: tuple[Objective, ...]) -> tuple[Direction, ...]:
+    if objectives:
+        if direction is not None:
+            raise ConfigError(f"direction={direction}: {objectives[0].name} has its own; leave it out")
+        return tuple(one.direction for one in objectives)
+    words = direction if isinstance(direction, list) else [direction or DIRECTIONS[0]]
+    for word in words:
+        if word not in DIRECTIONS:
+            raise ConfigError(f"direction={word}: must be one of {', '.join(DIRECTIONS)}")
+    if not words:
+        raise ConfigError(f"direction=[]: must be one of {', '.join(DIRECTIONS)}, or a list of them")
+    return tuple(DIRECTIONS[DIRECTIONS.index(word)] for word in words)

@@ -1,0 +1,246 @@
+"""A study of Optuna's that asks in batches and goes on from wherever a process left it.
+
+What a search asks for depends on its space, its seed and what it was told, never on interruptions: each trial has a
+sampler of its own, seeded by its place, and a batch is asked for whole before any of it is told.
+"""
+
+from __future__ import annotations
+
+import inspect
+import logging
+import warnings
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import optuna
+from optuna.exceptions import ExperimentalWarning
+from optuna.samplers import BaseSampler, RandomSampler
+from optuna.storages import BaseStorage, InMemoryStorage
+from optuna.trial import FrozenTrial, TrialState
+
+from fmnist_sweep.adaptive import storage as stored
+from fmnist_sweep.adaptive.problem import Problem
+from fmnist_sweep.adaptive.space import Space
+from fmnist_sweep.adaptive.storage import BATCH, SQLITE
+from fmnist_sweep.errors import ConfigError, nearest, reason
+
+PROBLEM = "problem"  # the attribute of a study that says what it searches
+
+_STARTUP_TRIALS = 12  # after which all samplers go by what they know
+_ANOTHER = "choose another with hydra.sweeper.study_name=NAME or hydra.sweeper.storage=FILE"
+
+optuna.logging.set_verbosity(optuna.logging.WARNING)
+
+MakeSampler = Callable[[int], BaseSampler]
+
+
+@contextmanager
+def _experimental() -> Iterator[None]:
+    """Without Optuna's warnings of what may change."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ExperimentalWarning)
+        yield
+
+
+def sampler(name: str, arguments: Mapping[str, Any], seed: int, problem: Problem) -> MakeSampler:
+    """What makes the sampler of the trial at a place.
+
+    Args:
+        name: a class of `optuna.samplers` that needs no argument, or its short form (`tpe` for `TPESampler`).
+        arguments: for it.
+        seed: of all of them together.
+        problem: what it is for.
+
+    Raises:
+        ConfigError: there is no such sampler, or it does not take the arguments or the problem.
+    """
+    classes = {n: c for n, c in vars(optuna.samplers).items() if n.endswith("Sampler") and _needs_nothing(c)}
+    short = {n.removesuffix("Sampler").lower(): cls for n, cls in classes.items()}
+    cls = classes.get(name) or short.get(name.lower())
+    if cls is None:
+        raise ConfigError(f"sampler={name}: must be one of {', '.join(sorted(short))}{nearest(name, short)}")
+    seeded = "seed" in inspect.signature(cls).parameters
+
+    def make(place: int) -> BaseSampler:
+        # Two numbers, so that searches with seeds 0 and 1 share no trial.
+        state = int(np.random.SeedSequence([seed, place]).generate_state(1)[0])
+        with _experimental():
+            made: BaseSampler = cls(**{**({"seed": state} if seeded else {}), **arguments})
+            return made
+
+    try:
+        _try_out(make, problem)
+    except Exception as error:  # what a sampler asks for is for it to say, some only once they have trials to go by
+        raise ConfigError(f"sampler={name}: {reason(error)}; choose another, or other sampler_args") from error
+    return make
+
+
+def _try_out(make: MakeSampler, problem: Problem) -> None:
+    study = optuna.create_study(directions=problem.directions, sampler=RandomSampler(seed=0))
+    for number in range(_STARTUP_TRIALS):
+        study.tell(study.ask(problem.space.distributions), [float(number)] * len(problem.directions))
+    study.sampler = make(_STARTUP_TRIALS)
+    study.ask(problem.space.distributions)
+
+
+def _needs_nothing(cls: Any) -> bool:
+    required = (p for p in inspect.signature(cls).parameters.values() if p.default is p.empty)
+    return not inspect.isabstract(cls) and not any(p.kind is not p.VAR_KEYWORD for p in required)
+
+
+class Batch(NamedTuple):
+    """How many trials a batch has, and those of them that are not finished."""
+
+    size: int
+    trials: list[FrozenTrial]
+
+
+class Study:
+    """A study that is asked and told by number of trial."""
+
+    def __init__(self, study: optuna.Study, storage: BaseStorage, space: Space, make_sampler: MakeSampler):
+        self._study = study
+        self._storage = storage
+        self._space = space
+        self._make = make_sampler
+        self._id = storage.get_study_id_from_name(study.study_name)
+
+    def trials(self) -> list[FrozenTrial]:
+        """Those that were asked for whole; one whose process died meanwhile does not count."""
+        return [trial for trial in self._study.get_trials() if BATCH in trial.user_attrs]
+
+    def next_batch(self, size: int, most: int) -> Batch:
+        """The trials to carry out next: those that a process left, with what is missing of their batch, or new ones.
+
+        Args:
+            size: of a batch.
+            most: how many trials there are to be; where all are finished the batch is empty.
+        """
+        for trial in self._study.get_trials(states=[TrialState.RUNNING]):
+            if BATCH not in trial.user_attrs:
+                self.fail(trial.number)
+        known = self.trials()
+        first = next((t.user_attrs[BATCH] for t in known if t.state == TrialState.RUNNING), len(known))
+        for place in range(len(known), min(first + size, most)):
+            self._study.sampler = self._make(place)
+            self.note(self._study.ask(self._space.distributions).number, **{BATCH: first})
+        # Some samplers stop a loop of Optuna's own once they are told enough, and there is none.
+        self._study.sampler = RandomSampler()
+        batch = self.trials()[first:]
+        return Batch(len(batch), [trial for trial in batch if trial.state == TrialState.RUNNING])
+
+    def note(self, number: int, **attributes: Any) -> None:
+        """Keep what else is to be known of a trial."""
+        for key, value in attributes.items():
+            self._seal(number, attributes={key: value})
+            self._storage.set_trial_user_attr(self._trial_id(number), key, value)
+
+    def report(self, number: int, step: int, value: float) -> None:
+        """Keep a trial's value after so many steps."""
+        self._seal(number, reports={step: value})
+        self._storage.set_trial_intermediate_value(self._trial_id(number), step, value)
+
+    def complete(self, number: int, values: Sequence[float]) -> None:
+        """Tell a trial's values."""
+        self._seal(number, state=TrialState.COMPLETE.name, values=list(map(float, values)))
+        self._study.tell(number, values)
+
+    def prune(self, number: int) -> None:
+        """Tell that a trial goes no further; its last report is its value."""
+        trial = self._storage.get_trial(self._trial_id(number))
+        assert trial.last_step is not None
+        self._seal(number, state=TrialState.PRUNED.name, values=[trial.intermediate_values[trial.last_step]])
+        self._study.tell(number, state=TrialState.PRUNED)
+
+    def fail(self, number: int) -> None:
+        """Tell that a trial has no value."""
+        self._seal(number, state=TrialState.FAIL.name)
+        self._study.tell(number, state=TrialState.FAIL)
+
+    def _seal(self, number: int, **changed: Any) -> None:
+        stored.seal(self._storage, self._trial_id(number), **changed)
+
+    def _trial_id(self, number: int) -> int:
+        return self._storage.get_trial_id_from_study_id_trial_number(self._id, number)
+
+    def best(self) -> list[FrozenTrial]:
+        """The best trial, or of several objectives the front; none where none is complete."""
+        if not self._study.get_trials(deepcopy=False, states=[TrialState.COMPLETE]):
+            return []
+        return self._study.best_trials if len(self._study.directions) > 1 else [self._study.best_trial]
+
+
+@contextmanager
+def opened(
+    url: str,
+    name: str,
+    problem: Problem,
+    make_sampler: MakeSampler,
+    *,
+    copied: bool,
+) -> Iterator[Study]:
+    """A study in a storage, made if there is none, that no other process has open at the same time.
+
+    Args:
+        url: the storage's, as Optuna takes it, or the path of an SQLite file.
+        name: the study's.
+        problem: what is searched.
+        make_sampler: makes the sampler of each trial.
+        copied: whether to work on a copy in memory, for what must leave nothing behind.
+
+    Raises:
+        ConfigError: the storage holds another search under this name, is damaged or none, or another process has it.
+    """
+    logging.getLogger("alembic").setLevel(logging.WARNING)
+    path = None if "://" in url and not url.startswith(SQLITE) else Path(url.removeprefix(SQLITE))
+    where, remedy = f"{path or url}: the study {name}", stored.REMAKE if path else _ANOTHER
+    with ExitStack() as held:
+        database = None
+        if not copied or path is None or path.exists():
+            if path is not None:
+                held.enter_context(stored.lock(path))
+            database = stored.database(url) if path is None else stored.in_file(path)
+            held.callback(database.engine.dispose)
+        with stored.undamaged(where, remedy):
+            storage = _copy(database, name) if copied or database is None else database
+            study = optuna.create_study(
+                storage=storage, study_name=name, directions=problem.directions, load_if_exists=True
+            )
+            stored.check(study.get_trials(deepcopy=False))
+            _agree(study, storage, problem, where)
+        yield Study(study, storage, problem.space, make_sampler)
+
+
+def _copy(storage: BaseStorage | None, name: str) -> InMemoryStorage:
+    memory = InMemoryStorage()
+    if storage is not None and name in [one.study_name for one in storage.get_all_studies()]:
+        optuna.copy_study(from_study_name=name, from_storage=storage, to_storage=memory)
+    return memory
+
+
+def _agree(study: optuna.Study, storage: BaseStorage, problem: Problem, where: str) -> None:
+    """Raise `ConfigError` where a study searches for something else; a new one is told what it searches for."""
+    known, described = study.user_attrs.get(PROBLEM), problem.described()
+    study_id = storage.get_study_id_from_name(study.study_name)
+    stored.check_problem(storage, study_id, known)
+    if known is None:
+        if study.get_trials(deepcopy=False) or tuple(d.name.lower() for d in study.directions) != problem.directions:
+            raise ConfigError(f"{where} was made by another program; {_ANOTHER}")
+        with _experimental():
+            study.set_metric_names(problem.names)  # for Optuna's own dashboard
+        stored.seal_problem(storage, study_id, described)
+        return study.set_user_attr(PROBLEM, described)
+    for key, value in described.items():
+        if known.get(key) != value:
+            raise ConfigError(f"{where} has other {key}: {_difference(known.get(key), value)}; {_ANOTHER}")
+
+
+def _difference(known: Any, asked: Any) -> str:
+    """What a study has of it and is not asked for, and what is asked for instead."""
+    if not isinstance(known, list | dict) or type(known) is not type(asked):
+        return f"{known}, not {asked}"
+    ours, theirs = (set(map(str, one.items() if isinstance(one, dict) else one)) for one in (asked, known))
+    return f"{', '.join(sorted(theirs - ours)) or 'none'}, not {', '.join(sorted(ours - theirs)) or 'none'}"

@@ -1,0 +1,276 @@
+"""The Python interface: train, read, judge and load what the command line trains, reads and judges.
+
+Runs are a table, as `read` gives it: a row per run and epoch. Filter it with pandas, and hand it on.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import threading
+import warnings
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+import pandas as pd
+
+from fmnist_sweep.config.overrides import as_typed
+from fmnist_sweep.data import DataError
+from fmnist_sweep.errors import ConfigError, RunError, reason
+from fmnist_sweep.store import layout
+from fmnist_sweep.store.tables import Collection, collect, gather
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from fmnist_sweep.papers.paper import Paper
+
+_LISTED = 20  # runs that are warned of
+
+Runs: TypeAlias = pd.DataFrame | str | Path
+"""Runs of a table, or all those in a folder."""
+
+
+def train(*overrides: str, store: str | Path = "multirun", **values: Any) -> pd.DataFrame:
+    """Train one run, or find it done, as `python -m fmnist_sweep` does.
+
+        fs.train("optimizer=sgd", epochs=5, seed=1)
+
+    Args:
+        overrides: as on the command line.
+        store: folder of the runs.
+        values: overrides by keyword; `**{"optimizer.lr": 0.1}` for a key with a dot. A list is a list.
+
+    Returns:
+        The run's rows, as `read` gives them; none after `dry_run=True`.
+
+    Raises:
+        ConfigError: something cannot work; one line says what, and what to do.
+        DataError: there are no data.
+        RunError: the run did not end well; its directory has the traceback.
+    """
+    return _trained([*overrides, *(f"{key}={_word(value)}" for key, value in values.items())], store, multirun=False)
+
+
+def sweep(*overrides: str, store: str | Path = "multirun", **values: Any) -> pd.DataFrame:
+    """Train the runs of a sweep, or find them done, as `python -m fmnist_sweep -m` does.
+
+        fs.sweep("optimizer=adam,sgd", epochs=5, seed=range(3))
+        fs.sweep(paper="caprari2024", until="settled", budget="30min")
+
+    Args:
+        overrides: as on the command line.
+        store: folder of the runs.
+        values: overrides by keyword; `**{"optimizer.lr": [0.1, 0.01]}` for a key with a dot. A list, tuple or range
+            holds the values to try, each of which may be a list.
+
+    Returns:
+        The rows of the runs that were asked for, as `read` gives them; none after `dry_run=True`.
+
+    Raises:
+        ConfigError: something cannot work; nothing was trained.
+        DataError: there are no data.
+        RunError: runs did not end well; the others are done, and `read` gives them.
+    """
+    return _trained([*overrides, *(_choices(key, value) for key, value in values.items())], store, multirun=True)
+
+
+def read(store: str | Path = "multirun") -> pd.DataFrame:
+    """The runs of a store, finished or not, as a tidy table; what cannot be used is warned of.
+
+    Tables of several stores may be joined (`pd.concat`): a run is told apart by its path, and counts once where it is
+    in several of them.
+
+    Returns:
+        A row per run and epoch: run (its name), path (its directory), status, recipe (a digest of all but seed and
+        epochs), optimizer (in words), the other factors by whole key, such as `training.batch_size`, seed, epoch,
+        train_loss, train_accuracy, running_loss, running_accuracy, val_loss, val_accuracy, and seconds: the run's share
+        of its stack's training time up to the epoch's end, which is no time by the clock.
+
+    Raises:
+        ConfigError: there is no such folder.
+    """
+    collection = collect(_folder(store))
+    _warn_of(collection, "unreadable", "superseded")
+    return _table(collection)
+
+
+def judge(runs: Runs, paper: str = "caprari2024") -> pd.DataFrame:
+    """The verdict on each claim of a paper.
+
+    Args:
+        runs: a table as `read` gives it, or a folder. What counts is which runs are in it: all of their epochs do. Of
+            runs with the same configuration and seed one counts, a finished one if there is any.
+        paper: its name, or the path of such a file as those in `conf/paper`.
+
+    Returns:
+        A row per claim, by its id: statement, expected, measured (the mean over seeds), interval_low and interval_high,
+        seeds, p_value, verdict ("reproduced", "not reproduced", "inconclusive", "not run"), its reason, and the other
+        columns of the report's `claims.csv`.
+
+    Raises:
+        ConfigError: there is no such paper or folder, or the paper has a mistake.
+    """
+    from fmnist_sweep import papers
+    from fmnist_sweep.papers import verdicts
+    from fmnist_sweep.store.curves import Curves
+
+    of = papers.read(paper)
+    judged = verdicts.judge(of, Curves(collected(runs, of)))
+    return pd.DataFrame([verdicts.row(of, verdict) for verdict in judged]).set_index("id")
+
+
+def load_model(run: pd.DataFrame | str | Path) -> nn.Sequential:
+    """The model of a finished run: linear layers, ReLU and dropout, in evaluation mode, on the CPU.
+
+    It takes images float32 [n, 1, 28, 28], or any shape with 784 values an image, with pixels scaled as the run had
+    them, by default `(x / 255 - 0.5) / 0.5`, and gives logits [n, 10]. Nothing in it is this project's: `state_dict`
+    serves any `nn.Sequential` of these layers, and `torch.export.export` takes the whole.
+
+    Args:
+        run: a run's directory, or a table with the rows of one run.
+
+    Raises:
+        ConfigError: there is no such run, or it has no model: it is not done, or was cut from a longer one.
+    """
+    from fmnist_sweep import files
+    from fmnist_sweep.engine import checkpoints
+    from fmnist_sweep.engine.model import sequential
+
+    directories = _directories(run)
+    if len(directories) != 1:
+        raise ConfigError(f"these are the rows of {len(directories)} runs; give those of one")
+    (directory,) = directories
+    try:
+        record = layout.read_record(directory)
+    except layout.RecordError as error:
+        raise ConfigError(f"{directory}: {error}; give the directory of a run") from error
+    config = record.config
+    if record.cut_from is not None:
+        raise ConfigError(f"{directory.name}: has no model: it was cut from {record.cut_from}; rerun=true trains it")
+    if record.status != "done":
+        raise ConfigError(f"{directory.name}: is {record.status}, so it has no final model; train it to its end")
+    path = directory / f"checkpoint-{config.training.epochs}.pt"
+    try:
+        content = files.read(path, checkpoints.most_bytes(config))
+        parameters = checkpoints.decode_parameters(content, config)
+    except Exception as error:  # what comes from anyone may raise anything
+        raise ConfigError(layout.one_line(f"{path}: {error}; rerun=true trains the run again")) from error
+    return sequential(parameters, config.model.dropout)
+
+
+def collected(runs: Runs, paper: Paper) -> Collection:
+    """The runs of a table or a folder that are of a paper's protocol."""
+    if isinstance(runs, pd.DataFrame):
+        collection = gather(_directories(runs), paper.covers)
+    else:
+        collection = collect(_folder(runs), paper.covers)
+    _warn_of(collection, "superseded")
+    return collection
+
+
+def _warn_of(collection: Collection, *kinds: str) -> None:
+    problems = collection.problems[collection.problems["kind"].isin(kinds)]
+    warn_of_runs(zip(problems["name"], problems["message"], strict=True))
+
+
+def warn_of_runs(left_out: Iterable[tuple[str, str]]) -> None:
+    """Warn of the first runs that are left out, and say how many more there are; each is a run and why."""
+    lines = [f"{run}: {why}" for run, why in left_out]
+    more = [f"and {len(lines) - _LISTED} more runs are left out"] if len(lines) > _LISTED else []
+    for line in lines[:_LISTED] + more:
+        warnings.warn(line, stacklevel=4)
+
+
+def _trained(lines: Sequence[str], store: str | Path, *, multirun: bool) -> pd.DataFrame:
+    from fmnist_sweep import cli
+
+    typed = [*lines, f"hydra.sweep.dir={_word(Path(store))}"]
+    with _contained():
+        loader = cli.loader_for(typed)
+        try:
+            directories = cli.carry_out(cli.rewrite(typed, loader), loader, multirun=multirun)
+        except (DataError, RunError):
+            raise
+        except Exception as error:  # what a value may be is for Hydra, OmegaConf and torch to say, each in its own way
+            raise ConfigError(as_typed(reason(error), typed)) from error
+    return _table(gather(dict.fromkeys(directories)))
+
+
+def _table(collection: Collection) -> pd.DataFrame:
+    table = collection.metrics
+    table.insert(1, "path", table["run"].map(collection.runs.set_index("name")["path"]))
+    return table
+
+
+def _folder(store: str | Path) -> Path:
+    if not Path(store).is_dir():
+        raise ConfigError(f"{store}: is no folder; give that of a sweep")
+    return Path(store).resolve()
+
+
+def _directories(runs: pd.DataFrame | str | Path) -> list[Path]:
+    if not isinstance(runs, pd.DataFrame):
+        return [Path(runs)]
+    check_paths(runs)
+    directories = [Path(path) for path in dict.fromkeys(runs["path"])]
+    for path in directories:
+        if not path.is_dir():
+            raise ConfigError(f"{path}: is no longer there; read the folder where the runs are now")
+    return directories
+
+
+def check_paths(runs: pd.DataFrame) -> None:
+    """Raise `ConfigError` for a table that does not say where its runs are."""
+    if "path" not in runs:
+        raise ConfigError("the table has no column path; give one that read, train or sweep gave")
+
+
+def _choices(key: str, value: Any) -> str:
+    """An override with the values to try."""
+    value = value.tolist() if hasattr(value, "tolist") else value
+    values = list(value) if isinstance(value, list | tuple | range) else [value]
+    if not values:
+        raise ConfigError(f"{key}: has no values; give one at least")
+    return f"{key}={','.join(map(_word, values))}"
+
+
+def _word(value: Any) -> str:
+    """A Python value as an override has it."""
+    value = value.tolist() if hasattr(value, "tolist") else value  # NumPy's and pandas' numbers
+    if value is None or isinstance(value, bool):
+        return {None: "null", True: "true", False: "false"}[value]
+    if isinstance(value, list | tuple | range):
+        return f"[{','.join(map(_word, value))}]"
+    if isinstance(value, Path):
+        return "'" + str(value).replace("\\", "\\\\").replace("'", "\\'") + "'"
+    return value if isinstance(value, str) else repr(value)
+
+
+@contextmanager
+def _contained() -> Iterator[None]:
+    """Undo what a command sets for its process: Hydra's logging and globals, environment, threads."""
+    import torch
+
+    from fmnist_sweep.config import hydra_private
+
+    if threading.current_thread() is not threading.main_thread():
+        raise ConfigError("train and sweep handle interrupts, which only the main thread can; call them there")
+    log, environment = logging.getLogger(), dict(os.environ)
+    handlers, level = log.handlers[:], log.level
+    threads = torch.get_num_threads()
+    # With it Hydra raises what it would else print over many lines.
+    os.environ["HYDRA_FULL_ERROR"] = "1"
+    try:
+        with hydra_private.globals_kept():
+            yield
+    finally:
+        os.environ.clear()
+        os.environ.update(environment)
+        for handler in set(log.handlers) - set(handlers):
+            handler.close()
+        log.handlers[:] = handlers
+        log.setLevel(level)
+        torch.set_num_threads(threads)

@@ -1,0 +1,88 @@
+"""What a command line asks for, carried out: one run, or a sweep. The Python interface goes through the same door."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Sequence
+from pathlib import Path
+
+from hydra import version
+from hydra.core.config_loader import ConfigLoader
+from hydra.types import RunMode
+
+from fmnist_sweep.application import Application
+from fmnist_sweep.config import compose, hydra_private, overrides
+from fmnist_sweep.config.parsing import parse
+from fmnist_sweep.errors import ConfigError
+from fmnist_sweep.papers import paper_option
+
+
+def loader_for(typed: Sequence[str], folder: str | None = None, config_path: str | None = None) -> ConfigLoader:
+    """A loader that knows every option which Hydra's own will know.
+
+    Args:
+        typed: overrides, of which `hydra.searchpath=` counts.
+        folder: of further options, as `--config-dir` gives it.
+        config_path: instead of the project's own configuration, as `--config-path` gives it.
+    """
+    version.setbase("1.3")
+    compose.register()
+    if folder is not None and not os.path.isdir(folder):
+        raise ConfigError(f"Additional config directory '{os.path.abspath(folder)}' not found")
+    further = []
+    for override in parse([line for line in typed if line.startswith("hydra.searchpath=")]):
+        folders = override.value()
+        for one in folders if isinstance(folders, list) else [folders]:
+            path = str(one).removeprefix("file://")
+            if not isinstance(folders, list) or not ("://" in path or os.path.isdir(path)):
+                raise ConfigError(
+                    f"{override.input_line}: must be a list of folders that are there, as in [file://{os.getcwd()}]"
+                )
+            further.append(str(one))
+    return hydra_private.config_loader(folder, *further, config_path=config_path)
+
+
+def rewrite(typed: Sequence[str], loader: ConfigLoader, *, trains: bool = True) -> list[str]:
+    """Overrides as typed, in the form that Hydra takes; `trains` as in `paper_option.take`."""
+    return overrides.rewrite(paper_option.take(typed, loader, trains=trains), loader)
+
+
+def carry_out(
+    lines: Sequence[str], loader: ConfigLoader, *, multirun: bool = False, config_name: str | None = None
+) -> list[Path]:
+    """Train what overrides ask for. Returns the directories of the runs, none after a dry run.
+
+    Args:
+        lines: overrides in the form that Hydra takes.
+        loader: as `loader_for` makes it.
+        multirun: whether it is to be a sweep, whatever the overrides are.
+        config_name: of the primary configuration, where it is not the project's own.
+
+    Raises:
+        ConfigError: something cannot work; nothing was trained.
+        DataError: there are no data.
+        RunError: runs did not end well; the others are done.
+    """
+    task = Application()
+    several = overrides.is_sweep(lines)
+    is_sweep = multirun or any(line.startswith("figure=") and line != "figure=[]" for line in lines)
+    if several and not is_sweep and not any(line.startswith("hydra.mode=") for line in lines):
+        point = "; a decimal number is written with a point" if re.fullmatch(r"[^=]+=-?0,\d+", several) else ""
+        raise ConfigError(f"{several}: several values make a sweep: add -m{point}")
+    with hydra_private.HydraApplication(loader, config_name) as application:
+        if is_sweep or several:
+            return application.sweep(lines, task)
+        composed = application.compose(lines)
+        if composed.hydra.mode == RunMode.MULTIRUN:
+            return application.sweep(lines, task)
+
+        from fmnist_sweep.sweep import single
+
+        directory = hydra_private.place(composed, "hydra.run.dir")
+        application.rehearse(composed)
+        train = single.prepare(composed, directory)
+        if train is None:
+            return []
+        application.run(composed, lambda _: train())
+        return [directory.absolute()]

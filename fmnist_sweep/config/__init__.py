@@ -1,0 +1,1 @@
+"""Configuration: its schema, what makes two runs the same, and Hydra."""

@@ -1,0 +1,269 @@
+"""What this project takes from Hydra's private parts, all of it, each with the reason.
+
+`tests/test_hydra_internals.py` names every part, so that a Hydra that drops or renames one fails there by name.
+"""
+
+from __future__ import annotations
+
+import copy
+import os
+import sys
+import tempfile
+from argparse import Namespace
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from importlib import metadata
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, NoReturn, cast
+
+import hydra
+
+# A run's callbacks are notified around it, and `run_job` asks for them: Hydra makes them in Hydra.run, which would
+# compose a single run a second time.
+from hydra._internal.callbacks import Callbacks
+
+# Which options there are has to be known before Hydra parses an argument; `_apply_overrides_to_config` sets values as
+# Hydra sets them on what is composed once for many jobs.
+from hydra._internal.config_loader_impl import ConfigLoaderImpl
+
+# The application itself: hydra.main composes a run before anything can be checked, and makes its directory.
+from hydra._internal.hydra import Hydra
+
+# Arguments and search path are read as hydra.main reads them; it offers no function that only reads them.
+from hydra._internal.utils import create_automatic_config_search_path, get_args_parser
+from hydra.core.config_loader import ConfigLoader
+from hydra.core.config_search_path import SearchPathQuery
+from hydra.core.config_store import ConfigStore
+from hydra.core.global_hydra import GlobalHydra
+from hydra.core.hydra_config import HydraConfig
+from hydra.core.override_parser.types import Override
+from hydra.core.plugins import Plugins
+from hydra.core.utils import JobReturn, configure_log, run_job
+from hydra.types import HydraContext, RunMode, TaskFunction
+from omegaconf import DictConfig, OmegaConf, open_dict
+
+from fmnist_sweep.config.schema import CONFIG_FOLDER, resolving
+from fmnist_sweep.errors import ConfigError
+from fmnist_sweep.store.layout import one_line
+
+
+def arguments() -> Namespace:
+    """What was typed, with Hydra's own options."""
+    parser = get_args_parser()
+    parser.error = _refuse  # type: ignore[method-assign]
+    if "--version" in sys.argv[1:]:
+        print(f"fmnist_sweep {metadata.version('fmnist-sweep')} (Hydra {hydra.__version__})")
+        sys.exit(0)
+    parsed: Namespace = parser.parse_intermixed_args()  # overrides may follow options
+    return parsed
+
+
+def _refuse(message: str) -> NoReturn:
+    print(f"fmnist_sweep: {one_line(message)}; see --help", file=sys.stderr)
+    sys.exit(2)
+
+
+def config_loader(*folders: Path | str | None, config_path: str | None = None) -> ConfigLoader:
+    """A loader of the project's configuration and of further folders, the first of which comes first.
+
+    Args:
+        folders: paths, or addresses such as `pkg://package`; None counts for nothing.
+        config_path: instead of the project's own configuration, as `--config-path` gives it.
+    """
+    path = create_automatic_config_search_path(__file__, None, config_path or str(CONFIG_FOLDER))
+    for folder in [str(folder) for folder in folders if folder]:
+        address = folder if "://" in folder else f"file://{os.path.abspath(folder)}"
+        path.prepend("command-line", address, SearchPathQuery(provider="schema"))
+    return ConfigLoaderImpl(path)
+
+
+def master(loader: ConfigLoader) -> DictConfig:
+    """The configuration of a sweep itself, before any override."""
+    composed: DictConfig = loader.load_configuration("config", [], RunMode.MULTIRUN)
+    return composed
+
+
+def set_values(composed: DictConfig, values: Sequence[Override]) -> None:
+    """Set values in a composed configuration, checked against its schema."""
+    ConfigLoaderImpl._apply_overrides_to_config(list(values), composed)
+
+
+def resolve(composed: DictConfig, *keys: str) -> Path:
+    """The path that these keys give together, each resolved in the job's own context, as `run_job` does."""
+    with resolving(composed):
+        return Path(*(str(OmegaConf.select(composed, key)) for key in keys))
+
+
+def numbered(composed: DictConfig, number: int) -> DictConfig:
+    """Give a job of a sweep its number, as Hydra's launchers do."""
+    with open_dict(composed):
+        composed.hydra.job.update({"id": str(number), "num": number})
+    return composed
+
+
+def place(composed: DictConfig, *keys: str) -> Path:
+    """Tell a job its directory, which these keys give together; `${hydra:runtime.output_dir}` resolves from now on."""
+    directory = resolve(composed, *keys)
+    with open_dict(composed):
+        composed.hydra.runtime.output_dir = str(directory.absolute())
+    return directory
+
+
+def rehearse(composed: DictConfig, loader: ConfigLoader) -> None:
+    """Have Hydra prepare a job that has its place, in a temporary folder: what it would refuse is refused at once.
+
+    Callbacks are not notified, and nothing is written where the job's own files will be.
+
+    Raises:
+        Exception: of Hydra, OmegaConf or Python's logging, for what cannot work.
+    """
+    copied = copy.deepcopy(composed)
+    with tempfile.TemporaryDirectory() as folder, open_dict(copied), resolving(copied):
+        copied.hydra.run.dir = folder
+        for handler in (OmegaConf.select(copied, "hydra.job_logging.handlers") or {}).values():
+            if "filename" in handler:
+                log = Path(handler.filename)
+                if not log.parent.is_dir() and log.parent != Path(composed.hydra.runtime.output_dir):
+                    raise ConfigError(
+                        f"{log}: this log file's folder is not there; make it, or change hydra.job.name or "
+                        "hydra.job_logging, which name the file"
+                    )
+                handler.filename = str(Path(folder) / "log")
+                if str(handler.get("class")).startswith("logging."):
+                    handler.delay = True  # else a file stays open where another part is refused
+        subdir = copied.hydra.output_subdir
+        if subdir is not None and (Path(subdir).is_absolute() or ".." in Path(subdir).parts):
+            copied.hydra.output_subdir = None
+        run_job(_nothing, copied, "hydra.run.dir", None, HydraContext(loader, Callbacks()))
+        configure_log(composed.hydra.hydra_logging, composed.hydra.verbose)
+
+
+def begin_job(composed: DictConfig, task: TaskFunction, context: HydraContext) -> None:
+    """Do what Hydra does before a job of a sweep: make its directory, log and `.hydra`, notify its callbacks."""
+
+    def start(**about: Any) -> None:
+        context.callbacks.on_job_start(**{**about, "task_function": task})
+
+    _run_half(_nothing, composed, context, SimpleNamespace(on_job_start=start, on_job_end=_nothing))
+
+
+def end_job(composed: DictConfig, outcome: TaskFunction, context: HydraContext) -> JobReturn:
+    """Do what Hydra does after a job that `begin_job` began; `outcome` returns what the job gave, or raises."""
+    end = context.callbacks.on_job_end
+    return _run_half(outcome, composed, context, SimpleNamespace(on_job_start=_nothing, on_job_end=end))
+
+
+def _run_half(task: TaskFunction, composed: DictConfig, context: HydraContext, callbacks: Any) -> JobReturn:
+    # Hydra does both halves in one function, around the task; here many jobs lie between them.
+    half = HydraContext(context.config_loader, callbacks)
+    result: JobReturn = run_job(task, composed, "hydra.sweep.dir", "hydra.sweep.subdir", half)
+    configure_log(composed.hydra.hydra_logging, composed.hydra.verbose)
+    return result
+
+
+def _nothing(*_: Any, **__: Any) -> None:
+    return None
+
+
+class HydraApplication:
+    """Hydra's application object, for a run or a sweep; a context manager, since Hydra keeps it in a global."""
+
+    def __init__(self, loader: ConfigLoader, config_name: str | None):
+        self._name = config_name or "config"
+        self._hydra = Hydra(task_name="fmnist_sweep", config_loader=loader)
+
+    def __enter__(self) -> HydraApplication:
+        GlobalHydra.instance().initialize(self._hydra)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        GlobalHydra.instance().clear()
+
+    def compose(self, overrides: Sequence[str]) -> DictConfig:
+        """The configuration of a single run; its `hydra.mode` says whether it is one."""
+        composed = self._hydra.compose_config(self._name, list(overrides), RunMode.RUN, with_log_configuration=True)
+        composed.hydra.mode = composed.hydra.mode or RunMode.RUN
+        return composed
+
+    def rehearse(self, composed: DictConfig) -> None:
+        """Make the callbacks of a run and rehearse it."""
+        self._callbacks = Callbacks(composed)
+        rehearse(composed, self._hydra.config_loader)
+
+    def run(self, composed: DictConfig, task: TaskFunction) -> None:
+        """Run a task in a configuration's directory, as `Hydra.run` does; raises what the task raises."""
+        errors = []
+
+        def kept(config: DictConfig) -> Any:
+            try:
+                return task(config)
+            except Exception as error:
+                errors.append(error)
+                raise
+
+        callbacks = self._callbacks
+        callbacks.on_run_start(config=composed, config_name=self._name)
+        result = run_job(
+            hydra_context=HydraContext(config_loader=self._hydra.config_loader, callbacks=callbacks),
+            task_function=kept,
+            config=composed,
+            job_dir_key="hydra.run.dir",
+            job_subdir_key=None,
+        )
+        callbacks.on_run_end(config=composed, config_name=self._name, job_return=result)
+        for error in errors:
+            raise error  # `result.return_value` would, after a line of Hydra's own
+
+    def sweep(self, overrides: Sequence[str], task: TaskFunction) -> list[Path]:
+        """Hand a sweep to Hydra's sweeper and launcher. Returns the directories of the jobs that were carried out."""
+        lines = [*overrides, "hydra.mode=MULTIRUN"]
+        composed = self._hydra.compose_config(self._name, lines, RunMode.MULTIRUN, with_log_configuration=True)
+        resolve(composed, "hydra.sweep.dir")  # of a sweep there is one, be it right or refused here
+        # `Hydra.multirun` would leave the sweep's own configuration without what `${hydra:...}` stands for.
+        with resolving(composed):
+            callbacks = Callbacks(composed)
+            callbacks.on_multirun_start(config=composed, config_name=self._name)
+            context = HydraContext(config_loader=self._hydra.config_loader, callbacks=callbacks)
+            sweeper = Plugins.instance().instantiate_sweeper(config=composed, hydra_context=context, task_function=task)
+            arguments = OmegaConf.to_container(composed.hydra.overrides.task, resolve=False)
+            launched = sweeper.sweep(arguments=cast("list[str]", arguments))
+            callbacks.on_multirun_end(config=composed, config_name=self._name)
+        if not isinstance(launched, list):  # a sweeper that is not ours may return anything
+            return []
+        jobs = [job for batch in launched for job in batch if job.hydra_cfg is not None]
+        return [Path(job.hydra_cfg.hydra.runtime.output_dir) for job in jobs]
+
+
+def error_of(result: JobReturn) -> Any:
+    """What a job raised; `return_value` would print a line of Hydra's before it raises it."""
+    return result._return_value
+
+
+@contextmanager
+def globals_kept() -> Iterator[None]:
+    """Within, Hydra's globals are as at the start of a process; afterwards as they were before."""
+    Plugins.instance()  # they register their options once, as they are imported
+    store, application, job = ConfigStore.instance(), GlobalHydra.instance(), HydraConfig.instance()
+    before = store.repo, application.hydra, job.cfg
+    store.repo, application.hydra, job.cfg = copy.deepcopy(store.repo), None, None
+    try:
+        yield
+    finally:
+        store.repo, application.hydra, job.cfg = before
+
+
+def show(typed: Namespace, overrides: Sequence[str], task: TaskFunction) -> None:
+    """Help, --cfg, --info and the like, which are all hydra.main's; it takes arguments from `sys.argv` alone."""
+    flags = sys.argv[1:]
+    for argument in typed.overrides:
+        flags.remove(argument)
+    sys.argv[1:] = [*overrides, *flags]
+    hydra.main(version_base="1.3", config_path=str(CONFIG_FOLDER), config_name="config")(task)()
+
+
+def complete(typed: Namespace, rewrite: Callable[[list[str]], list[str]], task: TaskFunction) -> None:
+    """Tab completion; Hydra takes the line from `COMP_LINE` alone, and composes its whole words to see what is left."""
+    command, *words = os.environ.get("COMP_LINE", "").split(" ")
+    os.environ["COMP_LINE"] = " ".join([command, *rewrite(words[:-1]), *words[-1:]])
+    show(typed, typed.overrides, task)

@@ -1,0 +1,215 @@
+"""Lets numbers choose options of a config group, as in `batch_size=100,500`.
+
+Hydra takes a group's option by name only, and refuses a number there. So arguments are rewritten before Hydra
+parses them: where every number names an option of its group they become quoted choices; otherwise they go to the
+value that the group sets, so that any number works. Arguments that name nothing known are refused here, in one line.
+"""
+
+import re
+from collections.abc import Sequence
+
+from hydra.core.config_loader import ConfigLoader
+from hydra.core.config_store import ConfigStore
+from hydra.core.object_type import ObjectType
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.types import Override, OverrideType, QuotedString, RangeSweep, ValueType
+
+from fmnist_sweep.config.parsing import parse
+from fmnist_sweep.config.schema import KEYS, TRACKERS
+from fmnist_sweep.errors import ConfigError, nearest
+
+GROUPS = ("optimizer", "batch_size", "dropout", "epochs", "figure", "paper", "tracker")
+SETS = ("figure", "tracker")  # several options are one choice, not a sweep over them
+NUMBERS = {"batch_size": "training.batch_size", "epochs": "training.epochs", "dropout": "model.dropout"}
+WHOLE_NUMBERS = ("batch_size", "epochs")
+MOST_JOBS = 100_000  # of a sweep: more would fill the memory before the first is composed
+
+
+def rewrite(arguments: Sequence[str], loader: ConfigLoader) -> list[str]:
+    """Overrides as typed, such as `batch_size=100,64`, in the form that Hydra takes, as `training.batch_size=100,64`.
+
+    Raises:
+        ConfigError: one names nothing that the loader knows, or a number is given twice.
+    """
+    overrides = parse(arguments, loader)
+    given: dict[str, str | None] = {}
+    for override in overrides:
+        key = target(override)
+        if key in NUMBERS.values() and key in given:
+            # An option and a number are applied at different times: the last one would not always win.
+            raise ConfigError(f"{override.input_line}: given twice, see {given[key]}; give it once")
+        given[key] = override.input_line
+        _check_length(override)
+    _check_trackers(overrides)
+    settings = _settings(overrides, loader)
+    return [_rewrite_one(override, loader, settings) for override in overrides]
+
+
+def _check_trackers(overrides: Sequence[Override]) -> None:
+    chosen = [word for override in overrides if override.key_or_group == "tracker" for word in words(override)]
+    for override in overrides:
+        for name in TRACKERS:
+            if override.key_or_group.startswith(f"tracker.{name}.") and name not in chosen:
+                raise ConfigError(f"{override.input_line}: sets what is not chosen; add tracker={name}")
+
+
+def target(override: Override) -> str:
+    """The key that an override sets: of a group of numbers the value's, be it by an option or by a number."""
+    return NUMBERS.get(override.key_or_group, override.key_or_group)
+
+
+def beneath(lines: Sequence[str], arguments: Sequence[str], loader: ConfigLoader) -> list[str]:
+    """Those of a file's overrides that the command line leaves as they are: an optimizer brings its own arguments.
+
+    Args:
+        lines: the file's, as Hydra takes them.
+        arguments: the command line's, likewise.
+        loader: knows the options of each group.
+    """
+    parser = OverridesParser.create(loader)
+    given = {target(override) for override in parser.parse_overrides(list(arguments))}
+    parsed = {str(override.input_line): target(override) for override in parser.parse_overrides(list(lines))}
+    return [
+        line
+        for line, key in parsed.items()
+        if key not in given and not ("optimizer" in given and key.startswith("optimizer."))
+    ]
+
+
+def _check_length(override: Override) -> None:
+    """Raise `ConfigError` for a range that would take for ever to list."""
+    sweep = override.value()
+    if isinstance(sweep, RangeSweep):
+        assert sweep.start is not None and sweep.stop is not None
+        if not abs(sweep.stop - sweep.start) <= MOST_JOBS * abs(sweep.step):  # so where one of them is nan, too
+            raise ConfigError(f"{override.input_line}: gives more than {MOST_JOBS} values, the most that a sweep takes")
+
+
+def is_sweep(arguments: Sequence[str]) -> str | None:
+    """The first of these overrides that gives several values, or None."""
+    return next((override.input_line for override in parse(arguments) if override.is_sweep_override()), None)
+
+
+def as_typed(message: str, typed: Sequence[str]) -> str:
+    """Put the keys of a message as they were typed, where they had been rewritten for Hydra."""
+    for line in typed:
+        key = line.partition("=")[0]
+        forms = [
+            f"++{key}",
+            f"hydra.sweeper.{key}",
+            NUMBERS.get(key),
+            key.rpartition(".")[2] if key in NUMBERS.values() else None,
+        ]
+        for form in filter(None, forms):
+            message = re.sub(rf"(?<![\w.+]){re.escape(form)}(?==)", key.replace("\\", r"\\"), message)
+    return message
+
+
+def words(override: Override) -> list[str]:
+    """The values that an override gives, without quotes; figures and trackers may come in Hydra's own form `[a,b]`."""
+    _check_length(override)
+    values = list(override.sweep_iterator()) if override.is_sweep_override() else [override.value()]
+    if values and override.key_or_group in (*SETS, "paper") and isinstance(values[0], list):
+        values = values[0]
+    texts = [value.text if isinstance(value, QuotedString) else value for value in values]
+    return ["null" if text is None else str(text) for text in texts]
+
+
+def _settings(overrides: Sequence[Override], loader: ConfigLoader) -> list[str]:
+    """The settings of the sweeper that is chosen, which may be typed without `hydra.sweeper.`."""
+    names = [str(override.value()) for override in overrides if override.key_or_group == "hydra/sweeper"]
+    if not names or names[-1] not in loader.get_group_options("hydra/sweeper"):
+        return []
+    return _settings_of(names[-1])
+
+
+def _settings_of(sweeper: str) -> list[str]:
+    node = ConfigStore.instance().load(f"hydra/sweeper/{sweeper}.yaml").node
+    return [str(key) for key in node if not str(key).startswith("_")]
+
+
+def _needs(key: str) -> str:
+    """What to add where the setting of a sweeper is typed that was not chosen, or nothing."""
+    if key in _settings_of("settle"):
+        return " here; it belongs to until=settled, so add that and paper=NAME"
+    return " here; it belongs to a search, so add -m hydra/sweeper=search" if key in _settings_of("search") else ""
+
+
+def _rewrite_one(override: Override, loader: ConfigLoader, settings: Sequence[str]) -> str:
+    key, line, known = override.key_or_group, override.input_line, [*GROUPS, *KEYS, *settings]
+    assert line is not None
+    if key in settings:
+        if override.is_sweep_override():
+            raise ConfigError(f"{line}: is a setting of the sweeper, not swept; a list is written [a,b]")
+        return f"hydra.sweeper.{line}"
+    if key == "paper":
+        raise ConfigError(f"{line}: a paper is chosen on the command line alone, as paper=NAME")
+    if key in GROUPS and override.type in (OverrideType.ADD, OverrideType.FORCE_ADD):
+        raise ConfigError(f"{line}: {key} is there already; write it without +")
+    if key not in known and override.is_add() and "." not in key and not loader.get_group_options(key):
+        own = "; a group of your own needs --config-dir=FOLDER, which holds its folder"
+        raise ConfigError(f"{line}: there is no {key}{nearest(key, [one for one in known if '.' not in one]) or own}")
+    if override.type == OverrideType.ADD and key in KEYS and not key.startswith("tracker."):
+        raise ConfigError(f"{line}: {key} is there already; write it without +")
+    if "/" in key and override.value() is None and (options := loader.get_group_options(key)):
+        raise ConfigError(f"{line}: must be one of {', '.join(options)}")
+    group, names_option = key.replace(".", "/"), key.startswith("hydra.") and isinstance(override.value(), str)
+    if names_option and key.count(".") == 1 and loader.get_group_options(group):
+        raise ConfigError(f"{line}: an option is chosen with a slash; write {group}={override.value()}")
+    if override.type != OverrideType.CHANGE or override.package or override.is_hydra_override():
+        return line
+    if key.startswith("optimizer."):
+        # Arguments beyond those that the option's file lists are welcome; the optimizer's signature decides.
+        return f"++{line}"
+    if key not in known:
+        meant = _needs(key) or f"; see --help for what there is{nearest(key, [*known, 'optimizer.lr'])}"
+        raise ConfigError(f"{line}: there is no {key}{meant}")
+    if key not in GROUPS or override.value_type == ValueType.INTERVAL_SWEEP:
+        return line.replace(key, NUMBERS.get(key, key), 1)
+    return _rewrite_group(override, loader.get_group_options(key, results_filter=ObjectType.CONFIG))
+
+
+def _rewrite_group(override: Override, options: list[str]) -> str:
+    key, line, typed = override.key_or_group, str(override.input_line), words(override)
+    if key == "tracker" and typed in ([], ["null"]):
+        return "tracker=[]"
+    if not typed:
+        raise ConfigError(f"{line}: matches none of the options {', '.join(options)}")
+    if "${" in line:
+        return line
+    if key == "figure" and typed == ["null"]:
+        return "figure=[]"
+    chosen = {word: _option(word, options) for word in typed}
+    for word, option in chosen.items():
+        if option is None and not (key in NUMBERS and _is_number(word)):
+            also = ", or any number" if key in NUMBERS else ""
+            raise ConfigError(f"{key}={word}: must be one of {', '.join(options)}{also}{nearest(word, options)}")
+    if all(chosen.values()):
+        # Names stay as they are; numbers are quoted, or Hydra would take them for numbers again.
+        names = [str(name) if str(name).isidentifier() else f"'{name}'" for name in dict.fromkeys(chosen.values())]
+        return f"{key}=[{','.join(names)}]" if key in SETS and len(names) > 1 else f"{key}={','.join(names)}"
+    for word in typed:
+        if not _is_number(word):
+            raise ConfigError(f"{line}: the option {word} cannot be mixed with numbers that are no option")
+    numbers = map(_whole, typed) if key in WHOLE_NUMBERS else typed
+    return f"{NUMBERS[key]}={','.join(numbers)}"
+
+
+def _option(word: str, options: list[str]) -> str | None:
+    """The option that this word names: itself, or as a number (0.20 for 0.2)."""
+    if word in options:
+        return word
+    return next((o for o in options if _is_number(o) and _is_number(word) and float(o) == float(word)), None)
+
+
+def _whole(word: str) -> str:
+    """64 for 64.0 and 6.4e1; what is no whole number stays as it is."""
+    return f"{float(word):.0f}" if not word.isdecimal() and float(word).is_integer() else word
+
+
+def _is_number(word: str) -> bool:
+    try:
+        float(word)
+    except ValueError:
+        return False
+    return True

@@ -1,0 +1,1 @@
+"""Stacks of networks and their training: the only package that computes with torch."""

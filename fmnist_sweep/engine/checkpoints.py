@@ -1,0 +1,117 @@
+"""A model's progress as bytes. They may come from anyone: they execute nothing, and nothing is taken that does not fit.
+
+An optimizer's fused step trusts the state that it is given: with tensors of other shapes it would write past their end.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import zipfile
+from dataclasses import astuple, dataclass
+from typing import Any
+
+import torch
+
+from fmnist_sweep.config import optimizers
+from fmnist_sweep.config.schema import Config
+from fmnist_sweep.engine.training import Progress, start
+from fmnist_sweep.store.layout import Metrics
+
+_DIGEST_BYTES = 32
+
+
+@dataclass
+class Checkpoint:
+    """A model's progress with the rows that led there.
+
+    Attributes:
+        metrics: a row an epoch.
+        seconds: up to each epoch's end; see `records.read_timing`.
+        cpu: on which it was trained; of several types each in turn.
+    """
+
+    progress: Progress
+    metrics: list[Metrics]
+    seconds: list[float]
+    cpu: str
+
+
+def encode(checkpoint: Checkpoint, version: str) -> bytes:
+    """A file's content; decoding asks for the same version."""
+    stream, progress = io.BytesIO(), checkpoint.progress
+    saved = {
+        "version": version,
+        "epoch": progress.epoch,
+        "parameters": progress.parameters,
+        "optimizer": progress.optimizer,
+        "metrics": [list(astuple(row)) for row in checkpoint.metrics],
+        "seconds": checkpoint.seconds,
+        "cpu": checkpoint.cpu,
+    }
+    torch.save(saved, stream)
+    return stream.getvalue() + hashlib.sha256(stream.getvalue()).digest()
+
+
+def decode(content: bytes, version: str, config: Config, epoch: int) -> Checkpoint:
+    """What `encode` was given; any exception where it is torn, of another version, or not of that model and epoch."""
+    saved = _saved(content)
+    if saved["version"] != version:
+        raise ValueError(f"is of version {saved['version']}, not {version}")
+    progress = Progress(saved["epoch"], saved["parameters"], saved["optimizer"])
+    metrics, seconds = [Metrics(*row) for row in saved["metrics"]], saved["seconds"]
+    expected = _stepped(config)
+    before_any_step = {"state": {}, "param_groups": expected.optimizer["param_groups"]} if expected.optimizer else None
+    if _form(progress.parameters) != _form(expected.parameters) or _form(progress.optimizer) not in (
+        _form(expected.optimizer),
+        _form(before_any_step),
+    ):
+        raise ValueError("is of another model")
+    if not [epoch] * 3 == [progress.epoch, len(metrics), len(seconds)] or any(
+        type(number) is not float for row in (seconds, *(astuple(row)[1:] for row in metrics)) for number in row
+    ):
+        raise ValueError(f"has not the rows of {epoch} epochs")
+    return Checkpoint(progress, metrics, seconds, str(saved.get("cpu", "")))
+
+
+def decode_parameters(content: bytes, config: Config) -> list[torch.Tensor]:
+    """A model's parameters alone, of whatever version; any exception where it is torn or of another model."""
+    parameters: list[torch.Tensor] = _saved(content)["parameters"]
+    if _form(parameters) != _form(start(config).parameters):
+        raise ValueError("is of another model")
+    return parameters
+
+
+def _saved(content: bytes) -> dict[str, Any]:
+    content, digest = content[:-_DIGEST_BYTES], content[-_DIGEST_BYTES:]
+    if hashlib.sha256(content).digest() != digest:
+        raise ValueError("is torn or corrupt")
+    with zipfile.ZipFile(io.BytesIO(content)) as parts:
+        if any(part.compress_type != zipfile.ZIP_STORED for part in parts.infolist()):
+            raise ValueError("is compressed, as no checkpoint is")
+    saved: dict[str, Any] = torch.load(io.BytesIO(content), "cpu", weights_only=True)
+    return saved
+
+
+def most_bytes(config: Config) -> int:
+    """The most that a checkpoint can take: parameters, an optimizer's state several times as large, rows."""
+    return (64 << 20) + 16 * sum(tensor.nbytes for tensor in start(config).parameters)
+
+
+def _stepped(config: Config) -> Progress:
+    """A model after one step, along a gradient of zero: of the form that its checkpoints have."""
+    parameters = [torch.nn.Parameter(tensor) for tensor in start(config).parameters]
+    for parameter in parameters:
+        parameter.grad = torch.zeros_like(parameter)
+    optimizer = optimizers.build(config.optimizer, parameters)
+    optimizer.step()
+    return Progress(1, [parameter.detach() for parameter in parameters], optimizer.state_dict())
+
+
+def _form(value: object) -> object:
+    """What must agree for one value to stand in for another: of tensors all but their numbers, else everything."""
+    if isinstance(value, torch.Tensor):
+        return value.shape, value.stride(), value.dtype, value.device, value.layout
+    if isinstance(value, dict):
+        return {key: _form(item) for key, item in value.items()}
+    return [_form(item) for item in value] if isinstance(value, list | tuple) else value

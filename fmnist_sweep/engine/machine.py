@@ -1,0 +1,75 @@
+"""The machine that trains: what a run's record says of it, and how fast it is."""
+
+import functools
+import platform
+import subprocess
+import time
+from pathlib import Path
+
+import torch
+
+from fmnist_sweep.data import CHECKSUMS
+from fmnist_sweep.sweep import plan as planning
+from fmnist_sweep.sweep.plan import Plan
+
+# Of a core's best matrix product, what training and evaluation reach: see docs/benchmark.md.
+EXPECTED_SHARE = 0.64
+
+
+def estimate(plan: Plan) -> list[float]:
+    """Seconds that each stack of a plan should take on a core as fast as one of this machine is now."""
+    rate = EXPECTED_SHARE * products_per_second() if plan.stacks else 1
+    return [planning.stack_cost(stack) / rate for stack in plan.stacks]
+
+
+def products_per_second() -> float:
+    """Floating-point operations per second of matrix products on one core, measured for a fifth of a second."""
+    torch.set_num_threads(1)
+    a, b = torch.randn(2, 512, 512)
+    operations, began = 0, time.perf_counter()
+    while (elapsed := time.perf_counter() - began) < 0.2:
+        torch.mm(a, b)
+        operations += 2 * 512**3
+    return operations / elapsed
+
+
+_COMMIT = ("--always", "--dirty", "--exclude=*", "--abbrev=40")  # the whole hash, whatever tags there are
+
+
+@functools.cache
+def environment(device: str) -> dict[str, object]:
+    """Where a run was trained: versions, machine, commit, data."""
+    return {
+        "python": platform.python_version(),
+        "torch": torch.__version__,
+        "platform": platform.platform(),
+        "cpu": cpu(),
+        "device": torch.cuda.get_device_name() if device == "cuda" and torch.cuda.is_available() else device,
+        "threads": torch.get_num_threads(),
+        "git_commit": _git_commit(),
+        "data_sha256": CHECKSUMS,
+    }
+
+
+@functools.cache
+def cpu() -> str:
+    """The type of this machine's CPU."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+        return next(line.split(":", 1)[1].strip() for line in lines if line.startswith("model name"))
+    except (OSError, StopIteration):
+        return platform.processor() or platform.machine()
+
+
+def _git_commit() -> str | None:
+    """The commit of this package, with `-dirty` after it where tracked files have changed since.
+
+    None where no repository tracks the package: one that merely encloses the virtual environment says nothing of it.
+    """
+    git = ["git", "--no-optional-locks", "-C", str(Path(__file__).parent)]
+    try:
+        for command in (["ls-files", "--error-unmatch", Path(__file__).name], ["describe", *_COMMIT]):
+            done = subprocess.run([*git, *command], capture_output=True, text=True, check=True, timeout=5)
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return done.stdout.strip()

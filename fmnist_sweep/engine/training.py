@@ -1,0 +1,237 @@
+"""Train K models as one stack, epoch by epoch, and evaluate them."""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from fmnist_sweep.config import optimizers
+from fmnist_sweep.config.schema import Config
+from fmnist_sweep.data import CLASS_NAMES, PIXELS, Data
+from fmnist_sweep.engine.model import PerceptronStack, Workspace, initial_parameters
+from fmnist_sweep.store.layout import Metrics
+
+# Enough rows for products to run at full speed, few enough for their results to stay in the cache.
+EVALUATION_BATCH = 1000
+
+
+@dataclass
+class Progress:
+    """Where a model is: all that its next epoch depends on, besides its configuration.
+
+    Attributes:
+        epoch: epochs trained so far.
+        parameters: weight [out, in] and bias [out] of each layer in turn.
+        optimizer: the optimizer's `state_dict`, or None before the first step.
+    """
+
+    epoch: int
+    parameters: list[Tensor]
+    optimizer: dict[str, object] | None
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """Mean loss and accuracy of each model, [K], and its predicted classes, uint8 [K, n]."""
+
+    loss: Tensor
+    accuracy: Tensor
+    predictions: Tensor
+
+
+def random_stream(seed: int, purpose: str, epoch: int, device: str = "cpu") -> torch.Generator:
+    """The generator of a run's random numbers for one purpose in one epoch.
+
+    Streams are told apart by a digest rather than drawn one after another, so that resuming an interrupted run, or
+    training it in company, needs no generator state.
+    """
+    number = hashlib.sha256(f"{seed}/{purpose}/{epoch}".encode()).digest()[:8]
+    return torch.Generator(device).manual_seed(int.from_bytes(number, "big") >> 1)
+
+
+def start(config: Config) -> Progress:
+    """A model before its first epoch."""
+    widths = [PIXELS, *config.model.hidden, len(CLASS_NAMES)]
+    return Progress(0, initial_parameters(widths, random_stream(config.seed, "initialisation", 0)), None)
+
+
+@dataclass(eq=False)
+class Model:
+    """One model of a stack.
+
+    Attributes:
+        epoch: epochs trained so far.
+        parameters: views of the stack, weight [out, in] and bias [out] of each layer in turn.
+        error: what its optimizer raised, if anything; the model then stays as it is.
+    """
+
+    config: Config
+    epoch: int
+    parameters: list[nn.Parameter]
+    optimizer: torch.optim.Optimizer
+    error: Exception | None = None
+
+    def progress(self) -> Progress:
+        """Where it is now; tensors are copies on the CPU."""
+        parameters = [parameter.detach().cpu().clone() for parameter in self.parameters]
+        return Progress(self.epoch, parameters, self.optimizer.state_dict())
+
+
+class Trainer:
+    """Trains K models that agree in batch size and widths, each by its own optimizer, dropout and random streams.
+
+    Args:
+        configs: each model's configuration.
+        progress: where each model starts; they need not be at the same epoch.
+        data: the images, on the device where training happens.
+    """
+
+    def __init__(self, configs: Sequence[Config], progress: Sequence[Progress], data: Data):
+        self.data = data
+        self.device = data.train_images.device
+        self.batch_size = configs[0].training.batch_size
+        self._stack([begun.parameters for begun in progress], [config.model.dropout for config in configs])
+        self.models = []
+        for k, (config, begun) in enumerate(zip(configs, progress, strict=True)):
+            parameters = self.stack.parameters(k)
+            optimizer = optimizers.build(config.optimizer, parameters)
+            if begun.optimizer is not None:
+                optimizer.load_state_dict(begun.optimizer)
+            self.models.append(Model(config, begun.epoch, parameters, optimizer))
+
+    def _stack(self, parameters: Sequence[Sequence[Tensor]], dropout: Sequence[float]) -> None:
+        """Lay the models side by side; what depends on their number is allocated anew."""
+        self.stack = PerceptronStack(parameters, dropout, self.device)
+        self._batches: dict[int, _Batch] = {}
+
+    @torch.no_grad()
+    def train_epoch(self) -> list[Metrics]:
+        """Train every model for one epoch, then evaluate it on the training and on the validation images."""
+        data, size, samples = self.data, self.stack.size, len(self.data.train_images)
+        for model in self.models:
+            model.epoch += 1
+        streams = [(model.config.seed, model.epoch) for model in self.models]
+        orders = [torch.randperm(samples, generator=random_stream(seed, "order", epoch)) for seed, epoch in streams]
+        order = torch.stack(orders).to(self.device)  # [K, n]
+        noise = [random_stream(seed, "dropout", epoch, self.device.type) for seed, epoch in streams]
+
+        loss = torch.zeros(size, dtype=_accumulator(self.device), device=self.device)
+        correct = torch.zeros(size, dtype=torch.int64, device=self.device)
+        for first in range(0, samples, self.batch_size):
+            batch = self._batch(min(self.batch_size, samples - first), training=True)
+            indices = order[:, first : first + batch.size].reshape(-1)
+            batch.take(data, indices)
+            losses, hits = self._step(batch, noise)
+            loss += losses
+            correct += hits
+
+        batches = math.ceil(samples / self.batch_size)
+        train = self.evaluate(data.train_images, data.train_labels)
+        validation = self.evaluate(data.val_images, data.val_labels)
+        columns = [
+            train.loss,
+            train.accuracy,
+            loss.cpu().double() / batches,
+            correct.cpu().double() / samples,
+            validation.loss,
+            validation.accuracy,
+        ]
+        values = torch.stack(columns, dim=1).tolist()
+        return [Metrics(model.epoch, *row) for model, row in zip(self.models, values, strict=True)]
+
+    def _step(self, batch: _Batch, noise: Sequence[torch.Generator]) -> tuple[Tensor, Tensor]:
+        """One step of every model. Returns each batch's mean loss and hits, [K], without waiting for the device."""
+        logits = self.stack.forward(batch.images, batch.space, noise)
+        losses, hits = batch.cross_entropy(logits)
+        self.stack.backward(batch.images, batch.space, batch.logits_gradient())
+        for model in self.models:
+            if model.error is None:
+                try:
+                    model.optimizer.step()
+                except Exception as error:  # one model's failure is its own: the others go on
+                    model.error = error
+        return losses, hits
+
+    @torch.no_grad()
+    def evaluate(self, images: Tensor, labels: Tensor) -> Evaluation:
+        """Evaluate every model on the same images, uint8 [n, inputs], with dropout off; the results are on the CPU."""
+        size, samples = self.stack.size, len(images)
+        loss = torch.zeros(size, dtype=_accumulator(self.device), device=self.device)
+        correct = torch.zeros(size, dtype=torch.int64, device=self.device)
+        predictions = torch.empty(size, samples, dtype=torch.uint8, device=self.device)
+        for first in range(0, samples, EVALUATION_BATCH):
+            batch = self._batch(min(EVALUATION_BATCH, samples - first), training=False)
+            rows = slice(first, first + batch.size)
+            batch.share(images[rows], labels[rows], self.data)
+            losses, hits = batch.cross_entropy(self.stack.forward(batch.images, batch.space))
+            loss += losses * batch.size
+            correct += hits
+            predictions[:, rows] = batch.predictions
+        return Evaluation(loss.cpu().double() / samples, correct.cpu().double() / samples, predictions.cpu())
+
+    def keep(self, models: Sequence[Model]) -> None:
+        """Go on with these of the models only."""
+        self.models = list(models)
+        parameters = [[parameter.detach() for parameter in model.parameters] for model in models]
+        self._stack(parameters, [model.config.model.dropout for model in models])
+        # An optimizer's state hangs on its parameter objects: those stay, and look into the new stack.
+        for k, model in enumerate(models):
+            for parameter, view in zip(model.parameters, self.stack.parameters(k), strict=True):
+                parameter.data, parameter.grad = view.data, view.grad
+
+    def _batch(self, size: int, *, training: bool) -> _Batch:
+        key = size if training else -size
+        if key not in self._batches:
+            self._batches[key] = _Batch(self.stack, size, training=training)
+        return self._batches[key]
+
+
+class _Batch:
+    """One batch of B samples for each of K models, and the buffers that a pass over it writes into."""
+
+    def __init__(self, stack: PerceptronStack, size: int, *, training: bool):
+        self.size = size
+        self.space: Workspace = stack.workspace(size, training=training)
+        models, inputs, classes = stack.size, stack.weights[0].shape[2], stack.widths[-1]
+        copies = models if training else 1
+        self._pixels = torch.empty(copies * size, inputs, dtype=torch.uint8, device=stack.device)
+        self._scaled = torch.empty(copies * size, inputs, device=stack.device)
+        self.images = self._scaled.view(copies, size, inputs).expand(models, size, inputs)
+        # Classes before samples: what follows then runs along contiguous samples, which is many times faster.
+        self._log_probabilities = torch.empty(models, classes, size, device=stack.device)
+        self._minus_one = torch.full((1, 1, 1), -1.0, device=stack.device).expand(models, 1, size)
+
+    def take(self, data: Data, indices: Tensor) -> None:
+        """Fill in the training samples at these indices, [K * B]."""
+        torch.index_select(data.train_images, 0, indices, out=self._pixels)
+        data.batch(self._pixels, self._scaled)
+        self.labels = data.train_labels.index_select(0, indices).view(-1, 1, self.size)
+
+    def share(self, pixels: Tensor, labels: Tensor, data: Data) -> None:
+        """Give all models the same samples, uint8 [B, inputs]."""
+        data.batch(pixels, self._scaled)
+        self.labels = labels.expand(self.images.shape[0], 1, self.size)
+
+    def cross_entropy(self, logits: Tensor) -> tuple[Tensor, Tensor]:
+        """Mean loss and number of correct predictions of each model, [K], from logits [K, B, classes]."""
+        scores = self._log_probabilities.copy_(logits.transpose(1, 2))
+        torch.log_softmax(scores, 1, out=self._log_probabilities)
+        losses = self._log_probabilities.gather(1, self.labels).sum(2)
+        self.predictions = logits.argmax(2)
+        hits = (self.predictions == self.labels.squeeze(1)).sum(1)
+        return losses.squeeze(1).div_(-self.size), hits
+
+    def logits_gradient(self) -> Tensor:
+        """Gradient of the mean cross-entropy with respect to the logits, [K, B, classes]: (softmax - one-hot) / B."""
+        gradient = self._log_probabilities.exp_().scatter_add_(1, self.labels, self._minus_one)
+        return gradient.div_(self.size).transpose(1, 2)
+
+
+def _accumulator(device: torch.device) -> torch.dtype:
+    """The type to add up losses in: double precision where the device has it."""
+    return torch.float32 if device.type == "mps" else torch.float64

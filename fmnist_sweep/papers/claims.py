@@ -1,0 +1,95 @@
+"""One statement of a paper, and the expression over the results that decides it."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import BeforeValidator, Discriminator, Field, Tag, model_validator
+
+from fmnist_sweep.papers.expectation import Expectation
+from fmnist_sweep.papers.reductions import Reduction
+from fmnist_sweep.papers.yaml_file import Plain
+from fmnist_sweep.store.layout import MEASURES
+
+# Generalisation gaps, positive where the model does better on what it was trained on.
+GAPS = {
+    "loss_gap": ("val_loss", "train_loss"),
+    "accuracy_gap": ("train_accuracy", "val_accuracy"),
+    "running_gap": ("running_accuracy", "val_accuracy"),
+}
+LANGUAGE = r"^[a-z]{2}$"
+Words = Annotated[str, Field(pattern=r"\S")]
+Text = Annotated[dict[Annotated[str, Field(pattern=LANGUAGE)], Words], Field(min_length=1)]  # by language
+Name = Annotated[str, Field(pattern=r"^[\w.+-]+$", max_length=80)]
+Why = Annotated[  # by language, or the name of a text under `reasons`
+    Annotated[str, Tag("name")] | Annotated[Text, Tag("text")],
+    Discriminator(lambda why: "text" if isinstance(why, dict) else "name"),
+]
+
+
+class Resolution(Plain):
+    """How far from a number another must lie to be told from it, where the default of `resolution.py` will not do."""
+
+    value: Annotated[float, Field(gt=0)]
+    why: Why
+
+
+class Claim(Plain):
+    """One statement of a paper, and the expression over the results that decides it.
+
+    The quantity is `reduce` of `metric` of the configuration `of`; a comparison subtracts the same of `than`.
+
+    Attributes:
+        kind: run (a number that one run gave, judged by the spread of single runs), or what is tested over seeds: value
+            (the mean of several runs), shape (a property of a configuration's curves) or comparison (of less than).
+        figure, panel: where in the paper: one of its figures, and a letter in it.
+        unnamed: the text does not say whether its number is of training or of validation.
+        why: of the tolerance or threshold.
+        resolution: of a run; see `Paper.resolution`.
+    """
+
+    id: Name
+    section: Words
+    figure: str | None = None
+    panel: Annotated[str, Field(pattern="^[a-z]?$")] = ""
+    quote: Words
+    statement: Text
+    kind: Literal["value", "run", "shape", "comparison"]
+    of: str
+    than: str | None = None
+    metric: Literal[(*MEASURES, *GAPS)]  # type: ignore[valid-type]
+    unnamed: bool = False
+    reduce: Annotated[Reduction, BeforeValidator(Reduction.parse)]
+    expect: Expectation
+    why: Why
+    resolution: Resolution | None = None
+
+    @model_validator(mode="after")
+    def _sides(self) -> Claim:
+        if (self.kind == "comparison") != (self.than is not None):
+            raise ValueError(f"than: a comparison needs it and no other kind takes it, and this is a {self.kind}")
+        if self.expect.margin is not None and not self.is_tested:
+            raise ValueError("expect: a run takes no margin; the kinds that are tested over seeds do")
+        if self.resolution and self.is_tested:
+            raise ValueError("resolution: only a run takes one; the kinds that are tested over seeds take a margin")
+        return self
+
+    @property
+    def is_number(self) -> bool:
+        """Whether the paper quotes a number; the other kinds state a property or a difference."""
+        return self.kind in ("value", "run")
+
+    @property
+    def is_tested(self) -> bool:
+        """Whether it is tested over seeds; the others are judged by the spread of single runs."""
+        return self.kind != "run"
+
+    @property
+    def sides(self) -> list[str]:
+        """The configurations that it speaks of."""
+        return [self.of] if self.than is None else [self.of, self.than]
+
+    @property
+    def expression(self) -> str:
+        """The quantity, in the file's own words."""
+        return f"{self.reduce} of {self.metric}: {' minus '.join(self.sides)}"

@@ -1,0 +1,60 @@
+"""Values of configuration keys in a file: checked, written as on the command line, and composed as those are."""
+
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from hydra.core.config_loader import ConfigLoader
+
+from fmnist_sweep.config import hydra_private, overrides
+from fmnist_sweep.config.compose import Composer
+from fmnist_sweep.config.schema import Config, leaves, parse
+from fmnist_sweep.errors import ConfigError, nearest, reason
+
+Values = dict[str, Any]
+
+_KEYS = [*overrides.NUMBERS, *(key for key in leaves(Config) if key != "seed"), "optimizer.lr"]
+_ARGUMENT = re.compile(r"optimizer\.(?!name$)[a-z_]\w*", re.ASCII)
+_PLAIN = re.compile(r"[\w.+-]+", re.ASCII)  # nothing that would be a sweep, an interpolation or another key
+
+
+def check(place: str, values: Values, fixed: Values) -> None:
+    """Raise `ConfigError` for a key or a value that cannot be typed, or that is not the one that is `fixed`."""
+    for key, value in values.items():
+        if key not in _KEYS and not _ARGUMENT.fullmatch(key):
+            allowed = f"{', '.join(_KEYS)} and other arguments of the optimizer"
+            raise ConfigError(f"{place}: there is no key {key:.60}{nearest(key, _KEYS)}; allowed: {allowed}")
+        for item in value if isinstance(value, list) else [value]:
+            if not isinstance(item, int | float | None) and not (isinstance(item, str) and _PLAIN.fullmatch(item)):
+                raise ConfigError(f"{place}: {key}: must be a number, a plain word or a list of them, not {item!s:.60}")
+        if fixed.get(key, value) != value:
+            raise ConfigError(f"{place}: {key}={value!s:.60}: the protocol fixes it at {fixed[key]!s:.60}")
+
+
+def typed(values: Values) -> dict[str, str]:
+    """The values as they are typed, such as `[128,64]`."""
+    return {key: f"[{','.join(map(_word, v))}]" if isinstance(v, list) else _word(v) for key, v in values.items()}
+
+
+def product(grids: Sequence[Mapping[str, str]]) -> dict[str, str]:
+    """The grid of every combination of the values that these have."""
+    keys = dict.fromkeys(key for grid in grids for key in grid)
+    return {key: ",".join(dict.fromkeys(grid[key] for grid in grids if key in grid)) for key in keys}
+
+
+def compose(named: Mapping[str, Values], loader: ConfigLoader) -> dict[str, Config]:
+    """The configuration for each name's values; `ConfigError` names the first that cannot work."""
+    composer = Composer(loader, hydra_private.master(loader))
+    configs = {}
+    for name, values in named.items():
+        # Numbers as values, not as options: every combination of options is composed anew, which takes time.
+        lines = [f"{overrides.NUMBERS.get(key, key)}={text}" for key, text in typed(values).items()]
+        try:
+            configs[name] = parse(composer.compose(overrides.rewrite(lines, loader)))[0]
+        except Exception as error:  # what a value may be is for Hydra, OmegaConf and torch to say
+            raise ConfigError(f"configuration {name}: {reason(error)}") from error
+    return configs
+
+
+def _word(value: object) -> str:
+    return "null" if value is None else str(value).lower() if isinstance(value, bool) else str(value)

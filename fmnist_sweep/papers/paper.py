@@ -1,0 +1,263 @@
+"""A paper as one YAML file: its protocol, configurations, figures and claims, read and checked.
+
+`conf/paper/caprari2024.yaml` explains the format. A mistake is said in one line: place, what is wrong, what is allowed.
+Configurations are written as on the command line and composed by Hydra, so they mean what they mean there.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Mapping
+from functools import cached_property
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from hydra.core.config_loader import ConfigLoader
+from pydantic import Field, PrivateAttr, model_validator
+
+from fmnist_sweep.config import hydra_private, overrides
+from fmnist_sweep.config.compose import register
+from fmnist_sweep.config.schema import CONFIG_FOLDER, Config, identity
+from fmnist_sweep.errors import ConfigError, nearest
+from fmnist_sweep.papers import configurations as typed_values
+from fmnist_sweep.papers.claims import LANGUAGE, Claim, Name, Resolution, Text, Words
+from fmnist_sweep.papers.configurations import Values, typed
+from fmnist_sweep.papers.resolution import Measured, measured, resolution
+from fmnist_sweep.papers.yaml_file import Plain, load
+from fmnist_sweep.store.layout import MEASURES, one_line
+
+DEFAULT = "caprari2024"
+ALL, GRID = "paper", "grid"  # sweeps that every paper has, beside its figures
+_MOST = 1000  # configurations, figures or claims of one paper
+_Measure = Literal["loss", "accuracy"]
+_NUMBERED = re.compile(r"(?:fig|figure|figura|exp|experiment|experimento)[-_]?0*(\d+)")
+
+
+class PaperError(ConfigError):
+    """A paper's file that cannot be used; one line that names the place."""
+
+    def __init__(self, message: str):
+        super().__init__(one_line(message, 500))
+
+
+class Figure(Plain):
+    """One figure.
+
+    Attributes:
+        kind: curves (a row of panels a configuration) or final (final values side by side, an option each).
+        rows: names of configurations.
+        training: which metric its training curve is: `evaluation`, measured after each epoch with dropout off, or
+            `running`, taken from the batches as they go by.
+        measures: what is shown, from left to right.
+        number: the paper's, where its name in the file does not say it; see `Paper.number`.
+    """
+
+    title: Text
+    kind: Literal["curves", "final"] = "curves"
+    rows: Annotated[list[str], Field(min_length=1, max_length=26)]
+    training: Literal["evaluation", "running"] = "evaluation"
+    measures: Annotated[list[_Measure], Field(min_length=1, max_length=2)] = ["loss", "accuracy"]  # noqa: RUF012
+    number: int | Words | None = None
+
+    @property
+    def curve(self) -> str:
+        """The training curve as metrics name it: `train` or `running`."""
+        return "running" if self.training == "running" else "train"
+
+
+class Paper(Plain):
+    """A paper. `protocol` is what all its runs share; `configurations` are what it trains, by name.
+
+    `resolutions` are for all claims that state none of their own.
+    """
+
+    title: Words
+    authors: Annotated[list[Words], Field(min_length=1)]
+    year: Annotated[int, Field(ge=1000, le=9999)]
+    link: Annotated[str, Field(pattern=r"^https?://\S+$")] | None = None
+    language: Annotated[str, Field(pattern=LANGUAGE)]
+    protocol: Values = Field(default_factory=dict)
+    configurations: Annotated[dict[Name, Values], Field(min_length=1, max_length=_MOST)]
+    figures: dict[Annotated[str, Field(pattern=r"^[a-z]\w*$")], Figure] = Field(default_factory=dict, max_length=_MOST)
+    reasons: dict[str, Text] = Field(default_factory=dict)
+    resolutions: dict[Measured, Resolution] = Field(default_factory=dict)
+    claims: list[Claim] = Field(default_factory=list, max_length=_MOST)
+    _name: str = PrivateAttr("")
+    _configs: dict[str, Config] = PrivateAttr(default_factory=dict)
+
+    @model_validator(mode="after")
+    def _names(self) -> Paper:
+        typed_values.check("protocol", self.protocol, {})
+        for name, values in self.configurations.items():
+            typed_values.check(f"configuration {name}", values, self.protocol)
+        for name in {ALL, GRID} & self.figures.keys():
+            raise ValueError(f"figures.{name}: must have another name: figure={name} is a sweep of every paper")
+        for identifier, times in Counter(claim.id for claim in self.claims).items():
+            if times > 1:
+                raise ValueError(f"claim {identifier}: id: used {times} times; each claim needs its own")
+        by_number: dict[str, str] = {}
+        for name in self.figures:
+            number = self.number(name)
+            if by_number.setdefault(number, name) != name:
+                raise ValueError(f"figures.{name}.number: {number} is {by_number[number]}'s too; give each its own")
+        for name, figure in self.figures.items():
+            _known(f"figures.{name}.rows", figure.rows, self.configurations)
+        for claim in self.claims:
+            _known(f"claim {claim.id}: configuration", claim.sides, self.configurations)
+            _known(f"claim {claim.id}: figure", [claim.figure] if claim.figure is not None else [], self.figures)
+            _known(f"claim {claim.id}: why", _named(claim.why), self.reasons)
+            if claim.resolution:
+                _known(f"claim {claim.id}: resolution.why", _named(claim.resolution.why), self.reasons)
+        for measure, stated in self.resolutions.items():
+            _known(f"resolutions.{measure}.why", _named(stated.why), self.reasons)
+        return self
+
+    @property
+    def name(self) -> str:
+        """Its file's, without the ending."""
+        return self._name
+
+    @property
+    def configs(self) -> Mapping[str, Config]:
+        """Its configurations as Hydra composes them, by name; the seed is the default's."""
+        return self._configs
+
+    @property
+    def byline(self) -> str:
+        """Authors and year."""
+        return f"{', '.join(self.authors)}, {self.year}"
+
+    @cached_property
+    def _pinned(self) -> dict[str, Any]:
+        """What the protocol fixes, by the keys of `identity`."""
+        values = identity(next(iter(self._configs.values())))
+        keys = [{"optimizer": "optimizer.name", **overrides.NUMBERS}.get(key, key) for key in self.protocol]
+        return {key: values[key] for key in keys}
+
+    def covers(self, config: Config) -> bool:
+        """Whether a run is of this paper's protocol."""
+        return self._pinned.items() <= identity(config).items()
+
+    def number(self, figure: str) -> str:
+        """A figure's number in the paper: as stated, or as in `fig2` and `exp3`; else its name in the file."""
+        stated = self.figures[figure].number
+        numbered = _NUMBERED.fullmatch(figure)
+        return str(stated) if stated is not None else numbered[1] if numbered else figure
+
+    def place(self, claim: Claim) -> str:
+        """Number and panel of a claim's figure, such as `2a`; empty where no figure shows it."""
+        if claim.figure is None:
+            return ""
+        number = self.number(claim.figure)
+        return f"{number}{claim.panel}" if number[-1].isdigit() else f"{number} {claim.panel}".rstrip()
+
+    def why(self, claim: Claim) -> Mapping[str, str]:
+        """Why a claim's tolerance or threshold is what it is, by language."""
+        return self._text(claim.why)
+
+    def resolution(self, claim: Claim) -> float | None:
+        """How far from a number of one run another must lie to be told from it; None where it has to be stated."""
+        if claim.resolution:
+            return claim.resolution.value
+        stated = self.resolutions.get(measured(claim.reduce, claim.metric))
+        epochs = self._configs[claim.of].training.epochs
+        return resolution(claim.reduce, claim.metric, epochs, stated.value if stated else None)
+
+    def resolution_why(self, claim: Claim) -> Mapping[str, str] | None:
+        """Why a claim's resolution is what it is, by language; None for a default."""
+        stated = claim.resolution or self.resolutions.get(measured(claim.reduce, claim.metric))
+        return self._text(stated.why) if stated else None
+
+    def _text(self, why: str | Mapping[str, str]) -> Mapping[str, str]:
+        return self.reasons[why] if isinstance(why, str) else why
+
+    def quotes(self, figure: str, row: str) -> list[tuple[Claim, int]]:
+        """The numbers that the paper quotes of one row of a figure, each with its epoch."""
+        epochs = self._configs[row].training.epochs
+        claims = [c for c in self.claims if (c.figure, c.of) == (figure, row) and c.is_number and c.metric in MEASURES]
+        return [(claim, epoch) for claim in claims if (epoch := claim.reduce.epoch(epochs)) is not None]
+
+    def require(self, language: str) -> None:
+        """Raise `PaperError` where a text is missing in a language."""
+        texts = {f"figures.{name}.title": figure.title for name, figure in self.figures.items()}
+        texts |= {f"claim {claim.id}: statement": claim.statement for claim in self.claims}
+        texts |= {f"claim {claim.id}: why": dict(self.why(claim)) for claim in self.claims}
+        texts |= {f"resolutions.{name}.why": dict(self._text(one.why)) for name, one in self.resolutions.items()}
+        stated = {claim.id: claim.resolution for claim in self.claims if claim.resolution}
+        texts |= {f"claim {name}: resolution.why": dict(self._text(one.why)) for name, one in stated.items()}
+        for place, text in texts.items():
+            if language not in text:
+                raise PaperError(f"{self.name}: {place}: has no text in {language}, only in {', '.join(text)}")
+
+    def sweeps(self) -> dict[str, dict[str, dict[str, str]]]:
+        """Grids for the sweeper: of each figure, of `paper` (all that is named), of `grid` (every combination)."""
+        named = {name: figure.rows for name, figure in self.figures.items()}
+        claimed = [side for claim in self.claims for side in claim.sides]
+        named[ALL] = list(dict.fromkeys([*(row for rows in named.values() for row in rows), *claimed]))
+        grids = {name: typed(values) for name, values in self._values().items()}
+        sweeps = {name: {row: grids[row] for row in rows} for name, rows in named.items()}
+        return {**sweeps, GRID: {GRID: typed_values.product(list(grids.values()))}}
+
+    def _values(self) -> dict[str, Values]:
+        return {name: {**self.protocol, **values} for name, values in self.configurations.items()}
+
+
+def find(name: str, loader: ConfigLoader) -> Path:
+    """The file of an option of the group `paper`; `PaperError` names those that there are."""
+    options = loader.get_group_options("paper")
+    for source in loader.get_search_path().get_path():
+        path = Path(str(source.path).removeprefix("file://")) / "paper" / f"{name}.yaml"
+        if name in options and path.is_file():
+            return path
+    raise PaperError(f"paper={name}: must be one of {', '.join(options)}{nearest(name, options)}")
+
+
+def read(name_or_file: str, loader: ConfigLoader | None = None) -> Paper:
+    """Read and check a paper; `PaperError` where there is none or it has a mistake.
+
+    Args:
+        name_or_file: an option of the group `paper`, or the path of a YAML file.
+        loader: knows the options of each group; by default those of the package, and of the folder that holds the
+            file's folder `paper`, so that a file given by its path finds the options beside it.
+    """
+    register()
+    given = Path(name_or_file).absolute() if name_or_file.endswith((".yaml", ".yml")) else None
+    if loader is None:
+        beside = given.parent.parent if given and given.parent.name == "paper" else None
+        loader = hydra_private.config_loader(None if beside == CONFIG_FOLDER else beside)
+    path = given or find(name_or_file, loader)
+    try:
+        paper = load(path, Paper)
+        paper._configs.update(typed_values.compose(paper._values(), loader))
+    except ValueError as error:  # of Python itself where a number has too many digits to be printed
+        raise PaperError(f"{path.name}: {error}") from error
+    paper._name = path.stem
+    for claim in paper.claims:
+        for side in claim.sides:
+            if misfit := claim.reduce.misfit(paper.configs[side].training.epochs):
+                raise PaperError(f"{path.name}: claim {claim.id}: reduce: {claim.reduce.name}: {misfit} (of {side})")
+        if not claim.is_tested and (problem := _unresolved(claim, paper.resolution(claim))):
+            raise PaperError(f"{path.name}: claim {claim.id}: resolution: {problem}")
+    return paper
+
+
+def _unresolved(claim: Claim, value: float | None) -> str | None:
+    """Why no run could reproduce a number, or None where one could."""
+    state = "state it as {value: ..., why: ...}"
+    if value is None:
+        return f"{claim.reduce.name} has no default; {state}"
+    if value <= (claim.expect.tolerance or 0):
+        return f"{value:g} must be above the tolerance, or no run could be told from the number; {state}"
+    return None
+
+
+def _named(why: str | Mapping[str, str]) -> list[str]:
+    return [why] if isinstance(why, str) else []
+
+
+def _known(place: str, names: list[str], there: Mapping[str, Any]) -> None:
+    for name in names:
+        if name not in there:
+            allowed = ", ".join(there) or "none"
+            raise ValueError(f"{place}: there is no {name!r}{nearest(name, there)}; allowed: {allowed}")

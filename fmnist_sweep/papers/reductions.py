@@ -1,0 +1,187 @@
+"""From curves to one number per seed, as a claim names it: `last`, `at: 1`, `slope: {from: 30}` …
+
+`curves` is a matrix `[n_seeds, n_epochs]`, one row a seed, one column an epoch, the first column being epoch 1; results
+are vectors `[n_seeds]`. A NaN in a curve makes that seed's value NaN.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fmnist_sweep.errors import nearest
+from fmnist_sweep.store.layout import FloatArray
+
+
+def window(curves: FloatArray, first: int, last: int) -> FloatArray:
+    """The columns of epochs `first` to `last`, both included and counted from 1."""
+    return curves[:, first - 1 : last]
+
+
+def level(curves: FloatArray, epochs: int) -> FloatArray:
+    """Final level: the mean of the last `epochs` epochs."""
+    return np.asarray(curves[:, -epochs:].mean(axis=1))
+
+
+def slope(curves: FloatArray) -> FloatArray:
+    """Slope, per epoch, of the least-squares line through each curve; at least 2 epochs."""
+    return _line(curves)[0]
+
+
+def spread(curves: FloatArray) -> FloatArray:
+    """Standard deviation (n - 1) of a curve's values, trend included; at least 2 epochs."""
+    return np.asarray(curves.std(axis=1, ddof=1))
+
+
+def volatility(curves: FloatArray) -> FloatArray:
+    """Standard deviation of epoch-to-epoch differences after detrending; at least 4 epochs.
+
+    With differences d_t = y_(t+1) - y_t, the trend is the least-squares line through d_t over t (a parabola
+    in y), and the result is the standard deviation of what it leaves, with n - 2 degrees of freedom for n
+    differences. It is 0 for any straight line or parabola, and about sqrt(2) s for independent noise of
+    deviation s around one.
+    """
+    differences = np.diff(curves, axis=1)
+    residuals = _line(differences)[1]
+    return np.asarray(np.sqrt((residuals**2).sum(axis=1) / (differences.shape[1] - 2)))
+
+
+def roughness(curves: FloatArray) -> FloatArray:
+    """Lack of smoothness: root mean square of second differences; at least 3 epochs.
+
+    The second difference is y_(t+1) - 2 y_t + y_(t-1): 0 everywhere on a straight line, about sqrt(6) s in
+    root mean square for independent noise of deviation s around one. Smaller is smoother.
+    """
+    return np.asarray(np.sqrt((np.diff(curves, n=2, axis=1) ** 2).mean(axis=1)))
+
+
+def settling_epoch(curves: FloatArray, within: float, over: int) -> FloatArray:
+    """First epoch from which on a curve stays within `within` of its final level, the mean of the last `over`.
+
+    NaN where even the last epoch is further away.
+    """
+    away = ~(np.abs(curves - level(curves, over)[:, None]) <= within)
+    last_away = curves.shape[1] - np.argmax(away[:, ::-1], axis=1)
+    settled = np.where(away.any(axis=1), last_away + 1, 1).astype(np.float64)
+    settled[away[:, -1] | np.isnan(curves).any(axis=1)] = np.nan
+    return settled
+
+
+def first_epoch(reached: NDArray[np.bool_]) -> FloatArray:
+    """First epoch, from 1, at which `reached [n_seeds, n_epochs]` is true; NaN for never."""
+    return np.where(reached.any(axis=1), np.argmax(reached, axis=1) + 1.0, np.nan)
+
+
+def rise(curves: FloatArray, after: int, over: int) -> FloatArray:
+    """Rise after epoch `after`: the final level less the level reached there.
+
+    Either level is the mean of `over` epochs: the last ones, and those that end with epoch `after`.
+    """
+    return np.asarray(level(curves, over) - level(window(curves, 1, after), over))
+
+
+@dataclass(frozen=True)
+class Kind:
+    """What a claim may say of one reduction.
+
+    `parameters` are all required, but `from` and `to`, which default to the first and the last epoch of the
+    curve. `shorthand` is the parameter that a bare number stands for. `fewest` is how many epochs the
+    reduction needs. `gives` says what the result is: a value of the curve, a slope, how much it varies, an epoch.
+    """
+
+    reduce: Callable[..., FloatArray]
+    parameters: tuple[str, ...] = ()
+    shorthand: str | None = None
+    fewest: int = 1
+    gives: Literal["value", "slope", "variation", "epoch"] = "value"
+
+
+_WINDOW = ("from", "to")
+KINDS: Mapping[str, Kind] = {
+    "at": Kind(lambda curves, epoch: curves[:, epoch - 1], ("epoch",), "epoch"),
+    "last": Kind(lambda curves: curves[:, -1]),
+    "mean_last": Kind(level, ("epochs",), "epochs"),
+    "mean": Kind(lambda curves: curves.mean(axis=1), _WINDOW),
+    "min": Kind(lambda curves: curves.min(axis=1), _WINDOW),
+    "max": Kind(lambda curves: curves.max(axis=1), _WINDOW),
+    "slope": Kind(slope, _WINDOW, fewest=2, gives="slope"),
+    "spread": Kind(spread, _WINDOW, fewest=2, gives="variation"),
+    "roughness": Kind(roughness, _WINDOW, fewest=3, gives="variation"),
+    "volatility": Kind(volatility, _WINDOW, fewest=4, gives="variation"),
+    "settles": Kind(settling_epoch, ("within", "over"), gives="epoch"),
+    "climbs_to": Kind(lambda curves, value: first_epoch(curves >= value), ("value",), "value", gives="epoch"),
+    "falls_to": Kind(lambda curves, value: first_epoch(curves <= value), ("value",), "value", gives="epoch"),
+    "rise": Kind(rise, ("after", "over")),
+}
+_REAL = frozenset({"value", "within"})  # the other parameters are epochs
+
+
+@dataclass(frozen=True)
+class Reduction:
+    """One of `KINDS` with its parameters."""
+
+    name: str
+    parameters: Mapping[str, Any]
+
+    @classmethod
+    def parse(cls, value: object) -> Reduction:
+        """From `last`, `{at: 1}` or `{slope: {from: 30}}`; `ValueError` says in one line what is wrong with it."""
+        given = {value: {}} if isinstance(value, str) else value
+        if not isinstance(given, dict) or len(given) != 1 or next(iter(given)) not in KINDS:
+            near = nearest(str(value), KINDS)
+            raise ValueError(f"must be one of {', '.join(KINDS)}, as in last or {{at: 1}}, not {value!s:.60}{near}")
+        ((name, parameters),) = given.items()
+        kind = KINDS[name]
+        if kind.shorthand and not isinstance(parameters, dict):
+            parameters = {kind.shorthand: parameters}
+        required = set(kind.parameters) - set(_WINDOW)
+        if not isinstance(parameters, dict) or not required <= set(parameters) <= set(kind.parameters):
+            raise ValueError(f"{name} takes {', '.join(kind.parameters) or 'nothing'}, not {parameters!s:.60}")
+        for key, number in parameters.items():
+            wanted = (int, float) if key in _REAL else int
+            if isinstance(number, bool) or not isinstance(number, wanted) or not abs(number) < 1e12:
+                raise ValueError(
+                    f"{name}: {key} must be a {'' if key in _REAL else 'whole '}number, not {number!r:.60}"
+                )
+        return cls(name, parameters)
+
+    def __str__(self) -> str:
+        """As in a claim, on one line."""
+        return " ".join([self.name, *(f"{key} {value:g}" for key, value in self.parameters.items())])
+
+    def misfit(self, epochs: int) -> str | None:
+        """Why the reduction does not fit curves of that many epochs, or None where it does."""
+        for key, value in self.parameters.items():
+            if key not in _REAL and not 1 <= value <= epochs:
+                return f"{key} {value} does not lie within the {epochs} epochs"
+        first, last = self.window(epochs)
+        if last - first + 1 < KINDS[self.name].fewest:
+            return f"needs at least {KINDS[self.name].fewest} epochs, not {max(0, last - first + 1)}"
+        if self.name == "rise" and self.parameters["over"] > self.parameters["after"]:
+            return f"over {self.parameters['over']} epochs reaches back before epoch 1"
+        return None
+
+    def epoch(self, epochs: int) -> int | None:
+        """The epoch at which a curve of that many epochs is read, for a mark there; None where there is no such one."""
+        return self.parameters["epoch"] if self.name == "at" else epochs if self.name in ("last", "mean_last") else None
+
+    def __call__(self, curves: FloatArray) -> FloatArray:
+        """Reduce `curves [n_seeds, n_epochs]` to values `[n_seeds]`, NaN where an epoch is never reached."""
+        rest = {key: value for key, value in self.parameters.items() if key not in _WINDOW}
+        return KINDS[self.name].reduce(window(curves, *self.window(curves.shape[1])), **rest)
+
+    def window(self, epochs: int) -> tuple[int, int]:
+        """The first and the last epoch that count, of a curve of that many epochs."""
+        return self.parameters.get("from", 1), self.parameters.get("to", epochs)
+
+
+def _line(curves: FloatArray) -> tuple[FloatArray, FloatArray]:
+    """Least-squares line through each row: slopes `[n_seeds]` and residuals `[n_seeds, n_epochs]`."""
+    epochs = np.arange(curves.shape[1]) - (curves.shape[1] - 1) / 2
+    centred = curves - curves.mean(axis=1, keepdims=True)
+    slopes = centred @ epochs / (epochs @ epochs)
+    return np.asarray(slopes), np.asarray(centred - np.outer(slopes, epochs))

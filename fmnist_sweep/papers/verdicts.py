@@ -1,0 +1,295 @@
+"""The verdict on each claim of a paper, from its curves.
+
+- The quantity is one number per seed. A comparison's is the difference between its two configurations, seed by seed
+  (same initialisation, same order of the data); only seeds that both have count.
+- A seed counts where its run holds every epoch asked for, all finite; the reason names those left out. A seed has ended
+  once it counts or never can. Where no seed counts, the verdict is "not run".
+- A `run` is a number that one run gave, judged by whether one further run could give it: `single_runs.py` says how.
+- The other kinds are tested over the seeds that have ended, in looks of 5, 10, 20, …: `looks.py` says how.
+- An epoch that a curve never reaches counts as the one after its last, a lower bound; seeds in which neither side of a
+  comparison reaches it are left out.
+- Where seeds agree to the last digit there is nothing to test, and that number is judged as it is: a tie in every seed
+  does not reproduce a difference, and does reproduce "no change".
+"""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Literal, NamedTuple, get_args
+
+import numpy as np
+
+from fmnist_sweep.papers import looks, single_runs, statistics
+from fmnist_sweep.papers.claims import Claim
+from fmnist_sweep.papers.looks import Decision, Evidence
+from fmnist_sweep.papers.paper import Paper
+from fmnist_sweep.papers.statistics import Interval
+from fmnist_sweep.report.texts import LANGUAGES, Texts, ranges
+from fmnist_sweep.store.curves import Curves
+from fmnist_sweep.store.layout import FloatArray
+from fmnist_sweep.store.tables import recipe
+
+VerdictName = Literal["reproduced", "not reproduced", "inconclusive", "not run"]
+VERDICTS: tuple[VerdictName, ...] = get_args(VerdictName)
+
+# Digits kept of a quantity: the metrics are float32, and what binary fractions leave beyond is no difference.
+_DIGITS = 12
+
+ENDED = ("diverged", "never")  # causes for which a seed will never count
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """A claim and what the runs say of it.
+
+    Attributes:
+        measured: the mean over `seeds`; of a comparison, of the difference.
+        interval: 95 % interval of that mean, or of one further run for a claim of kind run; None with one seed.
+        seeds: those that count; of a tested claim at `look`.
+        look: the look that decided a tested claim, or the last that an open one took (0: none); None for a run.
+        resolution: how far from a number of one run another must lie to be told from it; None for other claims.
+        seeds_needed: with how many seeds about an inconclusive claim would be settled; None where no number would do.
+        p_value, effect_size: corrected p, and the quantity's mean over its standard deviation (d_z); None for numbers
+            that one run gave and where seeds are too few or all equal; a value has no effect size either.
+        case, notes: the texts of section `verdicts` that give the reason, which `values` fill.
+        left_out: the cause of each seed up to the last of `look` that does not count, a key of the same section.
+    """
+
+    claim: Claim
+    measured: float | None
+    interval: tuple[float, float] | None
+    seeds: tuple[int, ...]
+    look: int | None
+    resolution: float | None
+    seeds_needed: int | None
+    p_value: float | None
+    effect_size: float | None
+    verdict: VerdictName
+    case: str
+    notes: tuple[str, ...]
+    values: dict[str, str | int]
+    left_out: dict[int, str]
+
+
+class TrueNumbers(NamedTuple):
+    """How many numbers of single runs are judged sharply, would be reproduced if all were true, and are reproduced."""
+
+    judged: int
+    expected: float
+    reproduced: int
+
+
+class _Measurement(NamedTuple):
+    claim: Claim
+    ended: dict[int, float]  # by seed, ascending; NaN where it does not count
+    left_out: dict[int, str]
+
+    @property
+    def counting(self) -> FloatArray:
+        """The values that count."""
+        values = np.array(list(self.ended.values()))
+        return np.asarray(values[~np.isnan(values)])
+
+    def at(self, look: int) -> "_Measurement":
+        """What a look takes of it: the first seeds that have ended; all, where they do not fill it."""
+        size = looks.look_size(look)
+        if len(self.ended) < size:
+            return self
+        taken = dict(list(self.ended.items())[:size])
+        left_out = {seed: cause for seed, cause in self.left_out.items() if seed <= max(taken)}
+        return self._replace(ended=taken, left_out=left_out)
+
+
+def judge(paper: Paper, curves: Curves) -> list[Verdict]:
+    """Judge each claim of a paper, in its order; this module's docstring says how."""
+    measurements = [_measure(claim, paper, curves) for claim in paper.claims]
+    tested = [measurement for measurement in measurements if measurement.claim.is_tested]
+    decisions = iter(looks.decide([_evidence(measurement) for measurement in tested]))
+    verdicts = []
+    for measurement in measurements:
+        if measurement.claim.is_tested:
+            decision = next(decisions)
+            verdicts.append(_verdict(measurement.at(max(1, decision.look)), decision))
+        else:
+            verdicts.append(_verdict_on_a_run(measurement, paper))
+    return verdicts
+
+
+def reason(verdict: Verdict, texts: Texts) -> str:
+    """The sentence that explains a verdict, with the seeds that were left out and the cause of each."""
+    said = [texts(f"verdicts.{text}", **verdict.values) for text in (verdict.case, *verdict.notes)]
+    for cause in dict.fromkeys(cause for _, cause in sorted(verdict.left_out.items())):
+        seeds = [seed for seed, why in verdict.left_out.items() if why == cause]
+        said.append(texts("verdicts.left out", seeds=ranges(seeds), cause=texts(f"verdicts.{cause}")))
+    return "; ".join(said) + "."
+
+
+def true_numbers(verdicts: Sequence[Verdict]) -> TrueNumbers:
+    """Compare how many numbers of single runs are reproduced with how many would be, were all of them true.
+
+    Only numbers whose interval is as sharp as their resolution count, whatever their verdict.
+    """
+    chances, reproduced = [], 0
+    for verdict in verdicts:
+        count, tolerance = len(verdict.seeds), verdict.claim.expect.tolerance
+        if verdict.resolution and verdict.interval and count >= single_runs.FEWEST:
+            half = (verdict.interval[1] - verdict.interval[0]) / 2
+            if single_runs.is_sharp(half, tolerance, verdict.resolution):
+                chances.append(single_runs.acceptance(half, count, tolerance))
+                reproduced += verdict.verdict == "reproduced"
+    return TrueNumbers(len(chances), sum(chances), reproduced)
+
+
+def row(paper: Paper, verdict: Verdict) -> dict[str, Any]:
+    """A row of claims.csv and claims.json: plain values, None in place of NaN and infinities."""
+    claim = verdict.claim
+    low, high = verdict.interval or (None, None)
+    return {
+        "id": claim.id,
+        "section": claim.section,
+        "figure": paper.place(claim),
+        "quote": claim.quote,
+        **{f"statement_{language}": text for language, text in claim.statement.items()},
+        "kind": claim.kind,
+        "expression": claim.expression,
+        "expected": str(claim.expect),
+        "expected_low": _finite(claim.expect.low),
+        "expected_high": _finite(claim.expect.high),
+        "margin": claim.expect.margin,
+        "resolution": verdict.resolution,
+        **{f"why_{language}": text for language, text in paper.why(claim).items()},
+        "measured": verdict.measured,
+        "interval": verdict.interval and list(verdict.interval),
+        "interval_low": low,
+        "interval_high": high,
+        "seeds": list(verdict.seeds),
+        "look": verdict.look,
+        "p_value": verdict.p_value,
+        "effect_size": verdict.effect_size,
+        "verdict": verdict.verdict,
+        "seeds_needed": verdict.seeds_needed,
+        **{f"reason_{language}": reason(verdict, Texts(language)) for language in LANGUAGES},
+    }
+
+
+def _measure(claim: Claim, paper: Paper, curves: Curves) -> _Measurement:
+    sides = [paper.configs[side] for side in claim.sides]
+    samples = [curves.sample(recipe(side), side.training.epochs, claim.metric) for side in sides]
+    left_out = {seed: "unpaired" for sample in samples for seed in sample.seeds}
+    left_out |= {seed: "unfinished" for sample in samples for seed in sample.unfinished}
+    left_out |= {seed: "diverged" for sample in samples for seed in sample.diverged}
+    reduced = [dict(zip(sample.seeds, claim.reduce(sample.curves), strict=True)) for sample in samples]
+    seeds = sorted(set.intersection(*(set(by_seed) for by_seed in reduced)))
+    if claim.than:
+        never = [seed for seed in seeds if all(math.isnan(by_seed[seed]) for by_seed in reduced)]
+        left_out |= dict.fromkeys(never, "never")
+        seeds = [seed for seed in seeds if seed not in never]
+    values = np.array([[by_seed[seed] for seed in seeds] for by_seed in reduced])  # [n_sides, n_seeds]
+    values = np.where(np.isnan(values), [[side.training.epochs + 1.0] for side in sides], values)
+    quantity = (values[0] - values[1] if claim.than else values[0]).round(_DIGITS)
+    left_out = {seed: cause for seed, cause in left_out.items() if seed not in seeds}
+    ended = dict.fromkeys((seed for seed, cause in left_out.items() if cause in ENDED), math.nan)
+    ended |= dict(zip(seeds, quantity.tolist(), strict=True))
+    return _Measurement(claim, dict(sorted(ended.items())), left_out)
+
+
+def _evidence(measurement: _Measurement) -> Evidence:
+    expect = measurement.claim.expect
+    return Evidence(np.array(list(measurement.ended.values())), expect.low, expect.high, expect.margin or 0)
+
+
+def _verdict_on_a_run(measurement: _Measurement, paper: Paper) -> Verdict:
+    resolution = paper.resolution(measurement.claim)
+    assert resolution is not None  # the paper's file was checked for it
+    decision = single_runs.decide(measurement.counting, measurement.claim.expect, resolution)
+    return _verdict(measurement, decision, resolution)
+
+
+def _verdict(measurement: _Measurement, decision: Decision, resolution: float | None = None) -> Verdict:
+    claim, values = measurement.claim, measurement.counting
+    interval = None
+    if len(values):
+        interval = (statistics.mean_interval if claim.is_tested else statistics.prediction_interval)(values)
+    tested = math.isfinite(decision.p_value)
+    case, notes = _words(measurement, interval, decision)
+    return Verdict(
+        claim=claim,
+        measured=interval.mean if interval else None,
+        interval=(interval.low, interval.high) if interval and len(values) > 1 else None,
+        seeds=tuple(seed for seed, value in measurement.ended.items() if not math.isnan(value)),
+        look=decision.look if claim.is_tested else None,
+        resolution=resolution,
+        seeds_needed=decision.seeds_needed,
+        p_value=decision.p_value if tested else None,
+        effect_size=_finite(statistics.effect_size(values)) if len(values) and not claim.is_number else None,
+        verdict=_name(measurement, decision),
+        case=case,
+        notes=notes,
+        values=_numbers(measurement, interval, decision, resolution),
+        left_out=measurement.left_out,
+    )
+
+
+def _name(measurement: _Measurement, decision: Decision) -> VerdictName:
+    if decision.inside is not None:
+        return "reproduced" if decision.inside else "not reproduced"
+    judged = len(measurement.counting) or "never" in measurement.left_out.values()
+    return "inconclusive" if judged else "not run"
+
+
+def _words(measurement: _Measurement, interval: Interval | None, decision: Decision) -> tuple[str, tuple[str, ...]]:
+    """The case of a verdict, and what is to be said besides."""
+    claim, expect, count = measurement.claim, measurement.claim.expect, len(measurement.counting)
+    if interval is None:
+        return "none", ()
+    if not claim.is_tested:
+        return _words_on_a_run(count, decision)
+    if count == 1:
+        return "single", ()
+    preview = ("preview",) if len(measurement.ended) < looks.look_size(1) else ()
+    if decision.inside is None:
+        outside = interval.low > expect.high or interval.high < expect.low
+        within = expect.low <= interval.low and interval.high <= expect.high
+        needed = "settles" if decision.seeds_needed else "never settles"
+        return "open " + ("outside" if outside else "inside" if within else "across"), (needed, *preview)
+    kind = "test" if math.isfinite(decision.p_value) else "same"
+    if kind == "test" and not decision.inside and expect.low < interval.mean < expect.high:
+        return "slight", preview
+    return f"{kind} {'reproduced' if decision.inside else 'not'}", preview
+
+
+def _words_on_a_run(count: int, decision: Decision) -> tuple[str, tuple[str, ...]]:
+    if count < single_runs.FEWEST:
+        return "few", ()
+    if decision.inside is None:
+        return "run wide", ("sharpens" if decision.seeds_needed else "never sharpens",)
+    return ("run reproduced" if decision.inside else "run not"), ("chance",)
+
+
+def _numbers(
+    measurement: _Measurement, interval: Interval | None, decision: Decision, resolution: float | None
+) -> dict[str, str | int]:
+    """What the texts of a reason may name."""
+    claim, p_value, count = measurement.claim, decision.p_value, len(measurement.counting)
+    numbers = dict(interval._asdict()) if interval else {}
+    if interval and resolution and count >= single_runs.FEWEST:
+        half = interval.high - interval.mean
+        numbers["width"] = 2 * half
+        numbers["reach"] = half + (claim.expect.tolerance or 0)
+        numbers["chance"] = round(100 * single_runs.acceptance(half, count, claim.expect.tolerance), 1)
+    return {
+        "needs": " & ".join(claim.sides),
+        "n": count,
+        "more": max(0, single_runs.FEWEST - count),
+        "resolution": f"{resolution or 0:g}",
+        "expected": str(claim.expect),
+        "margin": f"{claim.expect.margin or 0:g}",
+        "p": "< 0.0001" if p_value < 0.0001 else f"= {p_value:.2g}",
+        "first": looks.look_size(1),
+        "needed": decision.seeds_needed or looks.look_size(looks.MOST_LOOKS),
+        **{name: f"{number:.4g}" for name, number in numbers.items()},
+    }
+
+
+def _finite(value: float) -> float | None:
+    return value if math.isfinite(value) else None

@@ -1,0 +1,114 @@
+"""The numbers behind each comparison figure: its figure is drawn from them, and they are written beside it as CSV."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from fmnist_sweep.papers.paper import Paper
+from fmnist_sweep.papers.statistics import mean_interval
+from fmnist_sweep.report.effects import MEASURES, interaction_effects, main_effects
+from fmnist_sweep.report.summaries import finals, reaching, target_accuracy
+from fmnist_sweep.store.curves import Curves, spread
+from fmnist_sweep.store.tables import CONFIGURATION, FACTORS, Collection, recipe
+
+# The factor that each figure of curves is by, and the factor that has a column of panels for each level.
+OVERLAYS = {
+    "curves-by-optimizer": ("optimizer", "training.batch_size"),
+    "curves-by-batch-size": ("training.batch_size", "optimizer"),
+    "curves-by-dropout": ("model.dropout", "optimizer"),
+}
+
+
+def comparison_tables(paper: Paper, collection: Collection, curves: Curves) -> dict[str, pd.DataFrame]:
+    """Make a table for each comparison that the finished runs of a store allow.
+
+    Names have a hyphen, which a paper's figures cannot have. The columns are those of `overlay` for curves-by-*, of
+    `ranking` for final-values, generalisation-gap and convergence-speed (there also accuracy, the one to reach, and
+    epochs, those of the longest training), and of `main_effects` and `interaction_effects`.
+    """
+    runs = finals(collection)
+    if runs.empty:
+        return {}
+    base = _base(paper, collection.runs, curves)
+    tables = {name: overlay(collection.runs, curves, *factors, base) for name, factors in OVERLAYS.items()}
+    tables["final-values"] = ranking(runs, CONFIGURATION, ["val_accuracy", "val_loss"], ascending=False)
+    tables["generalisation-gap"] = ranking(runs, CONFIGURATION, ["gap"], ascending=True)
+    accuracy = target_accuracy(paper)
+    if accuracy is not None:
+        reached = reaching(collection, accuracy)
+        table = ranking(reached, ["recipe"], ["reached_epoch"], ascending=True)
+        longest = table["recipe"].map(reached.groupby("recipe")["epochs"].max())
+        tables["convergence-speed"] = table.assign(accuracy=accuracy, epochs=longest)
+    tables["main-effects"] = main_effects(runs)
+    tables["interaction-effects"] = interaction_effects(runs)
+    return {name: table for name, table in tables.items() if len(table)}
+
+
+def ranking(runs: pd.DataFrame, key: list[str], measures: Sequence[str], *, ascending: bool) -> pd.DataFrame:
+    """Order configurations by the mean of the first measure over their seeds.
+
+    Where seeds lack a value there is no mean, for that of the others would say too little: seeds that were quick to
+    reach an accuracy have a value, slow ones none. Such configurations come last, first those with the fewest lacking.
+
+    Args:
+        runs: a row per run, with seed, `measures` (nan where a run has none), and the columns that describe it.
+        key: the columns that tell configurations apart.
+
+    Returns:
+        A row per configuration and measure. Columns: the describing ones, measure, mean, low, high (the 95 % t interval
+        over seeds, nan for one), seeds (with a value), lacking (seeds without), values (a list, by ascending seed).
+    """
+    described = [column for column in (*FACTORS, "optimizer_args", "recipe") if column in runs]
+    sign = 1 if ascending else -1
+    groups = [seeds for _, seeds in runs.sort_values("seed").groupby(key)]
+    groups.sort(key=lambda seeds: (seeds[measures[0]].isna().mean(), sign * seeds[measures[0]].mean(skipna=False)))
+    rows = []
+    for seeds in groups:
+        for measure in measures:
+            values = seeds[measure].dropna().to_numpy(float)
+            mean, low, high = mean_interval(values) if len(values) == len(seeds) else (np.nan,) * 3
+            told = {"measure": measure, "mean": mean, "low": low, "high": high, "seeds": len(values)}
+            more = {"lacking": len(seeds) - len(values), "values": values.tolist()}
+            rows.append(seeds[described].head(1).to_dict("records")[0] | told | more)
+    return pd.DataFrame(rows)
+
+
+def overlay(runs: pd.DataFrame, curves: Curves, by: str, across: str, base: Mapping[str, Any]) -> pd.DataFrame:
+    """Take the curves of the levels of one factor at each level of another; all else is as in `base`.
+
+    Levels of `across` with fewer than two levels of `by` to compare are left out.
+
+    Returns:
+        A row per configuration, measure and epoch. Columns: `FACTORS`, recipe, measure, epoch, mean, min, max and seeds
+        (how many have that epoch).
+    """
+    held = [factor for factor in FACTORS if factor not in (by, across, "training.epochs")]
+    match = runs[(runs[held] == pd.Series(base)[held]).all(axis=1)]
+    drawn = []
+    for _, levels in match.drop_duplicates("recipe").groupby(across):
+        found = [(row, curves.drawn(row["recipe"], base["training.epochs"])) for row in levels.to_dict("records")]
+        compared = [(row, by_seed) for row, by_seed in found if by_seed]
+        if len(compared) > 1:
+            drawn += compared
+    tables = [
+        spread(by_seed, measure).assign(
+            **{factor: row[factor] for factor in FACTORS} | {"training.epochs": base["training.epochs"]},
+            recipe=row["recipe"],
+            measure=measure,
+        )
+        for row, by_seed in drawn
+        for measure in MEASURES
+    ]
+    columns = [*FACTORS, "recipe", "measure", "epoch", "mean", "min", "max", "seeds"]
+    return pd.concat(tables, ignore_index=True)[columns] if tables else pd.DataFrame(columns=columns)
+
+
+def _base(paper: Paper, runs: pd.DataFrame, curves: Curves) -> dict[str, Any]:
+    """The level of each of `FACTORS` in the paper's first configuration; if it was not run, the commonest one."""
+    config = next(iter(paper.configs.values()))
+    if not curves.serving(recipe(config), config.training.epochs):
+        return {factor: runs[factor].mode()[0] for factor in FACTORS}
+    own = runs[runs["recipe"] == recipe(config)].iloc[0]
+    return {factor: own[factor] for factor in FACTORS} | {"training.epochs": config.training.epochs}

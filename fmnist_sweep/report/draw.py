@@ -1,0 +1,151 @@
+"""Figures of runs, on axes of one's own, as the report draws them.
+
+Each function takes runs as `fmnist_sweep.read` gives them, a row per run and epoch, and matplotlib's `Axes` to draw on
+(None: pyplot's current ones), which it returns. Filter the table for what is to be seen. It may be joined from several:
+runs are told apart by their paths, and of those with the same configuration and seed one is drawn.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import pandas as pd
+from matplotlib import pyplot
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from fmnist_sweep import api, papers
+from fmnist_sweep.errors import ConfigError, nearest
+from fmnist_sweep.papers.statistics import mean_interval
+from fmnist_sweep.report.figures.paper_figures import paper_figure
+from fmnist_sweep.report.figures.style import Style, band, dots, epoch_axis, ordered, styles
+from fmnist_sweep.report.summaries import varying
+from fmnist_sweep.report.texts import Texts
+from fmnist_sweep.store.curves import Curve, Curves, spread
+from fmnist_sweep.store.layout import FINISHED, MEASURES
+from fmnist_sweep.store.tables import CONFIGURATION, FACTORS, optimizer_labels
+
+_TEXTS = Texts("en")
+
+
+def curves(runs: pd.DataFrame, measure: str = "val_accuracy", by: str | None = None, ax: Axes | None = None) -> Axes:
+    """A measure by epoch: a line for the mean of several runs, and a band from the least to the greatest.
+
+    Args:
+        runs: what to draw.
+        measure: train_loss, train_accuracy, running_loss, running_accuracy, val_loss or val_accuracy.
+        by: the factor whose levels have a line each, such as optimizer or `training.batch_size`, where the runs differ
+            in nothing else but their seeds; by default each configuration has a line, over its seeds.
+        ax: where to draw.
+    """
+    _check("measure", measure, MEASURES)
+    ax = ax or pyplot.gca()
+    groups = _groups(_each_once(runs), by)
+    for (label, rows), style in zip(groups.items(), _styles(by, groups), strict=True):
+        of_runs = enumerate(rows.groupby("path"))
+        drawn = {
+            number: Curve(name, len(one), one[list(MEASURES)].to_numpy(), diverged=False)
+            for number, (name, one) in of_runs
+        }
+        band(ax, spread(drawn, measure), style, label)
+    epoch_axis(ax, _TEXTS)
+    ax.set_ylabel(_axis(measure))
+    ax.legend()
+    return ax
+
+
+def finals(runs: pd.DataFrame, measure: str = "val_accuracy", by: str | None = None, ax: Axes | None = None) -> Axes:
+    """A measure after the last epoch: a faint dot for each finished run, their mean and its 95 % t interval.
+
+    Args:
+        runs: what to draw; runs that have not ended are left out.
+        measure, by, ax: as in `curves`; each line of it is a row here.
+    """
+    _check("measure", measure, MEASURES)
+    ax = ax or pyplot.gca()
+    runs = _each_once(runs)
+    groups = _groups(runs[(runs["status"] == "done") & (runs["epoch"] == runs["training.epochs"])], by)
+    for place, (rows, style) in enumerate(zip(groups.values(), _styles(by, groups), strict=True)):
+        values = rows[measure].to_numpy()
+        dots(ax, place, values, mean_interval(values), style)
+    ax.set_yticks(range(len(groups)), list(groups))
+    ax.set_ylim(len(groups) - 0.5, -0.5)
+    ax.set_xlabel(_axis(measure))
+    return ax
+
+
+def figure(runs: api.Runs, name: str, paper: str = papers.DEFAULT) -> Figure:
+    """A figure of a paper, with the numbers that it quotes, such as `fig1` of caprari2024.
+
+    Raises:
+        ConfigError: there is no such paper or figure, or no run of it.
+    """
+    read = papers.read(paper)
+    _check("figure", name, read.figures)
+    drawn = paper_figure(read, name, Curves(api.collected(runs, read)), _TEXTS)
+    if drawn is None:
+        raise ConfigError(f"{name}: there are no runs of it; fs.sweep(figure={name!r}) trains them")
+    return drawn
+
+
+def _each_once(runs: pd.DataFrame) -> pd.DataFrame:
+    """The rows of each run once: of copies those of a finished one, then those of the one with the most epochs."""
+    api.check_paths(runs)
+    rows = runs.drop_duplicates(["path", "epoch"], ignore_index=True)
+    key = [*CONFIGURATION, "seed"]
+    found = rows.drop_duplicates("path").assign(epochs=rows["path"].map(rows["path"].value_counts()))
+    found["finished"] = found["status"].isin(FINISHED)
+    found = found.sort_values(["finished", "epochs"], ascending=False, kind="stable")
+    kept = found.drop_duplicates(key)
+    copies = found[~found["path"].isin(kept["path"])].merge(kept, on=key, suffixes=("", "_kept"))
+    api.warn_of_runs(zip(copies["path"], "same configuration and seed as " + copies["path_kept"], strict=True))
+    return _labelled(rows[rows["path"].isin(kept["path"])])
+
+
+def _labelled(rows: pd.DataFrame) -> pd.DataFrame:
+    """The rows with an optimizer's label for each, where tables of several stores do not agree on them."""
+    spelled = rows[["optimizer", "optimizer_args"]].drop_duplicates()
+    names = spelled["optimizer"].str.split(" ").str[0]
+    if not spelled["optimizer"].duplicated().any() and not (names + spelled["optimizer_args"]).duplicated().any():
+        return rows
+    given = [{"name": name, **json.loads(more)} for name, more in zip(names, spelled["optimizer_args"], strict=True)]
+    labels = spelled.assign(label=optimizer_labels(given))
+    merged = rows[["optimizer", "optimizer_args"]].merge(labels, how="left", on=["optimizer", "optimizer_args"])
+    return rows.assign(optimizer=merged["label"].to_numpy())
+
+
+def _groups(runs: pd.DataFrame, by: str | None) -> dict[str, pd.DataFrame]:
+    """The rows of each line, by its label."""
+    if runs.empty:
+        raise ConfigError("there are no such runs; train some, or filter less")
+    if by is not None:
+        _check("by", by, FACTORS)
+        levels = {level: runs[runs[by] == level] for level in ordered(runs[by])}
+        unlike = [
+            factor for factor in FACTORS if factor != by and any(rows[factor].nunique() > 1 for rows in levels.values())
+        ]
+        if unlike:
+            raise ConfigError(
+                f"by={by}: runs of one level differ in {', '.join(unlike)}, and a mean over unlike configurations says "
+                "nothing; keep one level of these, or leave out by for a line per configuration"
+            )
+        return {_TEXTS.level(by, level): rows for level, rows in levels.items()}
+    factors = varying(runs)
+    labelled = {_TEXTS.configuration(rows.iloc[0], factors): rows for _, rows in runs.groupby(CONFIGURATION)}
+    return {label: labelled[label] for label in ordered(labelled)}
+
+
+def _styles(by: str | None, groups: Mapping[str, Any]) -> Iterable[Style]:
+    return styles(by or "", range(len(groups))).values()
+
+
+def _axis(measure: str) -> str:
+    curve, _, kind = measure.partition("_")
+    return f"{_TEXTS(f'figures.{kind}')}, {_TEXTS(f'figures.{curve}')}"
+
+
+def _check(what: str, value: str, allowed: Iterable[str]) -> None:
+    if value not in allowed:
+        raise ConfigError(f"{what}={value}: must be one of {', '.join(allowed)}{nearest(value, allowed)}")

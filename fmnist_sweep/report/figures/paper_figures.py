@@ -1,0 +1,171 @@
+"""A paper's figures from the runs of a store: curves, or final values side by side, and the numbers that it quotes."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from string import ascii_letters
+from typing import Any, NamedTuple
+
+import numpy as np
+from matplotlib.artist import Artist
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+
+from fmnist_sweep import papers
+from fmnist_sweep.papers.claims import Claim
+from fmnist_sweep.papers.statistics import prediction_interval
+from fmnist_sweep.report.figures.style import CURVES, NEUTRAL, WIDTH, band, dots, epoch_axis, legend, styled, wrapped
+from fmnist_sweep.report.texts import OPTIMIZER, Texts, sentence
+from fmnist_sweep.store.curves import Curve, Curves, spread
+from fmnist_sweep.store.tables import recipe
+
+_PANEL_HEIGHT = 2.3
+_TITLE, _LABEL = 86, 26  # characters in the width of a figure, and of what names a row
+_QUOTE = {"linestyle": "none", "markersize": 6, "markerfacecolor": "none", "markeredgewidth": 1.4, "zorder": 4}
+
+
+class _Quote(NamedTuple):
+    """A number of the paper and its look, a legend's label included; `curve` is train, running or val."""
+
+    curve: str
+    measure: str
+    epoch: int
+    value: float
+    look: dict[str, Any]
+
+
+class _Row(NamedTuple):
+    """One configuration of a figure: its epochs, phrases by key (`Texts.phrases`), curves, the numbers quoted of it."""
+
+    epochs: int
+    phrases: dict[str, str]
+    curves: dict[int, Curve]
+    quotes: list[_Quote]
+
+    def progress(self, texts: Texts) -> list[str]:
+        """How many seeds are drawn, and how far they are where none is complete."""
+        count = len(self.curves)
+        if not count:
+            return [texts("figures.no_runs")]
+        seeds = texts("figures.seed" if count == 1 else "figures.seeds", n=count)
+        done = max(len(curve.metrics) for curve in self.curves.values())
+        unfinished = [texts("figures.unfinished", done=done, epochs=self.epochs)] if done < self.epochs else []
+        return [seeds, *unfinished]
+
+
+@styled
+def paper_figure(paper: papers.Paper, name: str, curves: Curves, texts: Texts) -> Figure | None:
+    """One of `paper.figures`; None if no run gives any of its rows.
+
+    Of kind curves: a row of panels for each configuration, a panel for each measure. Of kind final: a panel for each
+    measure, in it the configurations one below the other with each seed's last value, their mean and the 95 %
+    prediction interval of one run. Seeds that have all epochs are drawn; curves, where none has, as far as they go.
+    """
+    figure = paper.figures[name]
+    phrases = texts.phrases(paper.configs)
+    rows = []
+    for row in figure.rows:
+        config, last = paper.configs[row], paper.configs[row].training.epochs
+        quotes = [_quote(claim, epoch, texts) for claim, epoch in paper.quotes(name, row)]
+        quotes = [one for one in quotes if one.measure in figure.measures]
+        quotes = [one for one in quotes if figure.kind == "curves" or one.epoch == last]
+        rows.append(_Row(last, phrases[row], curves.drawn(recipe(config), last), quotes))
+    if not any(row.curves for row in rows):
+        return None
+    said = [row.phrases for row in rows]
+    if figure.kind == "final":
+        return _final_figure(figure, rows, _differing(said) or [OPTIMIZER], texts)
+    differing = _differing([next(iter(phrases.values())), *said])
+    return _curves_figure(figure, rows, list(dict.fromkeys([OPTIMIZER, *differing])), texts)
+
+
+def _curves_figure(figure: papers.Figure, rows: Sequence[_Row], told: Sequence[str], texts: Texts) -> Figure:
+    columns = len(figure.measures)
+    picture = Figure(figsize=(WIDTH, _PANEL_HEIGHT * len(rows) + 0.5), layout="constrained")
+    letters = iter([f"{letter}) " for letter in ascii_letters] if columns * len(rows) > 1 else [""])
+    for row, panels in zip(rows, picture.subplots(len(rows), columns, squeeze=False), strict=True):
+        seeds, *unfinished = row.progress(texts)
+        for measure, ax in zip(figure.measures, panels, strict=True):
+            for curve in (figure.curve, "val"):
+                table = spread(row.curves, f"{curve}_{measure}")
+                band(ax, table, CURVES[curve], texts(f"figures.{curve}"))
+            for quote in row.quotes:
+                if quote.measure == measure:
+                    ax.plot(quote.epoch, quote.value, **quote.look, clip_on=False)
+            ax.set_xlim(0, row.epochs * 1.03)
+            epoch_axis(ax, texts)
+            ax.set_ylabel(texts(f"figures.{measure}"))
+            title = wrapped(f"{next(letters)}{_words(row, told)}, {seeds}", _TITLE // columns)
+            ax.set_title("\n".join([title, *unfinished]))
+    handles = [_handle(curve, texts, linestyle=CURVES[curve].line) for curve in (figure.curve, "val")]
+    several = any(len(row.curves) > 1 for row in rows)
+    notes = [_shared(rows, told, texts), texts("figures.band") if several else ""]
+    legend(picture, [*handles, *_quote_handles(rows)], notes)
+    return picture
+
+
+def _final_figure(figure: papers.Figure, rows: Sequence[_Row], told: Sequence[str], texts: Texts) -> Figure:
+    labels = ["\n".join([wrapped(_words(row, told), _LABEL), *row.progress(texts)]) for row in rows]
+    lines = sum(max(3, label.count("\n") + 1.5) for label in labels)
+    picture = Figure(figsize=(WIDTH, 1.2 + 0.17 * lines), layout="constrained")
+    axes = picture.subplots(1, len(figure.measures), sharey=True, squeeze=False)[0]
+    for measure, ax in zip(figure.measures, axes, strict=True):
+        for place, row in enumerate(rows):
+            _final_values(ax, place, row, figure.curve, measure)
+            ax.axhline(place - 0.5, color="#bbbbbb", linewidth=0.6)
+        ax.set_xlabel(texts(f"figures.{measure}"))
+        ax.grid(visible=False, axis="y")
+    axes[0].set_yticks(range(len(rows)), labels)
+    axes[0].set_ylim(len(rows) - 0.5, -0.5)
+    look = {"linestyle": "none", "markersize": 4.5}
+    handles = [_handle(curve, texts, marker=CURVES[curve].marker, **look) for curve in (figure.curve, "val")]
+    legend(picture, [*handles, *_quote_handles(rows)], [_shared(rows, told, texts), texts("figures.prediction")])
+    return picture
+
+
+def _final_values(ax: Axes, place: int, row: _Row, training: str, measure: str) -> None:
+    """Training in the upper half of the row's place, validation in the lower; the paper's numbers below either."""
+    whole = [curve for curve in row.curves.values() if len(curve.metrics) == row.epochs]
+    for curve, height in ((training, place - 0.3), ("val", place + 0.1)):
+        if whole:
+            values = np.array([one.values(f"{curve}_{measure}")[-1] for one in whole])
+            dots(ax, height, values, prediction_interval(values), CURVES[curve])
+        for quote in row.quotes:
+            if (quote.curve == "val", quote.measure) == (curve == "val", measure):
+                ax.plot(quote.value, height + 0.2, **quote.look)
+
+
+def _quote(claim: Claim, epoch: int, texts: Texts) -> _Quote:
+    curve, _, measure = claim.metric.rpartition("_")
+    style = NEUTRAL if claim.unnamed else CURVES[curve]
+    bound = "above" if claim.expect.above is not None else "below" if claim.expect.below is not None else None
+    words = [texts("figures.unnamed") if claim.unnamed else texts(f"figures.{curve}")]
+    words += [texts(f"figures.{bound}")] if bound else []
+    marker = {"above": "^", "below": "v", None: style.marker}[bound]
+    look = {"marker": marker, "markeredgecolor": style.colour, "label": texts("figures.quote", name=", ".join(words))}
+    return _Quote(curve, measure, epoch, claim.expect.value, _QUOTE | look)
+
+
+def _handle(curve: str, texts: Texts, **look: Any) -> Artist:
+    return Line2D([], [], color=CURVES[curve].colour, label=sentence(texts(f"figures.{curve}")), **look)
+
+
+def _quote_handles(rows: Iterable[_Row]) -> list[Artist]:
+    """One handle for each kind of number that is quoted."""
+    looks = {quote.look["label"]: quote.look for row in rows for quote in row.quotes}
+    return [Line2D([], [], **look) for look in looks.values()]
+
+
+def _differing(phrases: Sequence[Mapping[str, str]]) -> list[str]:
+    """The keys in which some of several configurations differ."""
+    keys = dict.fromkeys(key for one in phrases for key in one)
+    return [key for key in keys if len({one.get(key) for one in phrases}) > 1]
+
+
+def _words(row: _Row, keys: Iterable[str]) -> str:
+    return ", ".join(row.phrases[key] for key in keys if key in row.phrases)
+
+
+def _shared(rows: Sequence[_Row], told: Sequence[str], texts: Texts) -> str:
+    """What titles and labels leave out, for it is the same in all rows."""
+    words = _words(rows[0], [key for key in rows[0].phrases if key not in told])
+    return texts("figures.shared", shared=words) if words else ""

@@ -1,1 +1,0 @@
-"""Claims and curves to verdicts, nearest configurations and summaries: pure functions, no input or output."""

@@ -1,0 +1,144 @@
+"""What each configuration takes for what, with the images it happens to, for the page."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from io import BytesIO
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+from PIL import Image
+
+from fmnist_sweep import data
+from fmnist_sweep.report.figures.confusion import IMAGES, Counts, confusion, frequent
+from fmnist_sweep.report.summaries import finals
+from fmnist_sweep.store.layout import RecordError, read_predictions
+from fmnist_sweep.store.tables import CONFIGURATION, Collection
+
+SPRITE_COLUMNS = 32
+
+_MOST_SHEETS = 60
+_SIDE = 28
+
+_Place = tuple[str, int]  # the validation set that an image is of, and its place there
+
+
+@dataclass(frozen=True)
+class Pair:
+    """One confusion: classes, how often over all seeds, and the images that it happened to in most seeds."""
+
+    true: int
+    predicted: int
+    count: int
+    images: tuple[_Place, ...]
+
+
+@dataclass(frozen=True)
+class Sheet:
+    """The confusions of one configuration.
+
+    Attributes:
+        configuration: a row of `summaries.finals`.
+        seeds: those whose predictions could be used.
+        counts: confusion matrix over those seeds, shape `(10, 10)`.
+        pairs: its most frequent confusions.
+        part: images and true classes.
+        votes: the predictions of each seed, shape `(n_seeds, n)`.
+    """
+
+    configuration: Mapping[str, Any]
+    seeds: tuple[int, ...]
+    counts: Counts
+    pairs: tuple[Pair, ...]
+    part: data.Part
+    votes: NDArray[np.uint8]
+
+    @property
+    def shares(self) -> NDArray[np.float64]:
+        """The matrix as shares of each true class."""
+        return np.asarray(self.counts / self.counts.sum(axis=1, keepdims=True).clip(min=1))
+
+
+@dataclass(frozen=True)
+class Examples:
+    """The sheets of a store, the best final validation accuracy first.
+
+    Attributes:
+        sheets: as many as there is room for.
+        more: how many were left out.
+        found: whether Fashion-MNIST is on this machine.
+        kept: whether any finished run kept its predictions.
+    """
+
+    sheets: tuple[Sheet, ...]
+    more: int
+    found: bool
+    kept: bool
+
+    def sprite(self) -> tuple[bytes, dict[_Place, int]]:
+        """A PNG with the images of all sheets, dark on white, `SPRITE_COLUMNS` in a row; and the number of each."""
+        images = {
+            image: sheet.part.images[image[1]] for sheet in self.sheets for pair in sheet.pairs for image in pair.images
+        }
+        rows = max(1, -(-len(images) // SPRITE_COLUMNS))
+        sheet = np.full((rows * SPRITE_COLUMNS, _SIDE, _SIDE), 255, np.uint8)
+        for cell, image in zip(sheet, images.values(), strict=False):
+            cell[:] = 255 - image
+        whole = sheet.reshape(rows, SPRITE_COLUMNS, _SIDE, _SIDE).swapaxes(1, 2).reshape(rows * _SIDE, -1)
+        content = BytesIO()
+        Image.fromarray(whole).quantize(16).save(content, "PNG", optimize=True)
+        return content.getvalue(), {image: number for number, image in enumerate(images)}
+
+
+def examples(collection: Collection, folder: Path | None = None) -> Examples:
+    """The confusions of every configuration with predictions; `folder` holds Fashion-MNIST, by default a sweep's.
+
+    Nothing is fetched: where the data are not on this machine there are no sheets. Predictions that cannot be used
+    (torn, or for another number of images) are left out.
+    """
+    kept = collection.runs.loc[collection.runs["has_predictions"], ["name", "path"]]
+    runs = finals(collection).merge(kept.rename(columns={"name": "run"}), on="run")
+    images = _images(folder)
+    if images is None or runs.empty:
+        return Examples((), 0, images is not None, not runs.empty)
+    parts = {kind: data.split(*images, kind)[1] for kind in set(runs["data.validation"])}
+    groups = sorted((rows for _, rows in runs.groupby(CONFIGURATION)), key=lambda rows: -rows["val_accuracy"].mean())
+    sheets = (_sheet(rows, parts[rows["data.validation"].iloc[0]]) for rows in groups[:_MOST_SHEETS])
+    return Examples(tuple(filter(None, sheets)), len(groups[_MOST_SHEETS:]), True, True)
+
+
+def _images(folder: Path | None) -> tuple[data.Part, data.Part] | None:
+    found = data.find(folder)
+    try:
+        return data.load_parts(found) if found else None
+    except data.DataError:
+        return None
+
+
+def _sheet(rows: pd.DataFrame, part: data.Part) -> Sheet | None:
+    by_seed = {int(seed): _predictions(Path(path)) for seed, path in zip(rows["seed"], rows["path"], strict=True)}
+    usable = {seed: classes for seed, classes in by_seed.items() if classes.shape == part.labels.shape}
+    if not usable:
+        return None
+    votes = np.stack(list(usable.values()))
+    counts = np.sum([confusion(part.labels, one) for one in votes], axis=0)
+    configuration = rows.iloc[0].to_dict()
+    pairs = tuple(_pairs(counts, part.labels, votes, configuration["data.validation"]))
+    return Sheet(configuration, tuple(usable), counts, pairs, part, votes)
+
+
+def _predictions(directory: Path) -> NDArray[np.uint8]:
+    try:
+        return read_predictions(directory)
+    except RecordError:
+        return np.empty(0, np.uint8)
+
+
+def _pairs(counts: Counts, labels: NDArray[np.uint8], votes: NDArray[np.uint8], validation: str) -> Iterator[Pair]:
+    for true, predicted, count in frequent(counts):
+        # Images that most seeds get wrong say more of the configuration than those of one seed.
+        agreeing = (votes == predicted).sum(axis=0) * (labels == true)
+        order = np.argsort(-agreeing, kind="stable")[:IMAGES]
+        yield Pair(true, predicted, count, tuple((validation, int(index)) for index in order if agreeing[index]))

@@ -1,0 +1,160 @@
+"""Curves that respond to the reader: a Plotly figure of every recipe of a store, one metric at a time."""
+
+import html
+from typing import Any, NamedTuple
+
+import numpy as np
+import pandas as pd
+import plotly.graph_objects as go
+
+from fmnist_sweep.papers.paper import Paper
+from fmnist_sweep.report.figures.style import Style, styles, wrapped
+from fmnist_sweep.report.summaries import varying
+from fmnist_sweep.report.texts import Texts, sentence
+from fmnist_sweep.store.curves import Curves, spread
+from fmnist_sweep.store.tables import Collection, recipe
+
+METRICS = ("val_accuracy", "val_loss", "train_accuracy", "train_loss", "running_accuracy", "running_loss")
+MOST_CURVES = 60
+
+_MOST_EPOCHS = 250  # of a curve: beyond, only so many of its epochs are drawn, evenly
+_FIRST_SHOWN = 6
+_DIGITS = 4
+_WIDEST = 40  # characters of a line of the legend
+_SYMBOLS = {"o": "circle", "s": "square", "^": "triangle-up", "v": "triangle-down", "P": "cross", "X": "x"}
+
+AXIS = {"gridcolor": "#dddddd", "linecolor": "#888888", "ticks": "outside", "automargin": True, "zeroline": False}
+LAYOUT = {
+    "template": "none",
+    "font": {"family": "system-ui, sans-serif", "size": 13, "color": "#1b1b1b"},
+    "margin": {"l": 20, "r": 12, "t": 40, "b": 40},
+    "dragmode": False,  # or a finger that scrolls the page would zoom
+    "hovermode": "closest",
+    "hoverlabel": {"bgcolor": "white", "align": "left", "namelength": -1},
+    "legend": {"orientation": "h", "x": 0, "xanchor": "left", "yref": "container", "y": 0, "yanchor": "bottom"},
+}
+
+
+class Choice(NamedTuple):
+    """One configuration of the plot, in words, and whether it is seen at first."""
+
+    name: str
+    shown: bool
+
+
+class CurvesPlot(NamedTuple):
+    """Mean and band over seeds of every recipe.
+
+    Attributes:
+        figure: Plotly's JSON as plain values (`data`: a band and a line for each of `choices`; `layout`), but for `y`.
+            Without a run that has an epoch, `data` is empty.
+        views: by metric, `y` of each band (along the greatest values and back along the least) and line in turn, and
+            the title of its axis.
+        choices: the configurations; at first a few of the paper's are seen.
+        more: how many recipes are left out (beyond `MOST_CURVES`, the least accurate).
+    """
+
+    figure: dict[str, Any]
+    views: dict[str, dict[str, Any]]
+    choices: list[Choice]
+    more: int
+
+
+def curves_plot(paper: Paper, collection: Collection, curves: Curves, texts: Texts) -> CurvesPlot:
+    """The curves of a store; what comes from run directories is escaped, because Plotly reads it as HTML."""
+    longest = {key: {s: c for s, c in seeds.items() if len(c.metrics)} for key, seeds in curves.longest().items()}
+    best = {key: max(c.values("val_accuracy").max() for c in seeds.values()) for key, seeds in longest.items() if seeds}
+    kept = sorted(best, key=lambda key: -best[key])[:MOST_CURVES]
+    rows = collection.runs[collection.runs["recipe"].isin(kept)].drop_duplicates("recipe").set_index("recipe")
+    rows = rows.sort_values(varying(rows), kind="stable")
+    factors = [factor for factor in varying(rows) if factor != "training.epochs"]
+    looks = dict(zip(rows.index, _looks(rows[factors]), strict=True))
+    papers_own = [key for key in dict.fromkeys(map(recipe, paper.configs.values())) if key in rows.index]
+    first_shown = (papers_own or list(rows.index))[:_FIRST_SHOWN]
+    tables = {key: {metric: _thinned(spread(longest[key], metric)) for metric in METRICS} for key in rows.index}
+    figure = go.Figure()
+    choices = []
+    for key, row in rows.iterrows():
+        words = sentence(texts.configuration(row, factors))
+        choices.append(Choice(words, key in first_shown))
+        name = html.escape(wrapped(words, _WIDEST), quote=False).replace("\n", "<br>")
+        seeds = texts("page.curve_seeds", n=len(longest[key]))
+        shared = {"legendgroup": key, "visible": key in first_shown}
+        epochs = tables[key][METRICS[0]]["epoch"].tolist()
+        figure.add_scatter(
+            **shared,
+            x=epochs + epochs[::-1],
+            mode="lines",
+            line={"width": 0},
+            fill="toself",
+            fillcolor=_translucent(looks[key]["line"]["color"]),
+            hoverinfo="skip",
+            showlegend=False,
+        )
+        figure.add_scatter(
+            **shared,
+            **looks[key],
+            x=epochs,
+            name=name,
+            hovertemplate=f"{name}<br>{texts('page.epoch')} %{{x}}: <b>%{{y}}</b> "
+            f"(%{{customdata[0]}} {texts('page.to')} %{{customdata[1]}}; {seeds})<extra></extra>",
+        )
+    views = {
+        metric: {"y": _values([table[metric] for table in tables.values()]), "title": _axis_title(metric, texts)}
+        for metric in METRICS
+    }
+    figure.update_layout(LAYOUT)
+    figure.update_layout(
+        height=640,
+        legend={"itemclick": False, "itemdoubleclick": False},  # configurations are chosen beside the plot
+        xaxis={**AXIS, "title": {"text": texts("page.epoch")}, "rangemode": "tozero"},
+        yaxis=AXIS,
+        hoverdistance=40,
+        showlegend=True,
+    )
+    return CurvesPlot(figure.to_plotly_json(), views, choices, len(best) - len(rows))
+
+
+def _axis_title(metric: str, texts: Texts) -> str:
+    name = sentence(texts(f"page.{metric}"))
+    return texts(f"page.unit_{metric.rpartition('_')[2]}", metric=name)
+
+
+def _thinned(table: pd.DataFrame) -> pd.DataFrame:
+    if len(table) <= _MOST_EPOCHS:
+        return table
+    return table.iloc[np.linspace(0, len(table) - 1, _MOST_EPOCHS).round().astype(int)]
+
+
+def _values(tables: list[pd.DataFrame]) -> list[list[float]]:
+    values = []
+    for table in tables:
+        mean, low, high = ([float(f"{x:.{_DIGITS}g}") for x in table[kind]] for kind in ("mean", "min", "max"))
+        values += [high + low[::-1], mean]
+    return values
+
+
+def _looks(rows: pd.DataFrame) -> list[dict[str, Any]]:
+    """Colour, dash and marker of each row, for the three factors with most levels; where they do not tell, by place."""
+    ranked = sorted(rows.columns, key=lambda factor: -rows[factor].nunique())[:3]
+    by_factor = [[styles(factor, rows[factor])[level] for level in rows[factor]] for factor in ranked]
+    chosen = list(zip(*by_factor, strict=True))
+    if len(set(chosen)) < len(rows):
+        chosen = [(style, style, style) for style in styles("", range(len(rows))).values()]
+    looks = []
+    for found in chosen:
+        colour, dash, marker = (*found, None, None)[:3]
+        line = {"color": colour.colour, "dash": _dash(dash) if dash else "solid", "width": 2}
+        symbol = _SYMBOLS.get(marker.marker, "diamond") if marker else "circle"
+        mode = "lines+markers" if marker else "lines"
+        looks.append({"mode": mode, "line": line, "marker": {"symbol": symbol, "size": 7, "maxdisplayed": 12}})
+    return looks
+
+
+def _dash(style: Style) -> str:
+    return "solid" if style.line == "-" else ",".join(f"{2 * length:g}px" for length in style.line[1])
+
+
+def _translucent(colour: str) -> str:
+    red, green, blue = (int(colour[place : place + 2], 16) for place in (1, 3, 5))
+    return f"rgba({red},{green},{blue},0.15)"

@@ -1,0 +1,152 @@
+"""The page's section on searches: history, importances and front as Plotly figures, and a table of the best trials.
+
+Drawn here, for Optuna's own figures speak English and show what a storage holds as HTML.
+"""
+
+import html
+import itertools
+from typing import Any, NamedTuple
+
+import plotly.graph_objects as go
+
+from fmnist_sweep.config.overrides import NUMBERS
+from fmnist_sweep.report.figures.style import TRAINING, VALIDATION
+from fmnist_sweep.report.page.curves_section import AXIS, LAYOUT
+from fmnist_sweep.report.page.tables import Cell, Table
+from fmnist_sweep.report.search_history import Search, Trial
+from fmnist_sweep.report.texts import Texts, sentence
+from fmnist_sweep.store.layout import MEASURES, one_line
+from fmnist_sweep.store.tables import FACTORS
+
+_SHOWN = 10
+_WIDE = 20  # the ratio of greatest to least from which an axis is logarithmic
+
+
+class Section(NamedTuple):
+    """What the page says of one search; `plots` are Plotly's figures as plain values, by title."""
+
+    name: str
+    counts: str
+    saving: str
+    plots: dict[str, dict[str, Any]]
+    table: Table
+
+
+def section(search: Search, texts: Texts) -> Section:
+    """The section on a search."""
+    counts = search.counts
+    said = {state: counts[state] for state in ("complete", "pruned", "fail", "running")}
+    saving = ""
+    if search.whole:
+        share = 100 * (1 - search.spent / search.whole)
+        saving = texts("page.search_saving", spent=search.spent, whole=search.whole, share=f"{share:.0f}")
+    plots = {}
+    if any(trial.values for trial in search.trials):
+        plots[texts("page.search_history")] = _history(search, texts)
+    if len(search.objectives) == 2 and search.best:
+        plots[texts("page.search_front")] = _front(search, texts)
+    if len(search.importances) > 1:
+        title = texts("page.search_importances", objective=_objective(search.objectives[0], texts))
+        plots[title] = _importances(search, texts)
+    return Section(search.name, texts("page.search_counts", **said), saving, plots, _table(search, texts))
+
+
+def _table(search: Search, texts: Texts) -> Table:
+    shown = search.ranked()[:_SHOWN]
+    params = list(dict.fromkeys(key for trial in shown for key in trial.params))
+    headings = [texts("page.search_trial"), *(sentence(_objective(name, texts)) for name in search.objectives)]
+    headings += [_factor(key, texts) for key in params] + [texts("page.search_runs")]
+    rows = [
+        [
+            Cell(f"{trial.number}", trial.number),
+            *(Cell(f"{value:.4g}", value, "number") for value in trial.values),
+            *(_param(trial.params.get(key, "")) for key in params),
+            Cell(", ".join(trial.runs), style="name"),
+        ]
+        for trial in shown
+    ]
+    return Table(headings, rows)
+
+
+def _history(search: Search, texts: Texts) -> dict[str, Any]:
+    """The first objective by trial, and the best so far."""
+    figure = go.Figure()
+    better = max if search.maximized[0] else min
+    for state, style in (("complete", TRAINING), ("pruned", VALIDATION)):
+        trials = [trial for trial in search.trials if trial.state == state and trial.values]
+        if trials:
+            symbol = "circle" if state == "complete" else "x"
+            _dots(figure, trials, [t.number for t in trials], [t.values[0] for t in trials], texts(f"page.{state}"))
+            figure.data[-1].marker.update(color=style.colour, symbol=symbol, size=8)
+    complete = [trial for trial in search.trials if trial.state == "complete"]
+    best = list(itertools.accumulate((trial.values[0] for trial in complete), better))
+    line = {"color": "#000000", "shape": "hv", "width": 1.5}
+    numbers = [trial.number for trial in complete]
+    figure.add_scatter(x=numbers, y=best, mode="lines", name=texts("page.search_best_so_far"), line=line)
+    figure.data[-1].hoverinfo = "skip"
+    found = _finished(figure, texts("page.search_trial"), sentence(_objective(search.objectives[0], texts)))
+    values = [trial.values[0] for trial in search.trials if trial.values]
+    if min(values) > 0 and max(values) > _WIDE * min(values):
+        found["layout"]["yaxis"] |= {"type": "log", "dtick": "D2"}
+    return found
+
+
+def _front(search: Search, texts: Texts) -> dict[str, Any]:
+    """Two objectives against each other."""
+    figure = go.Figure()
+    for is_best, colour in ((False, "#888888"), (True, VALIDATION.colour)):
+        trials = [t for t in search.trials if t.state == "complete" and (t.number in search.best) == is_best]
+        if trials:
+            name = texts("page.search_on_front" if is_best else "page.search_others")
+            _dots(figure, trials, [t.values[0] for t in trials], [t.values[1] for t in trials], name)
+            figure.data[-1].marker.update(color=colour, symbol="diamond" if is_best else "circle", size=9)
+    return _finished(figure, *(sentence(_objective(name, texts)) for name in search.objectives))
+
+
+def _importances(search: Search, texts: Texts) -> dict[str, Any]:
+    shares = sorted(search.importances.items(), key=lambda pair: pair[1])
+    names = [html.escape(_factor(key, texts)) for key, _ in shares]
+    values = [share for _, share in shares]
+    figure = go.Figure(go.Bar(x=values, y=names, orientation="h", text=[f"{share:.2f}" for share in values]))
+    figure.update_traces(marker_color=TRAINING.colour, hoverinfo="skip", textposition="outside", cliponaxis=False)
+    found = _finished(figure, texts("page.search_share"), "")
+    found["layout"]["xaxis"]["range"] = [0, 1.3 * max(values)]  # with room for the numbers
+    return found
+
+
+def _dots(figure: go.Figure, trials: list[Trial], x: list[Any], y: list[Any], name: str) -> None:
+    """A marker for each trial; hovering shows its parameters, escaped, because Plotly reads them as HTML."""
+    params = ["<br>".join(html.escape(f"{key} {_short(value)}") for key, value in t.params.items()) for t in trials]
+    numbered = [f"<b>{t.number}</b>: {t.values[0]:.4g}<br>{text}" for t, text in zip(trials, params, strict=True)]
+    figure.add_scatter(x=x, y=y, mode="markers", name=name, text=numbered, hovertemplate="%{text}<extra></extra>")
+
+
+def _finished(figure: go.Figure, x: str, y: str) -> dict[str, Any]:
+    figure.update_layout(LAYOUT)
+    figure.update_layout(
+        height=420, margin={"t": 40}, xaxis={**AXIS, "title": {"text": x}}, yaxis={**AXIS, "title": {"text": y}}
+    )
+    plain: dict[str, Any] = figure.to_plotly_json()
+    return plain
+
+
+def _objective(name: str, texts: Texts) -> str:
+    """An objective in words."""
+    measure = name.removeprefix("best_")
+    if measure in MEASURES:
+        words = texts(f"page.{measure}")
+        return words if measure == name else texts("page.search_best", measure=words)
+    return texts("page.search_distance", figure=name) if "." in name else texts("page.search_value")
+
+
+def _factor(key: str, texts: Texts) -> str:
+    whole = NUMBERS.get(key, key)
+    return texts(f"factors.{whole}") if whole in FACTORS else key
+
+
+def _param(value: object) -> Cell:
+    return Cell(_short(value), style="number" if isinstance(value, float) else "free")
+
+
+def _short(value: object) -> str:
+    return f"{value:.4g}" if isinstance(value, float) else one_line(str(value))

@@ -1,0 +1,140 @@
+"""What a search left in a store: trials of Optuna's, read and never written. Only a store that has one loads Optuna."""
+
+from __future__ import annotations
+
+import sqlite3
+import warnings
+from collections import Counter
+from collections.abc import Mapping
+from contextlib import closing
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from fmnist_sweep.store.layout import one_line
+
+if TYPE_CHECKING:
+    import optuna
+
+FILE = "search.db"
+_LARGEST = 256 << 20  # bytes
+_MOST_TRIALS = 20_000
+
+
+@dataclass(frozen=True)
+class Trial:
+    """A trial: state in lower case, parameters and values (none where it has none), its runs' names, steps reported."""
+
+    number: int
+    state: str
+    params: Mapping[str, Any]
+    values: tuple[float, ...]
+    runs: tuple[str, ...]
+    steps: int
+
+
+@dataclass(frozen=True)
+class Search:
+    """One study.
+
+    Attributes:
+        name: the study's.
+        objectives: their names.
+        maximized: of each objective whether more is better.
+        trials: in order.
+        best: numbers of the best trial, or of the front where there are several objectives.
+        importances: of each parameter the share of the first objective that it explains, by PED-ANOVA (Watanabe,
+            Bansal and Hutter, IJCAI 2023); empty where there are too few trials.
+        spent, whole: model-epochs that rungs took, and those of all trials to the last rung; 0 without rungs.
+    """
+
+    name: str
+    objectives: tuple[str, ...]
+    maximized: tuple[bool, ...]
+    trials: tuple[Trial, ...]
+    best: frozenset[int]
+    importances: Mapping[str, float]
+    spent: int
+    whole: int
+
+    @property
+    def counts(self) -> Counter[str]:
+        """How many trials are in each state."""
+        return Counter(trial.state for trial in self.trials)
+
+    def ranked(self) -> list[Trial]:
+        """Trials that are complete, the front first, then by the first objective."""
+        sign = -1 if self.maximized[0] else 1
+        complete = [trial for trial in self.trials if trial.state == "complete"]
+        return sorted(complete, key=lambda trial: (trial.number not in self.best, sign * trial.values[0]))
+
+
+def read_searches(store: Path) -> tuple[tuple[Search, ...], str | None]:
+    """The searches of a store, and what is wrong with their file, if anything is; nothing in it is executed."""
+    path = store / FILE
+    if not path.exists() or path.is_dir():  # a folder is for `collect` to complain of
+        return (), None
+    try:
+        if not path.is_file() or path.stat().st_size > _LARGEST:
+            raise ValueError(f"is no plain file of at most {_LARGEST >> 20} MiB")
+        return tuple(_studies(path)), None
+    except Exception as error:  # Optuna's, SQLAlchemy's and SQLite's, of a file that may hold anything
+        return (), one_line(str(error).splitlines()[0] if str(error) else type(error).__name__)
+
+
+def _studies(path: Path) -> list[Search]:
+    import optuna
+
+    # Optuna closes nothing where it does not like what it finds.
+    with closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True)) as connection:
+        storage = optuna.storages.RDBStorage(
+            "sqlite://", engine_kwargs={"creator": lambda: connection}, skip_table_creation=True
+        )
+        names = [study.study_name for study in storage.get_all_studies()]
+        return [_search(optuna.load_study(study_name=name, storage=storage)) for name in names]
+
+
+def _search(study: optuna.Study) -> Search:
+    import optuna
+
+    from fmnist_sweep.adaptive.storage import check
+
+    problem = study.user_attrs.get("problem", {})
+    found = study.get_trials()
+    if len(found) > _MOST_TRIALS:
+        raise ValueError(f"holds more than {_MOST_TRIALS} trials")
+    check(found)
+    trials = tuple(
+        Trial(
+            trial.number,
+            trial.state.name.lower(),
+            {one_line(str(key)): value for key, value in trial.params.items()},
+            tuple(trial.values or ()),
+            tuple(one_line(str(name)) for name in trial.user_attrs.get("runs", [])),
+            trial.last_step or 0,
+        )
+        for trial in found
+        if "batch" in trial.user_attrs
+    )
+    count = len(study.directions)
+    names = tuple(one_line(str(name)) for name in problem.get("objectives", []))
+    complete = any(trial.state == "complete" for trial in trials)
+    best = study.best_trials if complete else []
+    importances: dict[str, float] = {}
+    if complete:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", UserWarning)
+            target = (lambda trial: trial.values[0]) if count > 1 else None
+            importances = optuna.importance.get_param_importances(study, target=target)
+    rungs, seeds = problem.get("rungs") or [], problem.get("seeds") or 1
+    ended = [trial for trial in trials if trial.state != "running"]
+    return Search(
+        one_line(study.study_name),
+        names if len(names) == count else ("value",) * count,
+        tuple(direction == optuna.study.StudyDirection.MAXIMIZE for direction in study.directions),
+        trials,
+        frozenset(trial.number for trial in best),
+        {one_line(key): value for key, value in importances.items()},
+        sum(max(trial.steps, rungs[0]) * seeds for trial in ended) if rungs else 0,
+        len(ended) * rungs[-1] * seeds if rungs else 0,
+    )

@@ -1,0 +1,110 @@
+"""Tables that sum runs up: a row a run, a configuration, a level of a factor; and what a paper still lacks."""
+
+import pandas as pd
+
+from fmnist_sweep.papers.looks import look_size
+from fmnist_sweep.papers.paper import Paper
+from fmnist_sweep.store.curves import Curves
+from fmnist_sweep.store.tables import CONFIGURATION, FACTORS, Collection, recipe
+
+FINAL = ["train_loss", "train_accuracy", "val_loss", "val_accuracy"]
+_DESCRIPTION = [*FACTORS, "optimizer_args", "recipe"]
+
+
+def finals(collection: Collection) -> pd.DataFrame:
+    """A row per finished run.
+
+    Columns: run (its name), `FACTORS`, optimizer_args, recipe and seed, the four final metrics `FINAL`,
+    best_val_accuracy (over all epochs), gap (final training minus final validation accuracy), seconds (of training).
+    """
+    metrics = collection.metrics[collection.metrics["status"] == "done"]
+    table = metrics.loc[metrics["epoch"] == metrics["training.epochs"], ["run", *_DESCRIPTION, "seed", *FINAL]]
+    # Of no runs pandas makes text, where it has pyarrow.
+    table["best_val_accuracy"] = table["run"].map(metrics.groupby("run")["val_accuracy"].max()).astype(float)
+    table["gap"] = table["train_accuracy"] - table["val_accuracy"]
+    table["seconds"] = table["run"].map(collection.runs.set_index("name")["seconds"]).astype(float)
+    return table.reset_index(drop=True)
+
+
+def summary(collection: Collection) -> pd.DataFrame:
+    """A row per configuration, over its seeds.
+
+    Columns: `FACTORS`, optimizer_args and recipe; n, the number of finished runs, and unfinished, that of others; then
+    mean and sample standard deviation (nan for one run) of `FINAL`, best_val_accuracy and seconds, as `<metric>_mean`
+    and `<metric>_sd`.
+    """
+    runs = collection.runs.sort_values(list(FACTORS), kind="stable")
+    finished = (runs["status"] == "done").groupby([runs[key] for key in CONFIGURATION])
+    counts = pd.DataFrame({"n": finished.sum(), "unfinished": finished.size() - finished.sum()})
+    measures = [*FINAL, "best_val_accuracy", "seconds"]
+    groups = finals(collection).groupby(CONFIGURATION)[measures]
+    spread = groups.mean().add_suffix("_mean").join(groups.std().add_suffix("_sd"))
+    paired = [f"{measure}_{kind}" for measure in measures for kind in ("mean", "sd")]
+    table = runs.drop_duplicates(CONFIGURATION)[_DESCRIPTION]
+    return table.join(counts, on=CONFIGURATION).join(spread[paired], on=CONFIGURATION).reset_index(drop=True)
+
+
+def varying(table: pd.DataFrame) -> list[str]:
+    """The `FACTORS` in which the rows of a table differ, and always the optimizer."""
+    return [factor for factor in FACTORS if factor == "optimizer" or (factor in table and table[factor].nunique() > 1)]
+
+
+def reaching(collection: Collection, accuracy: float) -> pd.DataFrame:
+    """Tell when each training first reached a validation accuracy.
+
+    Finished runs that differ only in epochs are one training, and the longest of them tells all that is known of it.
+
+    Returns:
+        A row per recipe and seed. Columns: `FACTORS` without training.epochs, optimizer_args, recipe, seed, epochs (of
+        the longest run) and reached_epoch (nan if never reached).
+    """
+    training = ["recipe", "seed"]
+    metrics = collection.metrics[collection.metrics["status"] == "done"]
+    longest = metrics.groupby(training)["training.epochs"].transform("max")
+    metrics = metrics[metrics["training.epochs"] == longest]
+    first = metrics[metrics["val_accuracy"] >= accuracy].groupby(training)["epoch"].min().rename("reached_epoch")
+    described = [column for column in _DESCRIPTION if column != "training.epochs"]
+    table = metrics.drop_duplicates(training).rename(columns={"training.epochs": "epochs"})
+    return table[[*described, "seed", "epochs"]].join(first, on=training).reset_index(drop=True)
+
+
+def target_accuracy(paper: Paper) -> float | None:
+    """The validation accuracy that a paper quotes for the end of its first configuration, if it quotes one."""
+    name, config = next(iter(paper.configs.items()))
+    epochs = config.training.epochs
+    for claim in paper.claims:
+        quoted = claim.is_number and claim.expect.tolerance is not None and not claim.unnamed
+        if quoted and (claim.of, claim.metric, claim.reduce.epoch(epochs)) == (name, "val_accuracy", epochs):
+            return claim.expect.value
+    return None
+
+
+def missing(paper: Paper, curves: Curves) -> pd.DataFrame:
+    """A row for each configuration of a paper's figures and claims and each seed that it lacks epochs of.
+
+    It should have the seeds of `seeds_of`, and every further one that was begun: the rest are given where claims are
+    open. Columns: figure ("" where only claims need it), configuration (its name), seed, epochs_done.
+    """
+    seeds = seeds_of(paper, curves) or [0]
+    rows = []
+    for figure, name in _wanted(paper):
+        epochs = paper.configs[name].training.epochs
+        serving = curves.serving(recipe(paper.configs[name]), epochs)
+        done = {**dict.fromkeys(seeds, 0), **{seed: len(curve.metrics) for seed, curve in serving.items()}}
+        rows += [(figure, name, seed, done[seed]) for seed in sorted(done) if done[seed] < epochs]
+    return pd.DataFrame(rows, columns=["figure", "configuration", "seed", "epochs_done"])
+
+
+def seeds_of(paper: Paper, curves: Curves) -> list[int]:
+    """Of the seeds with which any configuration of a paper's figures and claims was run, those of the first look."""
+    wanted = [paper.configs[name] for _, name in _wanted(paper)]
+    seeds = {seed for config in wanted for seed in curves.serving(recipe(config), config.training.epochs)}
+    return sorted(seeds)[: look_size(1)]
+
+
+def _wanted(paper: Paper) -> list[tuple[str, str]]:
+    """Figures with the configurations that each shows, then those that claims alone name, under ""."""
+    drawn = [(name, row) for name, figure in paper.figures.items() for row in figure.rows]
+    rows = {row for _, row in drawn}
+    claimed = dict.fromkeys(side for claim in paper.claims for side in claim.sides if side not in rows)
+    return [*drawn, *(("", side) for side in claimed)]

@@ -1,0 +1,307 @@
+"""What a run directory holds. The store writes it, the report reads it, tests make theirs with it; no torch here.
+
+A run directory may be torn by a crash or come from someone else: nothing in it is executed, no file is read beyond a
+stated size, and what cannot be used is said in one line. Who can change files while they are read is not kept out.
+"""
+
+import hashlib
+import math
+import re
+import tokenize
+from collections.abc import Iterable
+from dataclasses import astuple, dataclass, fields
+from io import BytesIO
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from fmnist_sweep import files as plain_files
+from fmnist_sweep.config.schema import Config
+from fmnist_sweep.data import CLASS_NAMES
+from fmnist_sweep.errors import first_problem
+from fmnist_sweep.store import sealing
+
+Status = Literal["running", "interrupted", "done", "failed", "diverged"]
+FINISHED = ("done", "diverged")  # nothing is left to train
+
+Digested = Literal["metrics.csv", "timing.csv", "predictions.npy"]
+RECORD = "run.json"
+METRICS: Digested = "metrics.csv"
+TIMING: Digested = "timing.csv"
+PREDICTIONS: Digested = "predictions.npy"
+TRACEBACK = "traceback.txt"
+
+FloatArray = NDArray[np.float64]
+
+_MIB = 1 << 20
+_LIMITS = {RECORD: _MIB // 4, METRICS: 8 * _MIB, TIMING: 8 * _MIB, PREDICTIONS: 8 * _MIB}
+_NAMES = "|".join(map(re.escape, (RECORD, METRICS, TIMING, PREDICTIONS, TRACEBACK)))
+_OURS = re.compile(rf"({_NAMES}|checkpoint-\d+\.pt(\.bad)?)(?P<unfinished>\.\d+\.tmp)?")
+_RUN_NAME = re.compile(r"(?P<head>.+)-ep(?P<epochs>\d+)-(?P<tail>seed\d+-(?P<digest>[0-9a-f]{8}))", re.DOTALL)
+
+
+class RecordError(ValueError):
+    """A file of a run directory cannot be used; the message is one line and names the file."""
+
+
+class MissingFileError(RecordError):
+    """A file of a run directory is not there."""
+
+
+@dataclass(frozen=True)
+class Metrics:
+    """A run's numbers after an epoch; losses in nats, accuracies as fractions.
+
+    `train_*` and `val_*` are measured after the epoch with dropout off, as means over all samples. `running_*` are
+    taken from the batches as they go by, dropout on: `running_loss` is the mean over batches of each batch's mean
+    loss, `running_accuracy` the share of samples that were predicted right.
+    """
+
+    epoch: int
+    train_loss: float
+    train_accuracy: float
+    running_loss: float
+    running_accuracy: float
+    val_loss: float
+    val_accuracy: float
+
+    @property
+    def finite(self) -> bool:
+        """False once training has diverged."""
+        return all(map(math.isfinite, astuple(self)))
+
+
+METRICS_COLUMNS = tuple(field.name for field in fields(Metrics))
+TIMING_COLUMNS = ("epoch", "seconds")  # see `read_timing`
+MEASURES = METRICS_COLUMNS[1:]
+_COLUMNS = {METRICS: METRICS_COLUMNS, TIMING: TIMING_COLUMNS}
+
+
+class _Model(BaseModel):
+    model_config = ConfigDict(strict=True, allow_inf_nan=False, frozen=True)
+
+
+class Test(_Model):
+    """The one evaluation on a held-out test set."""
+
+    loss: Annotated[float, Field(ge=0)]
+    accuracy: Annotated[float, Field(ge=0, le=1)]
+
+
+class Record(_Model):
+    """run.json: how a run stands, what it trained and on what.
+
+    Attributes:
+        name: the run's, which is also its directory's unless `hydra.run.dir` chose another.
+        error: what went wrong, in one line.
+        epochs_done: rows of metrics when this was written.
+        seconds: the last of timing.csv; see `read_timing`.
+        cut_from: name of the longer run that this one is the beginning of.
+        environment: versions and machine, as `machine.environment` gives them.
+        sha256: of the run's files as they were when this was written, by name, as far as they had ended.
+    """
+
+    format: Literal[1] = 1
+    status: Status
+    name: Annotated[str, Field(pattern=r"-[0-9a-f]{8}$")]
+    error: str | None = None
+    epochs_done: Annotated[int, Field(ge=0)] = 0
+    seconds: Annotated[float, Field(ge=0)] | None = None
+    cut_from: str | None = None
+    test: Test | None = None
+    config: Config
+    environment: dict[str, Any] = {}
+    sha256: dict[Digested, str] = {}
+
+    def encode(self) -> bytes:
+        """The file's content."""
+        content = self.model_dump_json(indent=2).encode() + b"\n"
+        return sealing.seal(content) if self.sha256 else content
+
+
+def run_name(config: Config, digest: str) -> str:
+    """The name of a run's directory, such as `adam-bs100-do0.2-ep30-seed0-1a2b3c4d`."""
+    return (
+        f"{config.optimizer['name'].lower()}-bs{config.training.batch_size}-do{config.model.dropout:g}"
+        f"-ep{config.training.epochs}-seed{config.seed}-{digest}"
+    )
+
+
+def is_run_name(name: str) -> bool:
+    """Whether a directory of this name is a run's."""
+    return _RUN_NAME.fullmatch(name) is not None
+
+
+def is_ours(file: str, *, unfinished: bool = False) -> bool:
+    """Tell whether this is a name under which a run writes a file; `unfinished`: one that it writes first and renames.
+
+    Everything else in a run's directory is Hydra's, a tracker's or the user's, and is left alone.
+    """
+    match = _OURS.fullmatch(file)
+    return match is not None and (match["unfinished"] is not None or not unfinished)
+
+
+def trajectory_name(name: str) -> str:
+    """The run's name without its number of epochs: what all runs share that differ in nothing else."""
+    match = _RUN_NAME.fullmatch(name)
+    return f"{match['head']}-{match['tail']}" if match else name
+
+
+def csv_lines(rows: Iterable[Iterable[float]]) -> bytes:
+    """Rows as they stand in metrics.csv: whole precision, so that equal numbers are equal bytes."""
+    return "".join(",".join(map(repr, row)) + "\n" for row in rows).encode()
+
+
+def csv_files(metrics: Iterable[Metrics], seconds: Iterable[float]) -> dict[Digested, bytes]:
+    """The content of metrics.csv and timing.csv, by name; `seconds` are as `read_timing` returns them."""
+    times = ((epoch, round(until, 3)) for epoch, until in enumerate(seconds, 1))
+    return {
+        METRICS: csv_header(METRICS) + csv_lines(map(astuple, metrics)),
+        TIMING: csv_header(TIMING) + csv_lines(times),
+    }
+
+
+def csv_header(file: Digested) -> bytes:
+    """The first line of metrics.csv or timing.csv."""
+    return ",".join(_COLUMNS[file]).encode() + b"\n"
+
+
+def one_line(text: str, limit: int = 200) -> str:
+    """`text` fit for one line of a terminal or a table: printable characters, at most `limit`."""
+    start = text[: limit + 1]
+    safe = "".join(c if c.isprintable() else c.encode("unicode_escape", "surrogatepass").decode() for c in start)
+    return safe if len(safe) <= limit else safe[: limit - 1] + "…"
+
+
+def read_record(directory: Path) -> Record:
+    """The checked content of run.json; `RecordError` where it is absent, of another format, out of range or damaged.
+
+    Without digests, as other programs write it, it is taken as it is.
+    """
+    content = _content(directory / RECORD)
+    try:
+        record = Record.model_validate_json(content)
+    except ValidationError as error:
+        raise RecordError(one_line(f"{RECORD}: {first_problem(error)}")) from error
+    if not sealing.is_sealed(content) and (record.sha256 or b'"seal"' in content):
+        raise RecordError(f"{RECORD}: its SHA-256 is not the one that it states")
+    return record
+
+
+def damage(directory: Path, record: Record, *files: Digested) -> str | None:
+    """What is wrong with these of a run's files, by the digests that its run.json has; None where they agree."""
+    for file in files:
+        try:
+            if file in record.sha256 and hashlib.sha256(_content(directory / file)).hexdigest() != record.sha256[file]:
+                return f"{file}: its SHA-256 is not the one in {RECORD}"
+        except RecordError as error:
+            return str(error)
+    return None
+
+
+def read_rows(directory: Path, file: Digested) -> tuple[FloatArray, str | None]:
+    """The whole rows of metrics.csv or timing.csv before the first bad one.
+
+    Returns:
+        Array of shape `(epochs, columns)` without the epoch, which counts from 1; and what is wrong with the file, if
+        anything is. A last line without its newline is a row being written: left out, and not wrong.
+    """
+    columns = _COLUMNS[file]
+    rows: list[list[float]] = []
+    try:
+        *lines, _torn = _content(directory / file).split(b"\n")
+    except RecordError as error:
+        return np.empty((0, len(columns) - 1)), str(error)
+    complaint = None
+    if lines and lines[0].rstrip(b"\r") + b"\n" != csv_header(file):
+        lines, complaint = [], f"{file}: the first line is not {','.join(columns)}"
+    for epoch, line in enumerate(lines[1:], start=1):
+        try:
+            values = [float(cell) for cell in line.split(b",", len(columns))]
+        except ValueError:
+            complaint = f"{file} line {epoch + 1}: not numbers"
+            break
+        if len(values) != len(columns) or values[0] != epoch:
+            complaint = f"{file} line {epoch + 1}: not the {len(columns)} values of epoch {epoch}"
+            break
+        rows.append(values[1:])
+    return np.array(rows).reshape(-1, len(columns) - 1), complaint
+
+
+def read_metrics(directory: Path, *, done: bool) -> tuple[FloatArray, str | None]:
+    """The usable rows of metrics.csv, columns `MEASURES`, and what is wrong with the file, if anything is.
+
+    Only the last row of a run that is not `done` may hold nan or inf: it has diverged there.
+    """
+    rows, complaint = read_rows(directory, METRICS)
+    is_loss = np.array([measure.endswith("loss") for measure in MEASURES])
+    good = (rows >= 0) & (is_loss | (rows <= 1)) & np.isfinite(rows)
+    if not done and len(good):
+        good[-1] |= ~np.isfinite(rows[-1])
+    usable = _leading(np.all(good, axis=1))
+    if usable < len(rows):
+        complaint = f"{METRICS} line {usable + 2}: a loss or an accuracy out of range"
+    return rows[:usable], complaint
+
+
+def read_timing(directory: Path) -> tuple[FloatArray, str | None]:
+    """Seconds of training up to each epoch's end, shape `(epochs,)`, and what is wrong with timing.csv.
+
+    A stack trains its models together, so the time of one model cannot be measured. An epoch counts as the time that
+    its stack took by the clock, divided by the number of models in the stack; epochs are added up. This is a share of
+    what the worker spent and no elapsed time. It depends on the stack and on how busy the machine was, so it does not
+    tell which of two configurations trains faster.
+    """
+    rows, complaint = read_rows(directory, TIMING)
+    seconds = rows[:, 0]
+    usable = _leading(np.isfinite(seconds) & (seconds >= np.append(0.0, seconds)[:-1]))
+    if usable < len(seconds):
+        complaint = f"{TIMING} line {usable + 2}: seconds are negative or go back"
+    return seconds[:usable], complaint
+
+
+def read_predictions(directory: Path) -> NDArray[np.uint8]:
+    """The final validation predictions, uint8 class indices of shape `(n_validation,)`, in data set order.
+
+    Raises:
+        RecordError: if the file is absent or holds anything else.
+    """
+    content = _content(directory / PREDICTIONS)
+    file = BytesIO(content)
+    try:
+        version = np.lib.format.read_magic(file)
+        header = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
+        shape, _, dtype = header(file)
+    except (ValueError, tokenize.TokenError) as error:
+        raise RecordError(f"{PREDICTIONS} is not a NumPy array") from error
+    # The header is compared with the bytes that are there before anything of the size it claims is allocated.
+    if dtype != np.uint8 or len(shape) != 1 or shape[0] != len(content) - file.tell():
+        raise RecordError(f"{PREDICTIONS} is not one whole row of uint8")
+    classes = np.frombuffer(content, np.uint8, offset=file.tell())
+    if (classes >= len(CLASS_NAMES)).any():
+        raise RecordError(f"{PREDICTIONS} holds a class over {len(CLASS_NAMES) - 1}")
+    return classes
+
+
+def encode_predictions(predictions: NDArray[np.uint8]) -> bytes:
+    """The content of predictions.npy: classes of shape `(n_validation,)`."""
+    stream = BytesIO()
+    np.save(stream, predictions, allow_pickle=False)
+    return stream.getvalue()
+
+
+def _content(path: Path) -> bytes:
+    try:
+        return plain_files.read(path, _LIMITS[path.name])
+    except FileNotFoundError:
+        raise MissingFileError(f"no {path.name}") from None
+    except OSError as error:
+        raise RecordError(f"{path.name}: {error.strerror}") from error
+
+
+def _leading(good: NDArray[np.bool_]) -> int:
+    """How many values are true before the first false."""
+    return len(good) if good.all() else int(good.argmin())

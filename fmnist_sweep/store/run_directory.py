@@ -1,0 +1,270 @@
+"""Run directories in a folder, safe against crashes.
+
+Rows are appended and synced epoch by epoch; every other file is written under a temporary name, synced and renamed.
+`run.json` is written first, so that the directory is known for the run's, and last, so that a run that it calls done is
+complete. Nothing here is executed when it is read.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import re
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import astuple, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import filelock
+import numpy as np
+from numpy.typing import NDArray
+
+from fmnist_sweep import files
+from fmnist_sweep.store import layout
+from fmnist_sweep.store.layout import METRICS, TIMING, FloatArray, Metrics, Record, RecordError, Status
+
+if TYPE_CHECKING:
+    from fmnist_sweep.config.schema import Config
+    from fmnist_sweep.engine.checkpoints import Checkpoint
+
+log = logging.getLogger(__name__)
+
+LEASE_SECONDS = 120.0  # a network file system may show a renewal a minute late
+
+
+@dataclass(frozen=True)
+class Found:
+    """What a run's directory holds.
+
+    Attributes:
+        status: None where there is no run yet.
+        error: what went wrong, in one line.
+        rows: in metrics.csv, as far as they are certain: run.json has the digest of the file.
+        checkpoints: epochs of the checkpoints there, newest first.
+    """
+
+    status: Status | None = None
+    error: str | None = None
+    rows: int = 0
+    checkpoints: tuple[int, ...] = ()
+
+    @property
+    def finished(self) -> bool:
+        """Whether there is nothing left to train."""
+        return self.status in layout.FINISHED
+
+    @property
+    def reach(self) -> int:
+        """Epochs whose rows can be had, from metrics.csv or a checkpoint."""
+        return max(self.rows, *self.checkpoints, 0)
+
+
+def runs_by_trajectory(store: Path) -> dict[str, list[Path]]:
+    """The run directories in a store, by the name of their trajectory."""
+    runs: dict[str, list[Path]] = {}
+    if store.is_dir():
+        for entry in sorted(os.scandir(store), key=lambda entry: entry.name):
+            if layout.is_run_name(entry.name) and entry.is_dir(follow_symlinks=False):
+                runs.setdefault(layout.trajectory_name(entry.name), []).append(Path(entry.path))
+    return runs
+
+
+def lock(directory: Path, run_name: str, kind: str = "flock") -> filelock.BaseFileLock:
+    """The lock that a process holds while it trains a run's trajectory.
+
+    Args:
+        directory: the run's.
+        run_name: the run's.
+        kind: `flock`, which the system frees when the process dies; or `lease`, for file systems that cannot do so
+            between machines: the holder renews it, and who has seen no renewal for `LEASE_SECONDS` takes it.
+    """
+    if directory.name == run_name:
+        path = directory.parent / ".locks" / f"{layout.trajectory_name(run_name)}.lock"
+    else:
+        path = directory / ".fmnist_sweep.lock"  # the folder may be the user's, with a .lock of another program
+    path.parent.mkdir(parents=True, exist_ok=True)
+    if kind == "lease":
+        return filelock.SoftFileLease(path.with_suffix(".lease"), lease_duration=LEASE_SECONDS)
+    return filelock.FileLock(path)
+
+
+class RunDirectory:
+    """One run's directory."""
+
+    def __init__(self, path: Path):
+        self.path = path
+
+    def record(self) -> Record | None:
+        """What run.json says, or None where there is no such file that can be used."""
+        try:
+            return layout.read_record(self.path)
+        except RecordError:
+            return None
+
+    def status(self) -> Status | None:
+        """The run's status, or None where there is no run yet."""
+        record = self.record()
+        return record.status if record else None
+
+    def look(self) -> Found:
+        """What is there, without loading checkpoints."""
+        record, checkpoints = self.record(), tuple(self._checkpoints())
+        if record is not None and layout.is_run_name(self.path.name) and record.name != self.path.name:
+            return Found()  # a copy of another run, whose rows and checkpoints are not this one's
+        if record is None:
+            return Found(checkpoints=checkpoints)
+        done = record.status == "done"
+        rows = len(layout.read_metrics(self.path, done=done)[0])
+        complaint = layout.damage(self.path, record, METRICS, TIMING, layout.PREDICTIONS)
+        if complaint is None and done and rows < record.config.training.epochs:
+            complaint = f"metrics.csv has only {rows} rows"
+        if complaint is not None and record.status in layout.FINISHED:
+            log.warning("%s: run.json says %s, but %s", self.path, record.status, complaint)
+            return Found(checkpoints=checkpoints)
+        certain = complaint is None and (done or METRICS in record.sha256)
+        return Found(record.status, record.error, rows if certain else 0, checkpoints)
+
+    def metrics(self) -> FloatArray:
+        """Whole rows of metrics.csv, `[epochs_done, 6]`, columns `records.MEASURES`."""
+        return layout.read_metrics(self.path, done=False)[0]
+
+    def seconds(self) -> FloatArray:
+        """Seconds of training up to each epoch's end, `[epochs_done]`; see `records.read_timing`."""
+        return layout.read_timing(self.path)[0]
+
+    def occupant(self, name: str) -> str | None:
+        """Say what keeps the run of a name out of the directory; None where it may write there.
+
+        A directory belongs to the run that its run.json names. Without a run.json that can be read it is free where it
+        holds no file under a name of ours, or where its own name is the run's: nobody else gives a folder such a name.
+        """
+        record = self.record()
+        if record is not None:
+            return None if record.name == name else f"holds the run {record.name}"
+        if layout.is_run_name(self.path.name):
+            return None if self.path.name == name else "has the name of another run"
+        # A run begins with its run.json, so a crash leaves nothing without one but that file half written.
+        unfinished = re.compile(rf"{re.escape(layout.RECORD)}\.\d+\.tmp")
+        names = sorted(path.name for path in self.path.glob("*"))
+        found = [file for file in names if layout.is_ours(file) and not unfinished.fullmatch(file)]
+        return f"holds {', '.join(found)}, not known to be a run's" if found else None
+
+    def reset(self) -> None:
+        """Remove a run's results but run.json, which says by then that it is in training; leave what is not ours."""
+        # In this order a crash leaves no rows without their times.
+        for path in [self.path / METRICS, *self.path.glob("*")]:
+            if layout.is_ours(path.name) and path.name != layout.RECORD:
+                path.unlink(missing_ok=True)
+        _sync(self.path)
+
+    def write_rows(self, metrics: Sequence[Metrics], seconds: Sequence[float]) -> None:
+        """Replace both CSV files by these rows."""
+        make_folder(self.path)
+        for file, content in layout.csv_files(metrics, seconds).items():
+            self._write(file, content)
+
+    def append_row(self, metrics: Metrics, seconds: float) -> None:
+        """Append an epoch's row to both CSV files; it is on the disk when this returns."""
+        for file, row in ((TIMING, (metrics.epoch, round(seconds, 3))), (METRICS, astuple(metrics))):
+            with (self.path / file).open("ab") as stream:
+                stream.write(layout.csv_lines([row]))
+                stream.flush()
+                os.fsync(stream.fileno())
+
+    def write_record(self, record: Record) -> None:
+        """Replace run.json."""
+        self._write(layout.RECORD, record.encode())
+
+    def write_predictions(self, predictions: NDArray[np.uint8]) -> None:
+        """Keep the final predicted classes of the validation images, uint8 `[n]`."""
+        self._write(layout.PREDICTIONS, layout.encode_predictions(predictions))
+
+    def write_traceback(self, text: str) -> None:
+        """Keep the traceback of a failure."""
+        self._write(layout.TRACEBACK, text.encode())
+
+    def save_checkpoint(self, checkpoint: Checkpoint, version: str) -> None:
+        """Keep a checkpoint and the one before it.
+
+        Args:
+            checkpoint: what to keep.
+            version: says what the checkpoint goes with; loading asks for the same.
+        """
+        from fmnist_sweep.engine import checkpoints
+
+        self._write(f"checkpoint-{checkpoint.progress.epoch}.pt", checkpoints.encode(checkpoint, version))
+        for epoch in self._checkpoints()[2:]:
+            (self.path / f"checkpoint-{epoch}.pt").unlink(missing_ok=True)
+
+    def load_checkpoint(self, epoch: int, version: str, config: Config) -> Checkpoint | None:
+        """Load a checkpoint of that version and configuration; any other is set aside with a warning, for None."""
+        from fmnist_sweep.engine import checkpoints
+
+        path = self.path / f"checkpoint-{epoch}.pt"
+        try:
+            content = files.read(path, checkpoints.most_bytes(config))
+            return checkpoints.decode(content, version, config, epoch)
+        except Exception as error:  # what comes from anyone may raise anything
+            log.warning("%s", layout.one_line(f"{path} {error}: set aside as {path.name}.bad", 1000))
+            if path.exists():
+                path.rename(path.with_name(f"{path.name}.bad"))
+            return None
+
+    def first_rows(self, epochs: int, version: str, config: Config) -> tuple[list[Metrics], list[float]] | None:
+        """Metrics and times of the first epochs, as `Found.reach` says; None where a checkpoint proves damaged.
+
+        Raises:
+            ValueError: they cannot be read any more.
+        """
+        found = self.look()
+        rows, times = self.metrics()[:epochs].tolist(), self.seconds()[:epochs].tolist()
+        if found.rows >= epochs and len(rows) == len(times) == epochs:  # or reading failed since
+            return [Metrics(epoch, *row) for epoch, row in enumerate(rows, 1)], times
+        newest = max(found.checkpoints, default=0)
+        if newest < epochs:
+            raise ValueError(f"{self.path.name}: the rows of its first {epochs} epochs cannot be read")
+        checkpoint = self.load_checkpoint(newest, version, config)
+        return None if checkpoint is None else (checkpoint.metrics[:epochs], checkpoint.seconds[:epochs])
+
+    def sweep_up(self) -> None:
+        """Remove what writers left that were killed; only for who holds the run's lock."""
+        for path in self.path.glob("*.tmp"):
+            if layout.is_ours(path.name, unfinished=True):
+                path.unlink(missing_ok=True)
+
+    def _checkpoints(self) -> list[int]:
+        matches = (re.fullmatch(r"checkpoint-(\d+)\.pt", path.name) for path in self.path.glob("checkpoint-*.pt"))
+        return sorted((int(match[1]) for match in matches if match), reverse=True)
+
+    def _write(self, file: str, content: bytes) -> None:
+        temporary = self.path / f"{file}.{os.getpid()}.tmp"
+        try:
+            with temporary.open("wb") as stream:
+                stream.write(content)
+                stream.flush()
+                os.fsync(stream.fileno())
+            temporary.rename(self.path / file)
+        except OSError:
+            with suppress(OSError):
+                temporary.unlink(missing_ok=True)  # on a full disk what is written next needs its space
+            raise
+        _sync(self.path)
+
+
+def make_folder(path: Path) -> None:
+    """Make a folder and those above it; they are on the disk when this returns."""
+    missing = [folder for folder in path.parents if not folder.exists()]
+    path.mkdir(parents=True, exist_ok=True)
+    # Also where it was there: who made it may not have come so far.
+    for folder in (path, *missing):
+        _sync(folder.parent)
+
+
+def _sync(folder: Path) -> None:
+    """A new name is on the disk only once its folder is."""
+    file = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(file)
+    finally:
+        os.close(file)

@@ -1,0 +1,1 @@
+"""Plan jobs, train them in stacks and keep their directories."""

@@ -1,0 +1,140 @@
+"""Jobs: made of composed configurations, planned for a dry run, given their data, and their outcome."""
+
+from __future__ import annotations
+
+import errno
+import os
+from collections.abc import Sequence
+from contextlib import suppress
+from pathlib import Path
+
+import filelock
+from omegaconf import DictConfig
+
+from fmnist_sweep import data, track
+from fmnist_sweep.config.compose import name_of
+from fmnist_sweep.config.schema import device_type, parse, resolve_device
+from fmnist_sweep.data import DataError
+from fmnist_sweep.errors import ConfigError, RunError, reason
+from fmnist_sweep.stopping import STOPPED
+from fmnist_sweep.store import run_directory
+from fmnist_sweep.store.layout import FINISHED, MEASURES
+from fmnist_sweep.store.run_directory import RunDirectory
+from fmnist_sweep.sweep import plan as planning
+from fmnist_sweep.sweep.executors import Executor
+from fmnist_sweep.sweep.plan import Job
+from fmnist_sweep.sweep.progress import print_plan
+
+
+def make_job(composed: DictConfig, directory: Path, *, here: bool = True) -> Job:
+    """The job for a configuration; `ConfigError` where it cannot work or its directory is not free for it.
+
+    Args:
+        composed: the configuration.
+        directory: the run's.
+        here: whether it is for this machine to train.
+    """
+    config, execution = parse(composed)
+    for name in track.chosen(execution.tracker):
+        track.check(name)
+    if here:
+        resolve_device(execution.device)
+    job = Job(config, execution, name_of(config, execution), directory.absolute())
+    of_store = [directory, directory.parent / ".locks", directory.parent / ".slurm"]
+    places = [*(of_store if directory.name == job.name else []), *directory.glob("*")]
+    for path in filter(Path.is_symlink, places):
+        raise ConfigError(f"{path}: is a link, through which a run would write elsewhere; put there what it leads to")
+    _refuse_occupied(job)
+    return job
+
+
+def _refuse_occupied(job: Job) -> None:
+    """Raise `ConfigError` where a run's directory belongs to another run, or may."""
+    if (occupant := RunDirectory(job.directory).occupant(job.name)) is not None:
+        raise ConfigError(
+            f"{job.directory}: {occupant}; choose another folder with hydra.run.dir (in a sweep hydra.sweep.subdir), "
+            "or move away what is there"
+        )
+
+
+def make_folder_of(job: Job) -> None:
+    """Make the folder that a run's directory is in; `ConfigError` where nothing can be written there."""
+    folder = job.directory.parent
+    try:
+        run_directory.make_folder(folder)
+        if not os.access(folder, os.W_OK):
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(folder))
+    except OSError as error:
+        key = "hydra.sweep.dir" if job.directory.name == job.name else "hydra.run.dir"
+        raise ConfigError(f"{error.filename}: {error.strerror}; choose another folder with {key}=FOLDER") from error
+
+
+def show_plan(jobs: Sequence[Job], executor: Executor | None = None) -> None:
+    """Print what would be trained, by an executor or here, and how long that should take."""
+    from fmnist_sweep.engine import machine
+
+    execution = jobs[0].execution
+    plan = planning.plan_jobs(jobs, executor.slots if executor else planning.workers(execution))
+    seconds = machine.estimate(plan) if device_type(execution.device) == "cpu" else None
+    print_plan(plan, seconds, executor.tasks_of_job if executor else None)
+
+
+def find_data(jobs: Sequence[Job]) -> dict[str | None, Path]:
+    """The verified folder behind each `data.dir`; runs whose data cannot be had are marked as failed.
+
+    Raises:
+        DataError: no run's data can be had.
+    """
+    folders, errors = {}, {}
+    for name in dict.fromkeys(job.execution.data_dir for job in jobs):
+        try:
+            folders[name] = data.prepare(Path(name) if name else None)
+        except DataError as error:
+            errors[name] = error
+    if not folders:
+        raise next(iter(errors.values()))
+    for job in jobs:
+        if job.execution.data_dir in errors:
+            mark_failed(job, reason(errors[job.execution.data_dir]))
+    return folders
+
+
+def mark_failed(job: Job, why: str) -> None:
+    """Say in a run's directory that it failed, unless it is finished."""
+    from fmnist_sweep.sweep.recording import write_ending
+
+    if RunDirectory(job.directory).status() not in FINISHED:
+        job.directory.mkdir(parents=True, exist_ok=True)
+        write_ending(job, "failed", why)
+
+
+def mark_interrupted(jobs: Sequence[Job]) -> None:
+    """Say of runs that seem to be in training, but are not, that they were interrupted."""
+    from fmnist_sweep.sweep.recording import write_ending
+
+    for job in jobs:
+        directory = RunDirectory(job.directory)
+        if directory.status() == "running":
+            with (
+                suppress(filelock.Timeout),
+                run_directory.lock(job.directory, job.name, job.execution.lock).acquire(timeout=0),
+            ):
+                if directory.status() == "running":  # still: another process may have had the lock in between
+                    write_ending(job, "interrupted", STOPPED)
+
+
+def outcome(job: Job) -> float | None:
+    """The final validation loss of a run that is done; None for one that `retry=failed` leaves as it is.
+
+    Raises:
+        ConfigError: another run has taken the directory since the job was made.
+        RunError: the run failed or diverged, or was not trained.
+    """
+    _refuse_occupied(job)
+    directory = RunDirectory(job.directory)
+    found = directory.look()
+    if job.execution.retry == "failed" and found.status not in ("done", "failed", "diverged"):
+        return None
+    if found.status != "done":
+        raise RunError(f"{job.name} {found.status or 'was not trained'}: {found.error or 'see its directory'}")
+    return float(directory.metrics()[job.epochs - 1, MEASURES.index("val_loss")])

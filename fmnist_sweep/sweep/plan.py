@@ -1,0 +1,231 @@
+"""What to train, and together with what: jobs -> trajectories -> stacks.
+
+The learning rate is constant, so 30 epochs are the first 30 of 100. Runs that differ only in epochs share a
+*trajectory*: it is trained once, as far as its longest run needs, from the furthest checkpoint that serves.
+Trajectories that agree in batch size, widths and data train as one *stack*. Nothing here depends on the
+order of the jobs.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from itertools import pairwise
+from pathlib import Path
+
+from fmnist_sweep.config.schema import TRAINING_IMAGES, Config, Execution, device_type, flat
+from fmnist_sweep.data import CLASS_NAMES, PIXELS
+from fmnist_sweep.errors import ConfigError
+from fmnist_sweep.store.layout import trajectory_name
+from fmnist_sweep.store.run_directory import Found, RunDirectory, runs_by_trajectory
+
+# On a CPU a stack of 4 to 8 already spreads the overhead of a step thin, and more would leave the cache.
+CPU_STACK = 8
+ACCELERATOR_STACK = 256
+
+
+@dataclass(frozen=True)
+class Job:
+    """One run to be had: what to train and how, its name and its directory."""
+
+    config: Config = field(compare=False)  # the name says it
+    execution: Execution = field(compare=False)
+    name: str
+    directory: Path
+
+    @property
+    def epochs(self) -> int:
+        """How many epochs the run has."""
+        return self.config.training.epochs
+
+    @property
+    def trajectory(self) -> tuple[str, str]:
+        """What it shares with the runs that differ in epochs alone: their store and name."""
+        return str(self.directory.parent), trajectory_name(self.name)
+
+
+@dataclass(frozen=True)
+class Trajectory:
+    """One model to train, and the runs that it feeds.
+
+    Attributes:
+        train: the runs that need training, shortest first; empty where nothing is to be trained.
+        later: runs that end before the checkpoint from which the longer ones go on, and cannot be cut from them: they
+            are trained anew once those have ended.
+        cut: runs that are the first rows of a longer one, with that one's directory.
+        done: runs that are finished, or are left as they are.
+        sources: checkpoints to start from, as (epoch, directory), furthest first; where none can be loaded,
+            training starts from zero.
+    """
+
+    train: tuple[Job, ...]
+    later: tuple[Job, ...]
+    cut: tuple[tuple[Job, Path], ...]
+    done: tuple[Job, ...]
+    sources: tuple[tuple[int, Path], ...]
+
+    @property
+    def jobs(self) -> tuple[Job, ...]:
+        """The runs that are not finished."""
+        return (*(job for job, _ in self.cut), *self.later, *self.train)
+
+    @property
+    def start(self) -> int:
+        """Epochs that need not be trained again."""
+        return self.sources[0][0] if self.sources else 0
+
+    @property
+    def epochs_left(self) -> int:
+        """Epochs to train."""
+        anew = self.later[-1].epochs if self.later else 0
+        return anew + self.train[-1].epochs - self.start if self.train else 0
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Stacks in the order to start them, how many train at a time, and the trajectories that need no training."""
+
+    stacks: tuple[tuple[Trajectory, ...], ...]
+    idle: tuple[Trajectory, ...]
+    workers: int
+
+    @property
+    def epochs_left(self) -> int:
+        """Model-epochs to train in all."""
+        return sum(trajectory.epochs_left for stack in self.stacks for trajectory in stack)
+
+
+def plan_jobs(jobs: Sequence[Job], slots: int) -> Plan:
+    """Plan the jobs of a sweep from what their stores hold, for so many stacks at a time."""
+    there = {store: runs_by_trajectory(store) for store in {job.directory.parent for job in jobs}}
+    trajectories = [trajectory(runs, look(runs, there[runs[0].directory.parent])) for runs in group(jobs)]
+    on_cpu = all(device_type(job.execution.device) == "cpu" for job in jobs)
+    return plan(trajectories, slots, CPU_STACK if on_cpu else ACCELERATOR_STACK)
+
+
+def look(jobs: Sequence[Job], there: Mapping[str, Sequence[Path]]) -> dict[Path, Found]:
+    """What a trajectory's directories hold, runs not asked for included; nothing counts for a rerun.
+
+    Args:
+        jobs: runs that differ in epochs alone.
+        there: what their store holds, as `runs_by_trajectory` says.
+    """
+    if jobs[0].execution.rerun:
+        return {}
+    paths = {*there.get(jobs[0].trajectory[1], []), *(job.directory for job in jobs)}
+    return {path: RunDirectory(path).look() for path in sorted(paths)}
+
+
+def keep_apart(jobs: Sequence[Job]) -> None:
+    """Raise `ConfigError` where jobs of different configurations would share a directory."""
+    first: dict[str, Job] = {}
+    for job in jobs:
+        other = first.setdefault(os.path.realpath(job.directory), job)
+        if other.name != job.name:
+            values, others = (flat(asdict(one.config)) for one in (job, other))
+            differing = [key for key in {**others, **values} if others.get(key) != values.get(key)]
+            raise ConfigError(
+                f"{job.directory}: would hold both {other.name} and {job.name}; add "
+                f"${{{differing[0] if differing else 'device'}}} to hydra.sweep.subdir, or leave that out"
+            )
+
+
+def workers(execution: Execution) -> int:
+    """How many stacks this machine trains at a time: one a core, or one on an accelerator, which a wide stack fills."""
+    if execution.workers is not None:
+        return execution.workers
+    if device_type(execution.device) != "cpu":
+        return 1
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def group(jobs: Sequence[Job]) -> list[list[Job]]:
+    """Jobs by trajectory, each run once; trajectories by name, the runs of each by epochs."""
+    trajectories: dict[tuple[str, str], dict[Path, Job]] = {}
+    for job in sorted(jobs, key=lambda job: (job.trajectory, job.epochs, str(job.directory))):
+        trajectories.setdefault(job.trajectory, {})[job.directory] = job
+    return [list(runs.values()) for runs in trajectories.values()]
+
+
+def trajectory(jobs: Sequence[Job], found: Mapping[Path, Found]) -> Trajectory:
+    """Decide what one trajectory's runs need.
+
+    Args:
+        jobs: runs that differ in epochs alone, shortest first.
+        found: what the store holds of this trajectory, runs not asked for included.
+    """
+    retry = jobs[0].execution.retry
+    done, cut, train = [], [], []
+    longest = max(sorted(found), key=lambda path: found[path].reach, default=None)
+    for job in jobs:
+        state = found.get(job.directory, Found())
+        if state.finished or (retry == "failed" and state.status != "failed"):
+            done.append(job)
+        elif longest is not None and _can_be_cut(job, found[longest]):
+            cut.append((job, longest))
+        else:
+            train.append(job)
+    longest_run = train[-1].epochs if train else 0
+    there = [(epoch, path) for path, state in found.items() for epoch in state.checkpoints if epoch <= longest_run]
+    furthest = max((epoch for epoch, _ in there), default=0)
+    later = [job for job in train if job.epochs < furthest]
+    train = train[len(later) :]
+    sources = sorted([s for s in there if train and s[0] <= train[0].epochs], key=lambda s: (-s[0], str(s[1])))
+    return Trajectory(tuple(train), tuple(later), tuple(cut), tuple(done), tuple(sources))
+
+
+def _can_be_cut(job: Job, longer: Found) -> bool:
+    # A held-out test set wants the model itself at the run's last epoch.
+    return longer.reach > job.epochs and job.config.data.validation == "test"
+
+
+def plan(trajectories: Sequence[Trajectory], workers: int, largest_stack: int) -> Plan:
+    """Put trajectories together into stacks so that the workers end together.
+
+    Args:
+        trajectories: one entry each; the order does not matter.
+        workers: how many stacks train at the same time.
+        largest_stack: how many models a stack may hold.
+    """
+    groups: dict[tuple[object, ...], list[Trajectory]] = {}
+    for member in trajectories:
+        if member.train:
+            groups.setdefault(stack_key(member.train[0]), []).append(member)
+    stacks = []
+    for members in groups.values():
+        members.sort(key=lambda member: (-member.epochs_left, member.train[0].trajectory))
+        # Every worker gets its share of a group, if it has that many; shares are dealt like cards, longest first.
+        rounds = math.ceil(len(members) / (workers * largest_stack))
+        piles = min(rounds * workers, len(members))
+        stacks += [tuple(members[pile::piles]) for pile in range(piles)]
+    stacks.sort(key=lambda stack: (-stack_cost(stack), stack[0].train[0].trajectory))
+    idle = sorted((t for t in trajectories if not t.train), key=_first_name)
+    return Plan(tuple(stacks), tuple(idle), workers)
+
+
+def stack_key(job: Job) -> tuple[object, ...]:
+    """What models must agree in to train as one stack."""
+    config, execution = job.config, job.execution
+    data = config.data
+    scaled = (data.validation, data.mean, data.std, execution.data_dir or "")
+    return config.training.batch_size, tuple(config.model.hidden), *scaled, execution.device
+
+
+def stack_cost(stack: Sequence[Trajectory]) -> float:
+    """Floating-point operations to train a stack to its end."""
+    return sum(member.epochs_left * epoch_cost(member.train[0].config) for member in stack)
+
+
+def epoch_cost(config: Config) -> float:
+    """Floating-point operations of one model's epoch: its products in training and in both evaluations."""
+    products = [2 * a * b for a, b in pairwise([PIXELS, *config.model.hidden, len(CLASS_NAMES)])]
+    forward, backward = sum(products), 2 * sum(products) - products[0]
+    training = TRAINING_IMAGES[config.data.validation]
+    return training * (forward + backward) + (training + 10_000) * forward
+
+
+def _first_name(trajectory: Trajectory) -> str:
+    jobs = [*trajectory.done, *(job for job, _ in trajectory.cut)]
+    return min(str(job.directory) for job in jobs)

@@ -1,0 +1,284 @@
+"""Train a sweep's jobs as stacks, in the workers of an executor.
+
+The parent plans and watches; workers train and write. They talk through the store alone: the parent reads the rows
+that workers append, so a worker that is killed takes nothing with it but its own stack.
+"""
+
+from __future__ import annotations
+
+import functools
+import multiprocessing
+import tempfile
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import CancelledError, Future
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import filelock
+from omegaconf import DictConfig
+
+from fmnist_sweep.config import schema
+from fmnist_sweep.errors import ConfigError, count, reason
+from fmnist_sweep.stopping import Stop, stoppable
+from fmnist_sweep.sweep import jobs
+from fmnist_sweep.sweep import plan as planning
+from fmnist_sweep.sweep.executors import Executor
+from fmnist_sweep.sweep.executors.inline import InlineExecutor
+from fmnist_sweep.sweep.executors.local import LocalExecutor
+from fmnist_sweep.sweep.followers import Followers
+from fmnist_sweep.sweep.plan import Job, Plan, Trajectory
+from fmnist_sweep.sweep.progress import SweepDisplay
+
+LAUNCHERS = {"local": "stacked", "slurm": "stacked_slurm", "ray": "stacked_ray"}  # by the executor that each has
+
+POLL_SECONDS = 0.5
+CLUSTER_SECONDS = 10.0  # between looks at a cluster and at the rows of its many stacks, so that waiting costs nothing
+
+
+@dataclass
+class _Task:
+    """A stack that a worker has or will have."""
+
+    stack: Sequence[Trajectory]
+    groups: list[list[Job]]
+    future: Future[list[int]]
+    ended: bool = False
+
+
+class Sweep:
+    """The parent's side of a sweep. Workers start with the first job that is made, and stay for further batches.
+
+    Args:
+        count: how many jobs there will be at once.
+        executor: the kind (local, slurm, ray) under `executor`, and the settings of that kind.
+    """
+
+    def __init__(self, count: int, executor: Mapping[str, Any]):
+        self._count = count
+        self._settings = dict(executor)
+        self._kind = self._settings.pop("executor")
+        if self._kind not in LAUNCHERS:
+            allowed = " or ".join(f"hydra/launcher={launcher}" for launcher in LAUNCHERS.values())
+            raise ConfigError(f"hydra.launcher.executor={self._kind}: there is no such executor; take {allowed}")
+        self._is_local = self._kind == "local"
+        self._executor: Executor | None = None
+        self._held = ExitStack()
+        self._folders: dict[str | None, Path] = {}  # of data; elsewhere they are found where a stack is trained
+        self._probe: Path | None = None  # tells whether locks hold between this machine and those that train
+        self._followers: Followers | None = None
+        self._tasks: list[_Task] = []
+        self._stop = Stop()
+        self._pause = 2 * POLL_SECONDS if self._is_local else CLUSTER_SECONDS
+
+    def __enter__(self) -> Sweep:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._held.close()
+
+    def place(self, composed: DictConfig) -> None:
+        """On a cluster `device=auto` is what a job asks for: what this machine has must not enter the name of a run."""
+        if composed.device == "auto" and not self._is_local:
+            composed.device = "cuda" if self._settings.get("gpus_per_node") or self._settings.get("num_gpus") else "cpu"
+
+    def make_job(self, composed: DictConfig, directory: Path) -> Job:
+        """Check a composed configuration and return its job."""
+        job = jobs.make_job(composed, directory, here=self._is_local)
+        if self._executor is None and not (self._is_local and job.execution.dry_run):
+            self._executor = self._held.enter_context(self._start(job))
+        return job
+
+    def _start(self, job: Job) -> Executor:
+        try:
+            return self._executor_for(job)
+        except TypeError as error:  # settings of another launcher
+            launcher = LAUNCHERS[self._kind]
+            raise ConfigError(
+                f"hydra.launcher.executor={self._kind}: needs its own settings; take hydra/launcher={launcher}"
+            ) from error
+
+    def _executor_for(self, job: Job) -> Executor:
+        if self._is_local:
+            if multiprocessing.current_process().daemon:  # as in a multiprocessing.Pool: it may start no process
+                return InlineExecutor(self._should_stop)
+            return LocalExecutor(min(planning.workers(job.execution), self._count))
+        if self._kind == "slurm":
+            from fmnist_sweep.sweep.executors.slurm import SlurmExecutor
+
+            return SlurmExecutor(job.directory.parent / ".slurm", **self._settings)
+        from fmnist_sweep.sweep.executors.ray import RayExecutor
+
+        return RayExecutor(**self._settings)
+
+    def outcome(self, job: Job) -> float | None:
+        """The result of a job, as `jobs.outcome` gives it."""
+        return jobs.outcome(job)
+
+    def check(self, wanted: Sequence[Job]) -> bool:
+        """Check the jobs against one another and find their data. Returns False after a dry run, which shows the plan.
+
+        Raises:
+            ConfigError: the jobs differ in a value that holds for all of them, two would share a directory, or their
+                folder cannot be written.
+            DataError: no run's data can be had.
+        """
+        schema.agree([job.execution for job in wanted])
+        planning.keep_apart(wanted)
+        if wanted[0].execution.dry_run:
+            jobs.show_plan(wanted, self._executor)
+            return False
+        if self._is_local:
+            self._folders = jobs.find_data(wanted)
+        for job in {job.directory.parent: job for job in wanted}.values():
+            jobs.make_folder_of(job)
+        return True
+
+    def train(self, wanted: Sequence[Job]) -> bool:
+        """Train jobs that are checked, as stacks. Returns False where they are left to a cluster.
+
+        Failures of runs are kept in their directories, where `outcome` finds them.
+
+        Raises:
+            ConfigError: a cluster does not take the jobs.
+            Stopped: the user stopped it; what was in training is interrupted.
+        """
+        stores = {job.directory.parent for job in wanted}
+        if self._followers is None:
+            self._followers = self._held.enter_context(Followers(wanted[0].execution.tracker))
+        self._followers.follow(stores)
+        display, trainable = SweepDisplay(wanted), wanted
+        if self._is_local:
+            trainable = [job for job in wanted if job.execution.data_dir in self._folders]
+        elif (
+            self._probe is None and wanted[0].execution.lock == "flock" and self._executor and not self._executor.detach
+        ):
+            self._probe = self._held.enter_context(_locked_file(wanted[0].directory.parent))
+        with display, stoppable(functools.partial(self._clean_up, wanted)) as self._stop:
+            return self._train_until_done(trainable, display)
+
+    def _train_until_done(self, wanted: Sequence[Job], display: SweepDisplay) -> bool:
+        """Train; then again what other processes held, once they have let go of it. Returns False if it is to go on."""
+        assert self._executor is not None
+        waiting = 0
+        while wanted and not self._stop.asked:
+            queued = self._executor.queued()
+            left = [job for job in wanted if _name(job) in queued]
+            plan = planning.plan_jobs([job for job in wanted if _name(job) not in queued], self._executor.slots)
+            display.start(plan)
+            busy = self._settle(plan.idle)
+            display.count(job for trajectory in plan.idle for job in trajectory.jobs)
+            if self._stop.asked:
+                break
+            self._submit(plan)
+            if self._executor.detach:
+                models = len({job.trajectory for job in left}) + sum(map(len, plan.stacks))
+                if models:
+                    verb = "is" if models == 1 else "are"
+                    display.say(f"{count(models, 'model')} {verb} queued or in training; the same command tells more")
+                return not models
+            busy += [*self._wait(display), left]
+            wanted = [job for group in busy for job in group]
+            if len(wanted) not in (0, waiting):
+                display.say(f"another process is training {len(wanted)} of these runs: waiting for it")
+            waiting = len(wanted)
+            self._rest(self._pause if wanted else 0)
+        return True
+
+    def _settle(self, idle: Sequence[Trajectory]) -> list[list[Job]]:
+        """Write the runs that are cut from longer ones. Returns those that another process holds."""
+        from fmnist_sweep.sweep import worker
+
+        cut = [list(trajectory.jobs) for trajectory in idle if trajectory.cut]
+        return [group for group in cut if worker.train_stack([group], self._folder(group), self._should_stop)]
+
+    def _folder(self, group: Sequence[Job]) -> Path | None:
+        return self._folders.get(group[0].execution.data_dir)
+
+    def _submit(self, plan: Plan) -> None:
+        from fmnist_sweep.sweep import worker
+
+        assert self._executor is not None
+        stacks = [[list(member.jobs) for member in stack] for stack in plan.stacks]
+        futures = self._executor.submit(
+            [
+                functools.partial(worker.train_stack, groups, self._folder(groups[0]))
+                if self._is_local
+                else functools.partial(worker.train_elsewhere, groups, self._probe)
+                for groups in stacks
+            ],
+            [[_name(group[0]) for group in groups] for groups in stacks],
+        )
+        self._tasks = [_Task(*one) for one in zip(plan.stacks, stacks, futures, strict=True)]
+
+    def _wait(self, display: SweepDisplay) -> list[list[Job]]:
+        """Watch what was submitted until it has ended. Returns the jobs that other processes hold."""
+        assert self._executor is not None
+        busy: list[list[Job]] = []
+        shown = 0.0
+        is_told = False
+        while not all(task.ended for task in self._tasks):
+            if self._stop.asked and not is_told:
+                is_told = True
+                self._executor.stop()
+            time.sleep(POLL_SECONDS)
+            if self._probe is not None and self._probe.with_suffix(".free").exists():
+                raise ConfigError(f"{self._probe.parent}: file locks do not hold between the machines; add lock=lease")
+            for task in self._tasks:
+                if task.future.done() and not task.ended:
+                    task.ended = True
+                    busy += self._end(task, display)
+            if self._is_local or time.monotonic() - shown > CLUSTER_SECONDS:
+                shown = time.monotonic()
+                display.update([task.stack for task in self._tasks if task.future.running()])
+        return busy
+
+    def _rest(self, seconds: float) -> None:
+        until = time.monotonic() + seconds
+        while time.monotonic() < until and not self._stop.asked:
+            time.sleep(POLL_SECONDS)
+
+    def _end(self, task: _Task, display: SweepDisplay) -> list[list[Job]]:
+        """Take a task's result. Returns the jobs that another process holds."""
+        assert self._executor is not None
+        try:
+            return [task.groups[index] for index in task.future.result()]
+        except CancelledError:
+            return []
+        except Exception as error:
+            death = self._executor.death(error)
+            why = f"{type(error).__name__}: {reason(error)}"
+            if death is not None:
+                why = f"its worker died ({death}); the same command goes on from its checkpoint"
+        for job in (job for group in task.groups for job in group):
+            if not display.has_ended(job):  # or its own reason tells more
+                jobs.mark_failed(job, why)
+        return []
+
+    def _should_stop(self) -> bool:
+        return self._stop.asked
+
+    def _clean_up(self, wanted: Sequence[Job]) -> None:
+        """Leave no worker, and no run that seems to be in training."""
+        assert self._executor is not None
+        if not self._executor.detach:
+            self._executor.kill()
+        jobs.mark_interrupted(wanted)
+
+
+def _name(job: Job) -> str:
+    """What a job's trajectory is called among all stores."""
+    return "/".join(job.trajectory)
+
+
+@contextmanager
+def _locked_file(store: Path) -> Iterator[Path]:
+    """A file in a store that this process has locked."""
+    folder = store / ".locks"
+    folder.mkdir(exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix="probe-", dir=folder) as own:
+        path = Path(own) / "sweep.lock"
+        with filelock.FileLock(path):
+            yield path

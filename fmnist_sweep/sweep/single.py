@@ -1,0 +1,68 @@
+"""One run, trained in this process."""
+
+from __future__ import annotations
+
+import functools
+import logging
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from omegaconf import DictConfig
+
+from fmnist_sweep import data
+from fmnist_sweep.errors import RunError, reason
+from fmnist_sweep.stopping import stoppable
+from fmnist_sweep.sweep.followers import Followers
+from fmnist_sweep.sweep.jobs import make_folder_of, make_job, mark_interrupted, outcome, show_plan
+from fmnist_sweep.sweep.plan import Job
+from fmnist_sweep.sweep.progress import RunBar
+
+log = logging.getLogger(__name__)
+
+POLL_SECONDS = 0.5
+
+
+def prepare(composed: DictConfig, directory: Path) -> Callable[[], float | None] | None:
+    """Check one run and find its data. Returns what trains it; None for a dry run, which prints the plan instead.
+
+    Raises:
+        ConfigError: it cannot work, or its directory holds another run.
+        DataError: there are no data.
+    """
+    job = make_job(composed, directory)
+    if job.execution.dry_run:
+        show_plan([job])
+        return None
+    make_folder_of(job)
+    named = job.execution.data_dir
+    return functools.partial(_train, job, data.prepare(Path(named) if named else None))
+
+
+def _train(job: Job, folder: Path) -> float | None:
+    """Train a run, or find it done. Returns what `outcome` gives.
+
+    Raises:
+        RunError: the run did not end well.
+        Stopped: the user stopped it.
+    """
+    from fmnist_sweep.sweep import worker
+
+    with (
+        Followers(job.execution.tracker) as followers,
+        RunBar(job) as bar,
+        stoppable(functools.partial(mark_interrupted, [job])) as stop,
+    ):
+        followers.follow([job.directory.parent])
+        try:
+            while worker.train_stack([[job]], folder, lambda: stop.asked, bar.update) and not stop.asked:
+                bar.wait()  # another process is training this very run
+                time.sleep(POLL_SECONDS)
+        except Exception as error:
+            raise RunError(f"{job.name} failed: {reason(error)}; its directory has the traceback") from error
+    loss = outcome(job)
+    if loss is None:
+        log.info("%s is left as it is: retry=failed trains failed runs alone", job.name)
+        return None
+    log.info("%s is done: validation loss %.4f; see %s", job.name, loss, job.directory)
+    return loss

@@ -1,0 +1,270 @@
+"""Train one stack in this process and keep its runs' directories.
+
+The process holds the lock of every trajectory that it trains, and looks at the store only once it holds it: what the
+plan said may have changed since. Asked to stop, it does so at the end of an epoch, with a checkpoint.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import filelock
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from fmnist_sweep.config.schema import resolve_device
+from fmnist_sweep.data import Data, load, prepare
+from fmnist_sweep.engine.checkpoints import Checkpoint
+from fmnist_sweep.engine.training import Model, Trainer
+from fmnist_sweep.stopping import STOPPED
+from fmnist_sweep.store import layout, run_directory
+from fmnist_sweep.store.layout import FINISHED, Metrics, Status, Test
+from fmnist_sweep.store.run_directory import RunDirectory
+from fmnist_sweep.sweep.plan import Job
+from fmnist_sweep.sweep.recording import keep_failure, write_record
+from fmnist_sweep.sweep.resume import Begun, apart, checkpoint_version, take_up
+
+log = logging.getLogger(__name__)
+
+CHECKPOINT_SECONDS = 10.0
+
+OnEpoch = Callable[[Metrics], None]
+
+
+@dataclass(eq=False)
+class _Member:
+    """One model of a stack in training."""
+
+    model: Model
+    waiting: list[Job]  # the runs that it feeds, shortest first
+    metrics: list[Metrics]
+    seconds: list[float]
+    cpu: str
+    saved: float = field(default_factory=time.monotonic)
+
+    @property
+    def elapsed(self) -> float:
+        """Seconds of training so far."""
+        return self.seconds[-1] if self.seconds else 0.0
+
+    def finish(
+        self,
+        job: Job,
+        status: Status,
+        error: str | None = None,
+        test: Test | None = None,
+        predictions: NDArray[np.uint8] | None = None,
+    ) -> None:
+        files = layout.csv_files(self.metrics, self.seconds)
+        if predictions is not None:
+            RunDirectory(job.directory).write_predictions(predictions)
+            files[layout.PREDICTIONS] = layout.encode_predictions(predictions)
+        epochs = len(self.metrics)
+        write_record(job, status, epochs, self.elapsed, error=error, test=test, cpu=self.cpu, files=files)
+
+    def checkpoint(self, job: Job) -> None:
+        checkpoint = Checkpoint(self.model.progress(), self.metrics, self.seconds, self.cpu)
+        RunDirectory(job.directory).save_checkpoint(
+            checkpoint, checkpoint_version(self.model.parameters[0].device.type)
+        )
+        self.saved = time.monotonic()
+
+
+def train_stack(
+    groups: Sequence[Sequence[Job]],
+    data_folder: Path | None,
+    should_stop: Callable[[], bool] = lambda: False,
+    on_epoch: OnEpoch = lambda _: None,
+) -> list[int]:
+    """Train trajectories as one stack until all their runs have ended or it is to stop.
+
+    Args:
+        groups: the jobs of each trajectory, shortest first.
+        data_folder: where the verified files are; None to find or fetch them on this machine.
+        should_stop: asked before each epoch.
+        on_epoch: called with each new row of each model.
+
+    Returns:
+        Indices of the trajectories that another process is training: they are left alone.
+    """
+    if should_stop():
+        return []
+    torch.set_num_threads(1)  # products with several would round by their number
+    config, execution = groups[0][0].config, groups[0][0].execution
+    waiting = {index: _locks(jobs) for index, jobs in enumerate(groups)}
+    begun: list[Begun] = []
+    later: list[tuple[Job, ...]] = []
+    # Who does not wait never sees that a lease is not renewed.
+    until = time.monotonic() + (1.25 * run_directory.LEASE_SECONDS if execution.lock == "lease" else 0)
+    with ExitStack() as locks:
+        while True:
+            for index, of_runs in list(waiting.items()):
+                try:
+                    with ExitStack() as held:
+                        for lock in of_runs:
+                            held.enter_context(lock.acquire(timeout=0))
+                        locks.push(held.pop_all())
+                    take_up(groups[index], begun, later)
+                except filelock.Timeout:
+                    continue
+                except Exception as error:  # what a trajectory cannot begin with concerns its runs alone
+                    for job in groups[index]:
+                        if RunDirectory(job.directory).status() not in FINISHED:
+                            keep_failure(job, error)
+                del waiting[index]
+            if len(waiting) < len(groups) or time.monotonic() >= until or should_stop():
+                break
+            time.sleep(1)
+        if begun:
+            with _all_fail([jobs for jobs, _ in begun]):
+                folder = data_folder or prepare(Path(execution.data_dir) if execution.data_dir else None)
+                device = torch.device(resolve_device(execution.device))
+                data = load(folder, config.data.validation, device, config.data.mean, config.data.std)
+            while begun:
+                with _all_fail([jobs for jobs, _ in begun]):
+                    _Session(begun, data, should_stop, on_epoch).run()
+                left, begun, later = [] if should_stop() else later, [], []
+                for jobs in left:
+                    take_up(jobs, begun, later)
+    return list(waiting)
+
+
+def _locks(jobs: Sequence[Job]) -> list[filelock.BaseFileLock]:
+    """Make the locks of a trajectory's runs: one in their store, and one in each directory that has another name."""
+    made = (run_directory.lock(job.directory, job.name, job.execution.lock) for job in jobs)
+    return list({lock.lock_file: lock for lock in made}.values())
+
+
+def train_elsewhere(
+    groups: Sequence[Sequence[Job]], probe: Path | None, should_stop: Callable[[], bool] = lambda: False
+) -> list[int]:
+    """`train_stack` on a machine that finds its data itself.
+
+    Args:
+        groups: the jobs of each trajectory, shortest first.
+        probe: a file that the sweep's own process has locked, if it waits; where it can be locked here too, locks do
+            not hold between the two machines, and a file beside it with the ending .free tells so.
+        should_stop: asked before each epoch.
+    """
+    if probe is not None and probe.exists():
+        with suppress(filelock.Timeout), filelock.FileLock(probe).acquire(timeout=0):
+            probe.with_suffix(".free").touch()
+    return train_stack(groups, None, should_stop)
+
+
+@contextmanager
+def _all_fail(waiting: Sequence[Sequence[Job]]) -> Iterator[None]:
+    """What goes wrong within is the failure of all runs that wait: where no process does, only their directories tell.
+
+    Args:
+        waiting: the runs of each model, which leave the list as they end.
+    """
+    try:
+        yield
+    except Exception as error:
+        for jobs in waiting:
+            for job in jobs:
+                keep_failure(job, error)
+        raise
+
+
+class _Session:
+    """The loop over epochs for one stack, and what is kept after each."""
+
+    def __init__(
+        self,
+        begun: Sequence[Begun],
+        data: Data,
+        should_stop: Callable[[], bool],
+        on_epoch: OnEpoch,
+    ):
+        self.data = data
+        self.should_stop = should_stop
+        self.on_epoch = on_epoch
+        configs = [waiting[-1].config for waiting, _ in begun]
+        self.trainer = Trainer(configs, [checkpoint.progress for _, checkpoint in begun], data)
+        self.members = [
+            _Member(model, waiting, checkpoint.metrics, checkpoint.seconds, checkpoint.cpu)
+            for model, (waiting, checkpoint) in zip(self.trainer.models, begun, strict=True)
+        ]
+
+    def run(self) -> None:
+        self._end_runs()
+        while self.members:
+            if self.should_stop():
+                self._interrupt()
+                return
+            before = time.perf_counter()
+            rows = self.trainer.train_epoch()
+            share = (time.perf_counter() - before) / len(rows)
+            for member, row in zip(self.members, rows, strict=True):
+                if member.model.error is None:  # or its epoch is not whole
+                    self._keep(member, row, share)
+            self._end_runs()
+
+    def _keep(self, member: _Member, row: Metrics, seconds: float) -> None:
+        """Append a model's row to the runs that it feeds; save a checkpoint where one is due."""
+        member.metrics.append(row)
+        member.seconds.append(member.elapsed + seconds)
+        for job in list(member.waiting):
+            with apart(job, member.waiting):
+                RunDirectory(job.directory).append_row(row, member.elapsed)
+        if member.waiting and time.monotonic() - member.saved > CHECKPOINT_SECONDS:
+            with apart(member.waiting[-1], member.waiting):
+                member.checkpoint(member.waiting[-1])
+        self.on_epoch(row)
+
+    def _end_runs(self) -> None:
+        """Finish the runs whose last epoch this was, drop models that feed no run any more or have diverged."""
+        ending = {}
+        for member in self.members:
+            epoch = member.model.epoch
+            if member.model.error is not None:
+                for job in member.waiting:
+                    keep_failure(job, member.model.error)
+                member.waiting.clear()
+            elif member.metrics and not member.metrics[-1].finite:
+                for job in member.waiting:
+                    with apart(job):
+                        message = f"the loss is not finite after epoch {epoch}; try a smaller learning rate"
+                        member.finish(job, "diverged", message)
+                member.waiting.clear()
+            elif jobs := [job for job in member.waiting if job.epochs <= epoch]:
+                ending[member] = jobs
+        if ending:
+            self._complete(ending)
+        kept = [member for member in self.members if member.waiting]
+        if kept and len(kept) < len(self.members):
+            self.trainer.keep([member.model for member in kept])
+        self.members = kept
+
+    def _complete(self, ending: dict[_Member, list[Job]]) -> None:
+        """Keep the last things of runs at their end: checkpoint, predictions, the test set's one evaluation."""
+        data = self.data
+        predictions = self.trainer.evaluate(data.val_images, data.val_labels).predictions
+        held_out = None
+        if data.test_images is not None and data.test_labels is not None:
+            held_out = self.trainer.evaluate(data.test_images, data.test_labels)
+        for k, member in enumerate(self.members):
+            test = None
+            if held_out is not None:
+                test = Test(loss=float(held_out.loss[k]), accuracy=float(held_out.accuracy[k]))
+            for job in ending.get(member, []):
+                with apart(job):
+                    member.checkpoint(job)
+                    member.finish(job, "done", test=test, predictions=predictions[k].numpy())
+                member.waiting.remove(job)
+
+    def _interrupt(self) -> None:
+        for member in self.members:
+            with apart(member.waiting[-1], member.waiting):
+                member.checkpoint(member.waiting[-1])
+            for job in member.waiting:
+                with apart(job):
+                    member.finish(job, "interrupted", STOPPED)

@@ -1,0 +1,199 @@
+"""What a search of this project goes by, and searches of its own runs."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from command import call, run_command
+from composed import loader
+from made_up_runs import write_run
+from test_search import trials_of
+
+from fmnist_sweep import papers
+from fmnist_sweep.adaptive.objectives import objective
+from fmnist_sweep.errors import ConfigError
+from fmnist_sweep.papers.nearest import nearest_configuration, quoted
+from fmnist_sweep.store.curves import Curves
+from fmnist_sweep.store.layout import MEASURES
+from fmnist_sweep.store.tables import collect
+
+SEARCH = ("-m", "hydra/sweeper=search")
+SPACE = ("optimizer.lr=tag(log,interval(1e-4,1e-1))", "batch_size=500,1000", "model.hidden=[16]")
+
+
+def curve(**measures: list[float]) -> np.ndarray:
+    """Rows of the six measures; those not given are 0.5."""
+    epochs = len(next(iter(measures.values())))
+    return np.column_stack([measures.get(measure, [0.5] * epochs) for measure in MEASURES])
+
+
+@pytest.mark.parametrize(
+    ("name", "direction", "expected"),
+    [
+        ("val_loss", "minimize", 0.4),
+        ("best_val_loss", "minimize", 0.25),
+        ("val_accuracy", "maximize", 0.65),
+        ("best_val_accuracy", "maximize", 0.85),
+        ("train_loss", "minimize", 0.5),
+    ],
+)
+def test_a_measure_is_the_mean_over_seeds_of_its_last_or_best_value(
+    tmp_path: Path, name: str, direction: str, expected: float
+) -> None:
+    shapes = [
+        curve(val_loss=[0.9, 0.3, 0.5], val_accuracy=[0.5, 0.8, 0.7]),
+        curve(val_loss=[0.9, 0.2, 0.3], val_accuracy=[0.5, 0.9, 0.6]),
+    ]
+    runs = [write_run(tmp_path, epochs=3, seed=seed, curve=shape) for seed, shape in enumerate(shapes)]
+    found = objective(name, loader())
+    assert found.direction == direction
+    assert found.value(runs)[0] == pytest.approx(expected)
+    assert found.seeds == 3
+    assert dict(found.defaults) == ({"data.validation": "holdout"} if "val" in name else {})
+
+
+def test_the_distance_to_a_figure_is_that_of_the_report(tmp_path: Path) -> None:
+    runs = [write_run(tmp_path, epochs=100, seed=seed) for seed in range(1)]
+    paper = papers.read("caprari2024", loader())
+    claims = quoted(paper)["fig5", "adam-100-epochs"]
+    collection = collect(tmp_path)
+    table = nearest_configuration(claims, paper, collection, Curves(collection))
+    value, notes = objective("caprari2024.fig5", loader()).value(runs)
+    assert value == pytest.approx(table["distance"][0])
+    assert notes == {"training": "evaluation"}
+
+
+def test_the_training_measure_that_fits_better_is_taken_and_named(tmp_path: Path) -> None:
+    quoted_values = {"train_loss": 0.15, "train_accuracy": 0.95, "val_loss": 0.4, "val_accuracy": 0.84}
+    measured = {**quoted_values, "running_loss": 0.15, "running_accuracy": 0.95, "train_loss": 0.6}
+    run = write_run(tmp_path, epochs=100, curve=curve(**{key: [value] * 100 for key, value in measured.items()}))
+    value, notes = objective("caprari2024.fig5.adam-100-epochs", loader()).value([run])
+    assert value == pytest.approx(0, abs=1e-9)
+    assert notes == {"training": "running"}
+
+
+def test_a_run_too_short_for_a_figure_has_no_distance(tmp_path: Path) -> None:
+    run = write_run(tmp_path, epochs=3)
+    assert math.isnan(objective("caprari2024.fig5", loader()).value([run])[0])
+
+
+@pytest.mark.parametrize(
+    ("name", "says"),
+    [
+        ("val_los", r"must be one of train_loss, .*did you mean val_loss\?"),
+        ("best_loss", "must be one of"),
+        ("caprari.fig5", r"paper=caprari: must be one of .*did you mean caprari2024\?"),
+        ("caprari2024.fig6", "must be one of caprari2024.fig1.adam, caprari2024.fig1.sgd, caprari2024.fig2, .*did you"),
+        ("caprari2024.fig1", "must be one of caprari2024.fig1.adam, "),
+        ("caprari2024.fig1.adm", r"did you mean caprari2024.fig1.adam\?"),
+    ],
+)
+def test_an_unknown_objective_is_refused_with_what_there_is(name: str, says: str) -> None:
+    with pytest.raises(ConfigError, match=says) as error:
+        objective(name, loader())
+    assert "\n" not in str(error.value)
+
+
+# The command, in which a dry run says what would be trained
+
+
+def dry(*typed: str, cwd: Path) -> Any:
+    called = call(*SEARCH, "dry_run=true", "hydra.sweeper.n_trials=2", *typed, cwd=cwd)
+    called_names = [line.split()[-1] for line in (called.out + called.err).splitlines() if "-seed" in line]
+    assert not list(cwd.iterdir())
+    return called, called_names
+
+
+def test_a_dry_run_shows_the_first_batch_and_leaves_nothing(tmp_path: Path) -> None:
+    called, names = dry(*SPACE, cwd=tmp_path)
+    assert called.code == 0
+    assert len(names) == 6 and {name.split("-")[4] for name in names} == {"seed0", "seed1", "seed2"}
+    assert "test set" not in called.err
+
+
+@pytest.mark.parametrize(
+    ("typed", "starts"),
+    [
+        ([], "adam-bs100-do0."),
+        (["batch_size=1000"], "adam-bs1000-do0."),
+        (["optimizer=sgd"], "sgd-bs100-do0."),
+    ],
+)
+def test_a_search_for_a_figure_varies_what_is_given_alone(tmp_path: Path, typed: list[str], starts: str) -> None:
+    _, names = dry("hydra.sweeper.objective=caprari2024.fig5", "dropout=interval(0,0.6)", *typed, cwd=tmp_path)
+    assert len(names) == 2
+    assert all(name.startswith(starts) and "-ep100-seed0-" in name for name in names)
+
+
+def test_the_user_is_told_where_the_test_set_chooses(tmp_path: Path) -> None:
+    called, _ = dry(*SPACE, "data.validation=test", cwd=tmp_path)
+    assert called.code == 0 and "the test set chooses here" in called.err
+
+
+@pytest.mark.parametrize(
+    ("typed", "says"),
+    [
+        (["dropout=interval(0,1.5)"], "dropout=1.5: "),
+        (["batch_size=500,70000"], "batch_size=70000: "),
+        (["optimizer=adam,sgd", "optimizer.momentum=interval(0,1)"], "momentum"),
+        (["dropout=interval(0.6,0)"], "must begin below its end"),
+        (["dropout=0.2"], "nothing to search"),
+        (["dropout=interval(0,0.5)", "hydra.sweeper.rungs=[1,3]", "epochs=3"], "sets epochs; leave one"),
+        (["dropout=interval(0,0.5)", "hydra.sweeper.objective=caprari2024.fig5", "hydra.sweeper.rungs=[1,3]"], "whole"),
+        (["dropout=interval(0,0.5)", "hydra.sweeper.direction=minimize"], "val_loss has its own; leave it out"),
+        (["dropout=interval(0,0.5)", "figure=fig1"], "a search takes a space"),
+        (["drpout=interval(0,0.5)"], "did you mean dropout?"),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, list) else "",
+)
+def test_what_cannot_work_is_refused_before_anything_is_kept(tmp_path: Path, typed: list[str], says: str) -> None:
+    called = call(*SEARCH, *typed, cwd=tmp_path)
+    assert called.code == 2
+    assert says in called.err and called.err.count("\n") == 1
+    assert not list(tmp_path.iterdir())
+
+
+# Real training
+
+
+@pytest.mark.slow
+def test_sixteen_real_trials_on_rungs_train_each_epoch_once_and_leave_runs_as_a_grid_does(tmp_path: Path) -> None:
+    arguments = [*SEARCH, *SPACE, "dropout=interval(0,0.6)", "hydra.sweep.dir=runs"]
+    arguments += ["hydra.sweeper.n_trials=16", "hydra.sweeper.rungs=[1,2]", "hydra.sweeper.seeds=1"]
+    done = run_command(*arguments, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    trials = trials_of(tmp_path / "runs" / "search.db")
+    assert [t.state.name for t in trials].count("PRUNED") == [t.state.name for t in trials].count("COMPLETE") == 8
+    for trial in trials:
+        (name,) = trial.user_attrs["runs"]
+        last = (tmp_path / "runs" / name / "metrics.csv").read_text().splitlines()[-1].split(",")
+        assert float(last[1 + MEASURES.index("val_loss")]) == trial.values[0]
+    for longer in (tmp_path / "runs").glob("*-ep2-*"):
+        shorter = longer.with_name(longer.name.replace("-ep2-", "-ep1-"))
+        for file in ("metrics.csv", "timing.csv"):  # times differ wherever an epoch is trained again
+            assert (longer / file).read_bytes().startswith((shorter / file).read_bytes())
+    again = run_command(*arguments, cwd=tmp_path)
+    assert again.returncode == 0 and "to train" not in again.stdout + again.stderr
+    best = min((trial for trial in trials if trial.state.name == "COMPLETE"), key=lambda trial: trial.values[0])
+    given = [f"{key}={value}" for key, value in best.params.items()]
+    alone = ["model.hidden=[16]", "epochs=2", "data.validation=holdout", "hydra.sweep.dir=grid", *given]
+    assert run_command("-m", *alone, cwd=tmp_path).returncode == 0
+    (name,) = best.user_attrs["runs"]
+    assert (tmp_path / "grid" / name / "metrics.csv").read_bytes() == (
+        tmp_path / "runs" / name / "metrics.csv"
+    ).read_bytes()
+
+
+def test_trials_that_diverge_fail_and_the_search_ends_well(tmp_path: Path) -> None:
+    space = ["optimizer=sgd", "optimizer.lr=0.05,1e30", "model.hidden=[16]", "batch_size=1000", "epochs=1"]
+    settings = ["n_trials=6", "sampler=random", "seeds=1", "objective=val_accuracy"]
+    typed = [*SEARCH, *space, *(f"hydra.sweeper.{one}" for one in settings)]
+    done = run_command(*typed, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    trials = trials_of(tmp_path / "multirun" / "search.db")
+    assert {(t.params["optimizer.lr"] > 1, t.state.name) for t in trials} == {(True, "FAIL"), (False, "COMPLETE")}
+    assert "failed" in done.stderr + done.stdout

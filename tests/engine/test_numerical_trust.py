@@ -1,0 +1,299 @@
+"""What results rest on, from first principles: gradients, optimizers, dropout, orders, losses; in double precision.
+
+Statistical tests ask of many seeds whether what is standard normal, if all is right, looks so. With seeds drawn anew
+each such question would raise one false alarm in `RATE`; as the seeds are fixed, its answer never changes.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+import yaml
+from scipy import stats
+from small_runs import ADAM, config, piece, whole
+from torch import Tensor, nn
+
+from fmnist_sweep import data
+from fmnist_sweep.config.schema import CONFIG_FOLDER
+from fmnist_sweep.data import Data
+from fmnist_sweep.engine import training
+from fmnist_sweep.engine.model import PerceptronStack
+from fmnist_sweep.engine.training import Trainer, random_stream, start
+
+RATE = 1e6
+CPU = torch.device("cpu")
+
+
+@pytest.fixture(autouse=True)
+def _double_precision() -> Iterator[None]:
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    torch.set_default_dtype(torch.float64)
+    yield
+    torch.set_default_dtype(torch.float32)
+    torch.set_num_threads(threads)
+
+
+# Gradients
+
+DROPOUT = [0.0, 0.2, 0.5]
+
+
+class Losses(torch.autograd.Function):
+    """Each model's loss on its batch, [K], as the trainer computes it and its gradients."""
+
+    @staticmethod
+    def forward(ctx: Any, images: Data, indices: Tensor, *parameters: Tensor) -> Tensor:  # type: ignore[override]
+        models = [[tensor[k] for tensor in parameters] for k in range(len(DROPOUT))]
+        stack = PerceptronStack(models, DROPOUT, CPU)
+        batch = training._Batch(stack, len(indices) // stack.size, training=True)
+        batch.take(images, indices)
+        noise = [random_stream(seed, "dropout", 1) for seed in range(stack.size)]
+        losses, _ = batch.cross_entropy(stack.forward(batch.images, batch.space, noise))
+        stack.backward(batch.images, batch.space, batch.logits_gradient())
+        ctx.save_for_backward(*stack.gradients)
+        return losses
+
+    @staticmethod
+    def backward(ctx: Any, upstream: Tensor) -> Any:  # type: ignore[override]
+        return (
+            None,
+            None,
+            *(gradient * upstream.view(-1, *[1] * (gradient.dim() - 1)) for gradient in ctx.saved_tensors),
+        )
+
+
+@pytest.mark.parametrize("widths", [[6, 10], [6, 7, 10], [6, 7, 5, 10], [6, 4, 4, 4, 10]])
+def test_gradients_of_the_loss_are_finite_differences_of_it(widths: list[int]) -> None:
+    random = torch.Generator().manual_seed(1)
+    images = torch.randint(256, (20, widths[0]), generator=random, dtype=torch.uint8)
+    labels = torch.randint(10, (20,), generator=random)
+    parameters = [
+        torch.randn(len(DROPOUT), *shape, generator=random, requires_grad=True)
+        for inputs, outputs in pairwise(widths)
+        for shape in ((outputs, inputs), (outputs,))
+    ]
+    indices = torch.randint(20, (len(DROPOUT) * 9,), generator=random)
+    small = Data(images, labels, images, labels, None, None, 0.5, 0.5)
+    assert torch.autograd.gradcheck(Losses.apply, (small, indices, *parameters), atol=1e-7, rtol=1e-6)
+
+
+# Optimizers
+
+
+class Replayed(nn.Module):
+    """Dropout with factors drawn elsewhere."""
+
+    factors: Tensor | float = 1.0
+
+    def forward(self, values: Tensor) -> Tensor:
+        return values * self.factors
+
+
+class Network:
+    """A model of a stack as anybody would write it, with its own optimizer."""
+
+    def __init__(self, one: training.Model):
+        widths = [784, *one.config.model.hidden, 10]
+        layers: list[nn.Module] = []
+        for inputs, outputs in pairwise(widths):
+            layers += [nn.Linear(inputs, outputs), nn.ReLU(), Replayed()]
+        self.layers = nn.Sequential(*layers[:-2])
+        self.layers.load_state_dict(dict(zip(self.layers.state_dict(), one.parameters, strict=True)))
+        arguments = {k: tuple(v) if isinstance(v, list) else v for k, v in one.config.optimizer.items() if k != "name"}
+        self.optimizer = getattr(torch.optim, one.config.optimizer["name"])(self.layers.parameters(), **arguments)
+
+    @torch.enable_grad()
+    def step(self, images: Tensor, labels: Tensor, factors: Sequence[Tensor]) -> float:
+        """One step under these dropout factors. Returns the batch's loss."""
+        dropout = (layer for layer in self.layers if isinstance(layer, Replayed))
+        for layer, drawn in zip(dropout, factors, strict=True):
+            layer.factors = drawn
+        loss = nn.functional.cross_entropy(self.layers(images), labels)
+        self.optimizer.zero_grad()
+        loss.backward()
+        self.optimizer.step()
+        return loss.item()
+
+
+SHIPPED = [yaml.safe_load(path.read_text()) for path in sorted((CONFIG_FOLDER / "optimizer").glob("*.yaml"))]
+FURTHER: list[dict[str, Any]] = [
+    {"name": "ASGD", "lr": 0.01},
+    {"name": "Adadelta", "lr": 1.0},
+    {"name": "Adafactor", "lr": 0.01},
+    {"name": "Adagrad", "lr": 0.01},
+    {"name": "Adam", "lr": 0.01, "betas": [0.8, 0.99], "amsgrad": True, "weight_decay": 0.01},
+    {"name": "Adamax", "lr": 0.002},
+    {"name": "NAdam", "lr": 0.002, "momentum_decay": 0.004},
+    {"name": "RAdam", "lr": 0.01},
+    {"name": "RMSprop", "lr": 0.001, "centered": True, "momentum": 0.9},
+    {"name": "Rprop", "lr": 0.001},
+    {"name": "SGD", "lr": 0.01, "momentum": 0.9, "nesterov": True, "weight_decay": 0.01},
+]
+
+
+@pytest.mark.parametrize("optimizer", [*SHIPPED, *FURTHER], ids=lambda one: "-".join(map(str, one.values())))
+def test_every_step_of_an_epoch_is_that_of_torch_on_an_ordinary_network(
+    optimizer: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    configs = [config(optimizer, batch_size=50, hidden=[12, 8], dropout=p, seed=k) for k, p in enumerate(DROPOUT)]
+    stack = Trainer(configs, [start(one) for one in configs], piece(530))
+    networks = [Network(model) for model in stack.models]
+    in_stack, steps = Trainer._step, []
+
+    def in_step(trainer: Trainer, batch: training._Batch, noise: Sequence[torch.Generator]) -> tuple[Tensor, Tensor]:
+        images, labels = batch.images.clone(), batch.labels.clone()
+        losses, hits = in_stack(trainer, batch, noise)
+        for k, (model, network) in enumerate(zip(trainer.models, networks, strict=True)):
+            loss = network.step(images[k], labels[k, 0], [keep[k] for keep in batch.space.keep])
+            assert losses[k].item() == pytest.approx(loss, rel=1e-10)
+            for ours, theirs in zip(model.parameters, network.layers.parameters(), strict=True):
+                torch.testing.assert_close(ours.detach(), theirs.detach(), rtol=1e-9, atol=1e-11)
+        steps.append(batch.size)
+        return losses, hits
+
+    monkeypatch.setattr(Trainer, "_step", in_step)
+    stack.train_epoch()
+    assert steps == [50] * 10 + [30]
+
+
+# Random numbers
+
+
+def assert_standard_normal(values: Sequence[float] | np.ndarray[Any, Any]) -> None:
+    """Mean and mean square of independent values are those of a standard normal variable."""
+    z = np.asarray(values)
+    assert 2 * stats.norm.sf(abs(z.sum()) / math.sqrt(z.size)) > 0.5 / RATE
+    squares = stats.chi2(z.size)
+    assert 2 * min(squares.cdf((z**2).sum()), squares.sf((z**2).sum())) > 0.5 / RATE
+
+
+SEEDS = range(300)
+WIDTH, BATCH = 24, 32
+
+
+def dropped(seed: int, epoch: int, probability: float = 0.5) -> np.ndarray[Any, Any]:
+    """Whether each unit is dropped, less the probability: [step, layer, sample, unit] of an epoch's first two steps."""
+    parameters = [torch.zeros(shape) for shape in ((WIDTH, WIDTH), (WIDTH,)) * 3]
+    stack = PerceptronStack([parameters], [probability], CPU)
+    space, noise = stack.workspace(BATCH, training=True), [random_stream(seed, "dropout", epoch)]
+    steps = []
+    for _ in range(2):
+        stack.forward(torch.zeros(1, BATCH, WIDTH), space, noise)
+        steps.append(torch.stack([keep[0] == 0 for keep in space.keep]))
+    return torch.stack(steps).double().sub(probability).numpy()
+
+
+def correlation(one: np.ndarray[Any, Any], other: np.ndarray[Any, Any]) -> float:
+    """Standard normal where the two are independent: of masks at probability 1/2, values are +-1/2."""
+    return float(4 * (one * other).sum() / math.sqrt(one.size))
+
+
+@pytest.mark.parametrize("probability", [0.001, 0.05, 0.2, 0.5, 0.9])
+def test_the_dropped_share_is_the_probability(probability: float) -> None:
+    in_force = round(probability * 2**16) / 2**16
+    masks = [dropped(seed, 1, probability) + probability - in_force for seed in SEEDS]
+    spread = math.sqrt(in_force * (1 - in_force) * masks[0].size)
+    assert_standard_normal([mask.sum() / spread for mask in masks])
+
+
+def test_dropout_is_independent_between_units_samples_layers_steps_epochs_and_seeds() -> None:
+    first, second = ([dropped(seed, epoch) for seed in SEEDS] for epoch in (1, 2))
+    for shift in (1, 2, 3, 4):  # four units take their bits from one random word
+        assert_standard_normal([correlation(mask[..., shift:], mask[..., :-shift]) for mask in first])
+    assert_standard_normal([correlation(mask[:, :, 1:], mask[:, :, :-1]) for mask in first])
+    assert_standard_normal([correlation(mask[:, 0], mask[:, 1]) for mask in first])
+    assert_standard_normal([correlation(mask[0], mask[1]) for mask in first])
+    assert_standard_normal([correlation(one, other) for one, other in zip(first, second, strict=True)])
+    assert_standard_normal([correlation(one, other) for one, other in pairwise(first)])
+
+
+def order(seed: int, epoch: int, images: int) -> np.ndarray[Any, Any]:
+    return torch.randperm(images, generator=random_stream(seed, "order", epoch)).numpy()
+
+
+def test_every_image_is_as_likely_at_every_place() -> None:
+    images, seeds = 40, 4000
+    places = np.zeros((images, images))
+    for seed in range(seeds):
+        places[order(seed, 1, images), np.arange(images)] += 1
+    expected = seeds / images
+    table = stats.chi2((images - 1) ** 2)
+    deviation = ((places - expected) ** 2).sum() / expected * (images - 1) / images
+    assert 2 * min(table.cdf(deviation), table.sf(deviation)) > 1 / RATE
+
+
+def test_orders_are_uncorrelated_between_epochs_and_seeds_and_with_the_data_set() -> None:
+    images = 1000
+    orders = {(seed, epoch): order(seed, epoch, images) for seed in SEEDS for epoch in (1, 2)}
+
+    def rank_correlation(one: np.ndarray[Any, Any], other: np.ndarray[Any, Any]) -> float:
+        return float(np.corrcoef(one, other)[0, 1] * math.sqrt(images - 1))
+
+    assert_standard_normal([rank_correlation(orders[seed, 1], orders[seed, 2]) for seed in SEEDS])
+    assert_standard_normal([rank_correlation(orders[seed, 1], orders[seed + 1, 1]) for seed in SEEDS[:-1]])
+    assert_standard_normal([rank_correlation(orders[seed, 1], np.arange(images)) for seed in SEEDS])
+
+
+def test_initial_parameters_are_uncorrelated_between_seeds_and_layers() -> None:
+    drawn = [start(config(hidden=[10, 9], seed=seed)).parameters for seed in SEEDS]
+    units = [
+        [p.numpy().ravel() * math.sqrt(3 * inputs) for p, inputs in zip(one[::2], (784, 10, 9), strict=True)]
+        for one in drawn
+    ]
+
+    def correlated(one: np.ndarray[Any, Any], other: np.ndarray[Any, Any]) -> float:
+        shared = min(one.size, other.size)
+        return float(one[:shared] @ other[:shared] / math.sqrt(shared))
+
+    for layer in range(3):
+        assert_standard_normal([correlated(one[layer], other[layer]) for one, other in pairwise(units)])
+        assert_standard_normal([one[layer].sum() / math.sqrt(one[layer].size) for one in units])
+    assert_standard_normal([correlated(one[0], one[1]) for one in units])
+    assert_standard_normal([correlated(one[1], one[2]) for one in units])
+
+
+# Losses and accuracies
+
+
+def test_a_row_is_equations_1_and_2_of_the_paper_recomputed_from_the_files() -> None:
+    """Loss: sum of the batches' mean losses over the number of batches. Accuracy: correct predictions over samples."""
+    torch.set_default_dtype(torch.float32)
+    stack = Trainer([config(ADAM, hidden=[32, 16])], [start(config(hidden=[32, 16]))], piece(3000, 10_000))
+    row = stack.train_epoch()[0]
+    parameters = [parameter.detach().double().numpy() for parameter in stack.models[0].parameters]
+    folder = data.prepare(None)
+    for part, samples, loss, accuracy in (
+        ("train", 3000, row.train_loss, row.train_accuracy),
+        ("t10k", 10_000, row.val_loss, row.val_accuracy),
+    ):
+        pixels = (folder / f"{part}-images-idx3-ubyte").read_bytes()[16:]  # magic number and three dimensions
+        labels = np.frombuffer((folder / f"{part}-labels-idx1-ubyte").read_bytes()[8:], np.uint8)[:samples]
+        signal = (np.frombuffer(pixels, np.uint8).reshape(-1, 784)[:samples] / 255 - 0.5) / 0.5
+        for weight, bias in zip(parameters[0:4:2], parameters[1:4:2], strict=True):
+            signal = np.maximum(signal @ weight.T + bias, 0)
+        logits = signal @ parameters[4].T + parameters[5]
+        losses = np.log(np.exp(logits).sum(axis=1)) - logits[np.arange(samples), labels]
+        batches = losses.reshape(-1, 100)
+        assert loss == pytest.approx(batches.mean(axis=1).sum() / len(batches), rel=1e-6)
+        assert accuracy == pytest.approx((logits.argmax(axis=1) == labels).sum() / samples, abs=1 / samples)
+
+
+def test_batches_of_evaluation_change_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    configs = [config(seed=seed) for seed in (0, 1)]
+    full = whole()
+    images, labels = full.val_images[:3210], full.val_labels[:3210]
+    results = []
+    for size in (3210, 1000, 77):
+        monkeypatch.setattr(training, "EVALUATION_BATCH", size)
+        results.append(Trainer(configs, [start(one) for one in configs], full).evaluate(images, labels))
+    for other in results[1:]:
+        torch.testing.assert_close(other.loss, results[0].loss, rtol=1e-13, atol=0)
+        assert torch.equal(other.accuracy, results[0].accuracy)
+        assert torch.equal(other.predictions, results[0].predictions)
