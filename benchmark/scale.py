@@ -19,7 +19,7 @@ from typing import Any
 import psutil
 
 from fmnist_sweep.__main__ import main
-from fmnist_sweep.store.layout import Metrics
+from fmnist_sweep.engine.metrics import Metrics
 from fmnist_sweep.store.run_directory import RunDirectory
 from fmnist_sweep.sweep import run
 from fmnist_sweep.sweep.executors import Executor

@@ -39,8 +39,7 @@ def _main() -> int:
     from fmnist_sweep.config import hydra_private
     from fmnist_sweep.config.overrides import as_typed
     from fmnist_sweep.data import DataError
-    from fmnist_sweep.errors import RunError, reason
-    from fmnist_sweep.store.layout import one_line
+    from fmnist_sweep.errors import RunError, one_line, reason
 
     arguments = hydra_private.arguments()
     wants_traceback = os.environ.get("HYDRA_FULL_ERROR") == "1"

@@ -18,7 +18,7 @@ import pandas as pd
 
 from fmnist_sweep.config.overrides import as_typed
 from fmnist_sweep.data import DataError
-from fmnist_sweep.errors import ConfigError, RunError, reason
+from fmnist_sweep.errors import ConfigError, RunError, one_line, reason
 from fmnist_sweep.store import layout
 from fmnist_sweep.store.tables import Collection, collect, gather
 
@@ -157,7 +157,7 @@ def load_model(run: pd.DataFrame | str | Path) -> nn.Sequential:
         content = files.read(path, checkpoints.most_bytes(config))
         parameters = checkpoints.decode_parameters(content, config)
     except Exception as error:  # what comes from anyone may raise anything
-        raise ConfigError(layout.one_line(f"{path}: {error}; rerun=true trains the run again")) from error
+        raise ConfigError(one_line(f"{path}: {error}; rerun=true trains the run again")) from error
     return sequential(parameters, config.model.dropout)
 
 

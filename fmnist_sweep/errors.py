@@ -120,3 +120,10 @@ def of_omegaconf(text: str) -> str:
         if re.search(pattern, first):
             first = f"must be {allowed}"
     return f"{key[1]}: {first}" if key else first
+
+
+def one_line(text: str, limit: int = 200) -> str:
+    """`text` fit for one line of a terminal or a table: printable characters, at most `limit`."""
+    start = text[: limit + 1]
+    safe = "".join(c if c.isprintable() else c.encode("unicode_escape", "surrogatepass").decode() for c in start)
+    return safe if len(safe) <= limit else safe[: limit - 1] + "…"

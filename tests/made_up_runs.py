@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from fmnist_sweep.config.identity import run_name
 from fmnist_sweep.config.schema import Config, DataConfig, ModelConfig, TrainingConfig, digest
 from fmnist_sweep.store import layout
 
@@ -82,7 +83,7 @@ def write_run(
     values = curve if not callable(curve) else curve(at.astype(float)) if count else np.empty((0, 6))
     record = layout.Record(
         status=status,
-        name=layout.run_name(config, digest(config, "cpu")),
+        name=run_name(config, digest(config, "cpu")),
         error=error,
         epochs_done=count,
         seconds=count * seconds_per_epoch,

@@ -27,9 +27,9 @@ from small_runs import whole
 
 import fmnist_sweep as fs
 from fmnist_sweep import api
+from fmnist_sweep.engine.metrics import MEASURES
 from fmnist_sweep.errors import ConfigError, RunError
 from fmnist_sweep.store import layout
-from fmnist_sweep.store.layout import MEASURES
 
 SMALL = {"batch_size": 1000, "model.hidden": [8], "dropout": 0.3}
 SCRIPT = """

@@ -14,11 +14,12 @@ from hydra.core.config_loader import ConfigLoader
 
 from fmnist_sweep import papers
 from fmnist_sweep.application import Objective
+from fmnist_sweep.engine.metrics import MEASURES, FloatArray
 from fmnist_sweep.errors import ConfigError, nearest
 from fmnist_sweep.papers.claims import Claim
 from fmnist_sweep.papers.configurations import typed
 from fmnist_sweep.papers.nearest import distance, quoted
-from fmnist_sweep.store.layout import MEASURES, FloatArray, read_metrics
+from fmnist_sweep.store.layout import read_metrics
 
 SEEDS = 3
 BEST = "best_"

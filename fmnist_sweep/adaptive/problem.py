@@ -19,8 +19,7 @@ from omegaconf import DictConfig
 from fmnist_sweep.adaptive.space import Space
 from fmnist_sweep.application import Direction, Objective, Searchable
 from fmnist_sweep.config.overrides import beneath, target
-from fmnist_sweep.errors import ConfigError, reason
-from fmnist_sweep.store.layout import one_line
+from fmnist_sweep.errors import ConfigError, one_line, reason
 
 DIRECTIONS: tuple[Direction, ...] = ("minimize", "maximize")
 

@@ -14,8 +14,8 @@ from hydra.core.override_parser.types import Override, OverrideType
 from omegaconf import DictConfig, OmegaConf
 
 from fmnist_sweep.config import hydra_private
+from fmnist_sweep.config.identity import run_name
 from fmnist_sweep.config.schema import Config, Execution, Schema, agree, device_type, digest, parse, parse_config
-from fmnist_sweep.store.layout import run_name
 from fmnist_sweep.sweep.plan import Job, keep_apart
 
 

@@ -44,8 +44,7 @@ from hydra.types import HydraContext, RunMode, TaskFunction
 from omegaconf import DictConfig, OmegaConf, open_dict
 
 from fmnist_sweep.config.schema import CONFIG_FOLDER, resolving
-from fmnist_sweep.errors import ConfigError
-from fmnist_sweep.store.layout import one_line
+from fmnist_sweep.errors import ConfigError, one_line
 
 
 def arguments() -> Namespace:

@@ -15,8 +15,8 @@ import torch
 
 from fmnist_sweep.config import optimizers
 from fmnist_sweep.config.schema import Config
+from fmnist_sweep.engine.metrics import Metrics
 from fmnist_sweep.engine.training import Progress, start
-from fmnist_sweep.store.layout import Metrics
 
 _DIGEST_BYTES = 32
 

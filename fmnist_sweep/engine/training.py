@@ -13,8 +13,8 @@ from torch import Tensor, nn
 from fmnist_sweep.config import optimizers
 from fmnist_sweep.config.schema import Config
 from fmnist_sweep.data import CLASS_NAMES, PIXELS, Data
+from fmnist_sweep.engine.metrics import Metrics
 from fmnist_sweep.engine.model import PerceptronStack, Workspace, initial_parameters
-from fmnist_sweep.store.layout import Metrics
 
 # Enough rows for products to run at full speed, few enough for their results to stay in the cache.
 EVALUATION_BATCH = 1000

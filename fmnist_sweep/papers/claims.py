@@ -6,17 +6,11 @@ from typing import Annotated, Literal
 
 from pydantic import BeforeValidator, Discriminator, Field, Tag, model_validator
 
+from fmnist_sweep.engine.metrics import GAPS, MEASURES
 from fmnist_sweep.papers.expectation import Expectation
 from fmnist_sweep.papers.reductions import Reduction
 from fmnist_sweep.papers.yaml_file import Plain
-from fmnist_sweep.store.layout import MEASURES
 
-# Generalisation gaps, positive where the model does better on what it was trained on.
-GAPS = {
-    "loss_gap": ("val_loss", "train_loss"),
-    "accuracy_gap": ("train_accuracy", "val_accuracy"),
-    "running_gap": ("running_accuracy", "val_accuracy"),
-}
 LANGUAGE = r"^[a-z]{2}$"
 Words = Annotated[str, Field(pattern=r"\S")]
 Text = Annotated[dict[Annotated[str, Field(pattern=LANGUAGE)], Words], Field(min_length=1)]  # by language

@@ -35,8 +35,8 @@ from itertools import count
 
 import numpy as np
 
+from fmnist_sweep.engine.metrics import FloatArray
 from fmnist_sweep.papers.statistics import ALPHA, has_spread, region_tests, step_down
-from fmnist_sweep.store.layout import FloatArray
 
 MOST_LOOKS = 10  # a claim that 2,560 seeds would leave open is said to need more than can be run
 _INSIDE, _OUTSIDE = 0, 1  # the families

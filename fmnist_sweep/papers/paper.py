@@ -19,13 +19,13 @@ from pydantic import Field, PrivateAttr, model_validator
 from fmnist_sweep.config import hydra_private, overrides
 from fmnist_sweep.config.compose import register
 from fmnist_sweep.config.schema import CONFIG_FOLDER, Config, identity
-from fmnist_sweep.errors import ConfigError, nearest
+from fmnist_sweep.engine.metrics import MEASURES
+from fmnist_sweep.errors import ConfigError, nearest, one_line
 from fmnist_sweep.papers import configurations as typed_values
 from fmnist_sweep.papers.claims import LANGUAGE, Claim, Name, Resolution, Text, Words
 from fmnist_sweep.papers.configurations import Values, typed
 from fmnist_sweep.papers.resolution import Measured, measured, resolution
 from fmnist_sweep.papers.yaml_file import Plain, load
-from fmnist_sweep.store.layout import MEASURES, one_line
 
 DEFAULT = "caprari2024"
 ALL, GRID = "paper", "grid"  # sweeps that every paper has, beside its figures

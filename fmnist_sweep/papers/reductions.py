@@ -13,8 +13,8 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from fmnist_sweep.engine.metrics import FloatArray
 from fmnist_sweep.errors import nearest
-from fmnist_sweep.store.layout import FloatArray
 
 
 def window(curves: FloatArray, first: int, last: int) -> FloatArray:

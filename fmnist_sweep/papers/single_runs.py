@@ -24,10 +24,10 @@ import math
 import numpy as np
 from scipy import special
 
+from fmnist_sweep.engine.metrics import FloatArray
 from fmnist_sweep.papers.expectation import Expectation
 from fmnist_sweep.papers.looks import MOST_LOOKS, Decision, look_size
 from fmnist_sweep.papers.statistics import ALPHA, prediction_interval
-from fmnist_sweep.store.layout import FloatArray
 
 FEWEST = look_size(1)  # seeds
 _NODES, _WEIGHTS = np.polynomial.legendre.leggauss(64)

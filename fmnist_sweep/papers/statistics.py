@@ -9,7 +9,7 @@ from typing import NamedTuple
 import numpy as np
 from scipy import special
 
-from fmnist_sweep.store.layout import FloatArray
+from fmnist_sweep.engine.metrics import FloatArray
 
 ALPHA = 0.05
 

@@ -19,6 +19,7 @@ from typing import Any, Literal, NamedTuple, get_args
 
 import numpy as np
 
+from fmnist_sweep.engine.metrics import FloatArray
 from fmnist_sweep.papers import looks, single_runs, statistics
 from fmnist_sweep.papers.claims import Claim
 from fmnist_sweep.papers.looks import Decision, Evidence
@@ -26,7 +27,6 @@ from fmnist_sweep.papers.paper import Paper
 from fmnist_sweep.papers.statistics import Interval
 from fmnist_sweep.report.texts import LANGUAGES, Texts, ranges
 from fmnist_sweep.store.curves import Curves
-from fmnist_sweep.store.layout import FloatArray
 from fmnist_sweep.store.tables import recipe
 
 VerdictName = Literal["reproduced", "not reproduced", "inconclusive", "not run"]

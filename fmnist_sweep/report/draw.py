@@ -17,6 +17,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from fmnist_sweep import api, papers
+from fmnist_sweep.engine.metrics import MEASURES
 from fmnist_sweep.errors import ConfigError, nearest
 from fmnist_sweep.papers.statistics import mean_interval
 from fmnist_sweep.report.figures.paper_figures import paper_figure
@@ -24,7 +25,7 @@ from fmnist_sweep.report.figures.style import Style, band, dots, epoch_axis, ord
 from fmnist_sweep.report.summaries import varying
 from fmnist_sweep.report.texts import Texts
 from fmnist_sweep.store.curves import Curve, Curves, spread
-from fmnist_sweep.store.layout import FINISHED, MEASURES
+from fmnist_sweep.store.layout import FINISHED
 from fmnist_sweep.store.tables import CONFIGURATION, FACTORS, optimizer_labels
 
 _TEXTS = Texts("en")

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from fmnist_sweep.store.layout import one_line
+from fmnist_sweep.errors import one_line
 
 if TYPE_CHECKING:
     import optuna

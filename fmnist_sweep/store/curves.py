@@ -10,8 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from fmnist_sweep.papers.claims import GAPS
-from fmnist_sweep.store.layout import MEASURES, FloatArray
+from fmnist_sweep.engine.metrics import GAPS, MEASURES, FloatArray
 from fmnist_sweep.store.tables import Collection
 
 

@@ -5,11 +5,10 @@ stated size, and what cannot be used is said in one line. Who can change files w
 """
 
 import hashlib
-import math
 import re
 import tokenize
 from collections.abc import Iterable
-from dataclasses import astuple, dataclass, fields
+from dataclasses import astuple
 from io import BytesIO
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -21,7 +20,8 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from fmnist_sweep import files as plain_files
 from fmnist_sweep.config.schema import Config
 from fmnist_sweep.data import CLASS_NAMES
-from fmnist_sweep.errors import first_problem
+from fmnist_sweep.engine.metrics import MEASURES, METRICS_COLUMNS, FloatArray, Metrics
+from fmnist_sweep.errors import first_problem, one_line
 from fmnist_sweep.store import sealing
 
 Status = Literal["running", "interrupted", "done", "failed", "diverged"]
@@ -34,13 +34,11 @@ TIMING: Digested = "timing.csv"
 PREDICTIONS: Digested = "predictions.npy"
 TRACEBACK = "traceback.txt"
 
-FloatArray = NDArray[np.float64]
 
 _MIB = 1 << 20
 _LIMITS = {RECORD: _MIB // 4, METRICS: 8 * _MIB, TIMING: 8 * _MIB, PREDICTIONS: 8 * _MIB}
 _NAMES = "|".join(map(re.escape, (RECORD, METRICS, TIMING, PREDICTIONS, TRACEBACK)))
 _OURS = re.compile(rf"({_NAMES}|checkpoint-\d+\.pt(\.bad)?)(?P<unfinished>\.\d+\.tmp)?")
-_RUN_NAME = re.compile(r"(?P<head>.+)-ep(?P<epochs>\d+)-(?P<tail>seed\d+-(?P<digest>[0-9a-f]{8}))", re.DOTALL)
 
 
 class RecordError(ValueError):
@@ -51,32 +49,7 @@ class MissingFileError(RecordError):
     """A file of a run directory is not there."""
 
 
-@dataclass(frozen=True)
-class Metrics:
-    """A run's numbers after an epoch; losses in nats, accuracies as fractions.
-
-    `train_*` and `val_*` are measured after the epoch with dropout off, as means over all samples. `running_*` are
-    taken from the batches as they go by, dropout on: `running_loss` is the mean over batches of each batch's mean
-    loss, `running_accuracy` the share of samples that were predicted right.
-    """
-
-    epoch: int
-    train_loss: float
-    train_accuracy: float
-    running_loss: float
-    running_accuracy: float
-    val_loss: float
-    val_accuracy: float
-
-    @property
-    def finite(self) -> bool:
-        """False once training has diverged."""
-        return all(map(math.isfinite, astuple(self)))
-
-
-METRICS_COLUMNS = tuple(field.name for field in fields(Metrics))
 TIMING_COLUMNS = ("epoch", "seconds")  # see `read_timing`
-MEASURES = METRICS_COLUMNS[1:]
 _COLUMNS = {METRICS: METRICS_COLUMNS, TIMING: TIMING_COLUMNS}
 
 
@@ -122,19 +95,6 @@ class Record(_Model):
         return sealing.seal(content) if self.sha256 else content
 
 
-def run_name(config: Config, digest: str) -> str:
-    """The name of a run's directory, such as `adam-bs100-do0.2-ep30-seed0-1a2b3c4d`."""
-    return (
-        f"{config.optimizer['name'].lower()}-bs{config.training.batch_size}-do{config.model.dropout:g}"
-        f"-ep{config.training.epochs}-seed{config.seed}-{digest}"
-    )
-
-
-def is_run_name(name: str) -> bool:
-    """Whether a directory of this name is a run's."""
-    return _RUN_NAME.fullmatch(name) is not None
-
-
 def is_ours(file: str, *, unfinished: bool = False) -> bool:
     """Tell whether this is a name under which a run writes a file; `unfinished`: one that it writes first and renames.
 
@@ -142,12 +102,6 @@ def is_ours(file: str, *, unfinished: bool = False) -> bool:
     """
     match = _OURS.fullmatch(file)
     return match is not None and (match["unfinished"] is not None or not unfinished)
-
-
-def trajectory_name(name: str) -> str:
-    """The run's name without its number of epochs: what all runs share that differ in nothing else."""
-    match = _RUN_NAME.fullmatch(name)
-    return f"{match['head']}-{match['tail']}" if match else name
 
 
 def csv_lines(rows: Iterable[Iterable[float]]) -> bytes:
@@ -167,13 +121,6 @@ def csv_files(metrics: Iterable[Metrics], seconds: Iterable[float]) -> dict[Dige
 def csv_header(file: Digested) -> bytes:
     """The first line of metrics.csv or timing.csv."""
     return ",".join(_COLUMNS[file]).encode() + b"\n"
-
-
-def one_line(text: str, limit: int = 200) -> str:
-    """`text` fit for one line of a terminal or a table: printable characters, at most `limit`."""
-    start = text[: limit + 1]
-    safe = "".join(c if c.isprintable() else c.encode("unicode_escape", "surrogatepass").decode() for c in start)
-    return safe if len(safe) <= limit else safe[: limit - 1] + "…"
 
 
 def read_record(directory: Path) -> Record:

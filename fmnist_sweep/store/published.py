@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 
 from fmnist_sweep.config.schema import Config, DataConfig, ModelConfig, TrainingConfig
-from fmnist_sweep.store.layout import MEASURES
+from fmnist_sweep.engine.metrics import MEASURES
 from fmnist_sweep.store.tables import COLUMNS, FACTORS, Collection, recipe
 
 _METRICS = ["run", "status", "recipe", *FACTORS, "optimizer_args", "seed", "epoch", *MEASURES, "seconds"]

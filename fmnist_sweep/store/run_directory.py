@@ -21,8 +21,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fmnist_sweep import files
+from fmnist_sweep.config.identity import is_run_name, trajectory_name
+from fmnist_sweep.engine.metrics import FloatArray, Metrics
+from fmnist_sweep.errors import one_line
 from fmnist_sweep.store import layout
-from fmnist_sweep.store.layout import METRICS, TIMING, FloatArray, Metrics, Record, RecordError, Status
+from fmnist_sweep.store.layout import METRICS, TIMING, Record, RecordError, Status
 
 if TYPE_CHECKING:
     from fmnist_sweep.config.schema import Config
@@ -65,8 +68,8 @@ def runs_by_trajectory(store: Path) -> dict[str, list[Path]]:
     runs: dict[str, list[Path]] = {}
     if store.is_dir():
         for entry in sorted(os.scandir(store), key=lambda entry: entry.name):
-            if layout.is_run_name(entry.name) and entry.is_dir(follow_symlinks=False):
-                runs.setdefault(layout.trajectory_name(entry.name), []).append(Path(entry.path))
+            if is_run_name(entry.name) and entry.is_dir(follow_symlinks=False):
+                runs.setdefault(trajectory_name(entry.name), []).append(Path(entry.path))
     return runs
 
 
@@ -80,7 +83,7 @@ def lock(directory: Path, run_name: str, kind: str = "flock") -> filelock.BaseFi
             between machines: the holder renews it, and who has seen no renewal for `LEASE_SECONDS` takes it.
     """
     if directory.name == run_name:
-        path = directory.parent / ".locks" / f"{layout.trajectory_name(run_name)}.lock"
+        path = directory.parent / ".locks" / f"{trajectory_name(run_name)}.lock"
     else:
         path = directory / ".fmnist_sweep.lock"  # the folder may be the user's, with a .lock of another program
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -110,7 +113,7 @@ class RunDirectory:
     def look(self) -> Found:
         """What is there, without loading checkpoints."""
         record, checkpoints = self.record(), tuple(self._checkpoints())
-        if record is not None and layout.is_run_name(self.path.name) and record.name != self.path.name:
+        if record is not None and is_run_name(self.path.name) and record.name != self.path.name:
             return Found()  # a copy of another run, whose rows and checkpoints are not this one's
         if record is None:
             return Found(checkpoints=checkpoints)
@@ -142,7 +145,7 @@ class RunDirectory:
         record = self.record()
         if record is not None:
             return None if record.name == name else f"holds the run {record.name}"
-        if layout.is_run_name(self.path.name):
+        if is_run_name(self.path.name):
             return None if self.path.name == name else "has the name of another run"
         # A run begins with its run.json, so a crash leaves nothing without one but that file half written.
         unfinished = re.compile(rf"{re.escape(layout.RECORD)}\.\d+\.tmp")
@@ -206,7 +209,7 @@ class RunDirectory:
             content = files.read(path, checkpoints.most_bytes(config))
             return checkpoints.decode(content, version, config, epoch)
         except Exception as error:  # what comes from anyone may raise anything
-            log.warning("%s", layout.one_line(f"{path} {error}: set aside as {path.name}.bad", 1000))
+            log.warning("%s", one_line(f"{path} {error}: set aside as {path.name}.bad", 1000))
             if path.exists():
                 path.rename(path.with_name(f"{path.name}.bad"))
             return None

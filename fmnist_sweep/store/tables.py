@@ -20,12 +20,15 @@ import numpy as np
 import pandas as pd
 from omegaconf import MISSING
 
+from fmnist_sweep.config.identity import is_run_name
 from fmnist_sweep.config.optimizers import complete
 from fmnist_sweep.config.schema import Config, identity, leaves
+from fmnist_sweep.engine.metrics import MEASURES, FloatArray
+from fmnist_sweep.errors import one_line
 from fmnist_sweep.report.search_history import FILE as SEARCH_FILE
 from fmnist_sweep.report.search_history import Search, read_searches
 from fmnist_sweep.store import layout
-from fmnist_sweep.store.layout import MEASURES, FloatArray, MissingFileError, Record, RecordError, one_line
+from fmnist_sweep.store.layout import MissingFileError, Record, RecordError
 
 # What tells configurations apart for a reader: the optimizer in words, the rest as configuration keys.
 FACTORS = tuple(key for key in leaves(Config) if key != "seed")
@@ -114,7 +117,7 @@ def _collected(
         try:
             record = _checked(path)
         except RecordError as error:
-            foreign = isinstance(error, MissingFileError) and not layout.is_run_name(path.name)
+            foreign = isinstance(error, MissingFileError) and not is_run_name(path.name)
             problems.append((name, "foreign" if foreign else "unreadable", str(error)))
             continue
         if not covers(record.config):

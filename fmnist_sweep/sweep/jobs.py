@@ -15,10 +15,11 @@ from fmnist_sweep import data, track
 from fmnist_sweep.config.compose import name_of
 from fmnist_sweep.config.schema import device_type, parse, resolve_device
 from fmnist_sweep.data import DataError
+from fmnist_sweep.engine.metrics import MEASURES
 from fmnist_sweep.errors import ConfigError, RunError, reason
 from fmnist_sweep.stopping import STOPPED
 from fmnist_sweep.store import run_directory
-from fmnist_sweep.store.layout import FINISHED, MEASURES
+from fmnist_sweep.store.layout import FINISHED
 from fmnist_sweep.store.run_directory import RunDirectory
 from fmnist_sweep.sweep import plan as planning
 from fmnist_sweep.sweep.executors import Executor

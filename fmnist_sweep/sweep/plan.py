@@ -15,10 +15,10 @@ from dataclasses import asdict, dataclass, field
 from itertools import pairwise
 from pathlib import Path
 
+from fmnist_sweep.config.identity import trajectory_name
 from fmnist_sweep.config.schema import TRAINING_IMAGES, Config, Execution, device_type, flat
 from fmnist_sweep.data import CLASS_NAMES, PIXELS
 from fmnist_sweep.errors import ConfigError
-from fmnist_sweep.store.layout import trajectory_name
 from fmnist_sweep.store.run_directory import Found, RunDirectory, runs_by_trajectory
 
 # On a CPU a stack of 4 to 8 already spreads the overhead of a step thin, and more would leave the cache.

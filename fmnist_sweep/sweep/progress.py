@@ -11,8 +11,9 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 from rich.table import Column, Table
 
+from fmnist_sweep.engine.metrics import MEASURES, FloatArray, Metrics
 from fmnist_sweep.errors import count
-from fmnist_sweep.store.layout import FINISHED, MEASURES, RECORD, FloatArray, Metrics, Record
+from fmnist_sweep.store.layout import FINISHED, RECORD, Record
 from fmnist_sweep.store.run_directory import RunDirectory
 from fmnist_sweep.sweep.plan import Job, Plan, Trajectory
 

@@ -21,10 +21,11 @@ from numpy.typing import NDArray
 from fmnist_sweep.config.schema import resolve_device
 from fmnist_sweep.data import Data, load, prepare
 from fmnist_sweep.engine.checkpoints import Checkpoint
+from fmnist_sweep.engine.metrics import Metrics
 from fmnist_sweep.engine.training import Model, Trainer
 from fmnist_sweep.stopping import STOPPED
 from fmnist_sweep.store import layout, run_directory
-from fmnist_sweep.store.layout import FINISHED, Metrics, Status, Test
+from fmnist_sweep.store.layout import FINISHED, Status, Test
 from fmnist_sweep.store.run_directory import RunDirectory
 from fmnist_sweep.sweep.plan import Job
 from fmnist_sweep.sweep.recording import keep_failure, write_record

@@ -17,8 +17,7 @@ from pydantic import ValidationError
 
 from fmnist_sweep import track
 from fmnist_sweep.config.schema import TRACKERS, MlflowConfig, TensorBoardConfig, WandbConfig
-from fmnist_sweep.errors import ConfigError, first_problem
-from fmnist_sweep.store.layout import one_line
+from fmnist_sweep.errors import ConfigError, first_problem, one_line
 from fmnist_sweep.track.follower import Follower
 
 _LISTED = 20  # problems that are printed

@@ -6,9 +6,9 @@ from io import BytesIO
 
 from matplotlib.figure import Figure
 
+from fmnist_sweep.engine.metrics import MEASURES
 from fmnist_sweep.report.figures.style import CURVES, WIDTH, epoch_axis, styled
 from fmnist_sweep.report.texts import Texts, sentence
-from fmnist_sweep.store.layout import MEASURES
 from fmnist_sweep.track.runs import TrackedRun
 
 NAME = "learning-curves"

@@ -11,7 +11,8 @@ from typing import Any, Literal, Protocol
 
 import filelock
 
-from fmnist_sweep.store.layout import RECORD, RecordError, one_line
+from fmnist_sweep.errors import one_line
+from fmnist_sweep.store.layout import RECORD, RecordError
 from fmnist_sweep.track.runs import Stamp, TrackedRun, directories, read
 
 Outcome = Literal["sent", "waiting", "unusable", "not sent"]

@@ -15,7 +15,8 @@ from mlflow.entities import Metric, Param, RunTag
 from mlflow.exceptions import MlflowException
 
 from fmnist_sweep.config.schema import MlflowConfig
-from fmnist_sweep.store.layout import METRICS, RECORD, TIMING, Status, one_line
+from fmnist_sweep.errors import one_line
+from fmnist_sweep.store.layout import METRICS, RECORD, TIMING, Status
 from fmnist_sweep.track.figure import NAME, learning_curves
 from fmnist_sweep.track.runs import TrackedRun
 

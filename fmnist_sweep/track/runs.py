@@ -11,8 +11,10 @@ from pathlib import Path
 import numpy as np
 
 from fmnist_sweep.config.schema import flat
+from fmnist_sweep.engine.metrics import MEASURES, FloatArray
+from fmnist_sweep.errors import one_line
 from fmnist_sweep.store import layout
-from fmnist_sweep.store.layout import MEASURES, METRICS, RECORD, FloatArray, Record, RecordError, one_line
+from fmnist_sweep.store.layout import METRICS, RECORD, Record, RecordError
 
 Stamp = tuple[tuple[int, int], tuple[int, int]]  # time of change and size of run.json and of metrics.csv
 

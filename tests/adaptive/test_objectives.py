@@ -15,10 +15,10 @@ from test_search import trials_of
 
 from fmnist_sweep import papers
 from fmnist_sweep.adaptive.objectives import objective
+from fmnist_sweep.engine.metrics import MEASURES
 from fmnist_sweep.errors import ConfigError
 from fmnist_sweep.papers.nearest import nearest_configuration, quoted
 from fmnist_sweep.store.curves import Curves
-from fmnist_sweep.store.layout import MEASURES
 from fmnist_sweep.store.tables import collect
 
 SEARCH = ("-m", "hydra/sweeper=search")

@@ -17,8 +17,8 @@ from torch import Tensor, nn
 from fmnist_sweep.config.schema import Config
 from fmnist_sweep.data import Data
 from fmnist_sweep.engine import training
+from fmnist_sweep.engine.metrics import Metrics
 from fmnist_sweep.engine.training import Progress, Trainer, random_stream, start
-from fmnist_sweep.store.layout import Metrics
 
 OPTIMIZERS = [ADAM, SGD, MOMENTUM, RMSPROP]
 MIXED = [

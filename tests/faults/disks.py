@@ -16,7 +16,7 @@ from faults import work
 from faults.calls import ERRORS, KINDS, Call, Calls, Disk
 from faults.cases import Case
 from faults.damages import damage, damages
-from fmnist_sweep.store import layout
+from fmnist_sweep.config.identity import trajectory_name
 from fmnist_sweep.store.run_directory import RunDirectory
 
 
@@ -141,7 +141,7 @@ def _lose_power(before: Callable[[Path], None], again: dict[str, bool], cut: int
             if what == "done":
                 work.require(RunDirectory(run).look().status == "done", f"{run.name} was done and is lost")
             else:
-                furthest = work.held(folder).get(layout.trajectory_name(run.name), 0)
+                furthest = work.held(folder).get(trajectory_name(run.name), 0)
                 work.require(furthest >= int(str(what)), f"{run.name}: checkpoint {what} is lost")
         work.complete(folder)
 
@@ -203,9 +203,9 @@ def _vanish(what: str, victim: str, row: int, random: Random) -> None:
             for path in closed:
                 subprocess.run(["umount", str(path)], check=True)
         if what == "closing" and victim == "run":
-            lost = {layout.trajectory_name(there.name)}
+            lost = {trajectory_name(there.name)}
             for job in work.jobs(folder):
-                if layout.trajectory_name(job.name) not in lost:
+                if trajectory_name(job.name) not in lost:
                     work.require(RunDirectory(job.directory).status() == "done", f"{job.name} fell with {there.name}")
         del problem  # where nothing can be written, the closing table alone can tell
         folder.mkdir(exist_ok=True)

@@ -21,6 +21,7 @@ import torch
 from small_runs import ADAM, MOMENTUM, config, piece
 
 from fmnist_sweep.config.compose import name_of
+from fmnist_sweep.config.identity import trajectory_name
 from fmnist_sweep.config.schema import Config, Execution
 from fmnist_sweep.engine.training import Trainer
 from fmnist_sweep.errors import reason
@@ -100,7 +101,7 @@ def note_epochs() -> None:
         rows = train_epoch(trainer)
         if path := os.environ.get("FAULTS_EPOCHS"):
             lines = [
-                f"{os.getpid()} {layout.trajectory_name(name(model.config))} {row.epoch}\n"
+                f"{os.getpid()} {trajectory_name(name(model.config))} {row.epoch}\n"
                 for model, row in zip(trainer.models, rows, strict=True)
             ]
             file = _open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT)
@@ -200,7 +201,7 @@ def held(folder: Path) -> dict[str, int]:
     for path in folder.glob("*/checkpoint-*.pt"):
         content = path.read_bytes() if path.is_file() else b""
         if hashlib.sha256(content[:-32]).digest() == content[-32:]:
-            trajectory = layout.trajectory_name(path.parent.name)
+            trajectory = trajectory_name(path.parent.name)
             furthest[trajectory] = max(furthest.get(trajectory, 0), int(path.stem.split("-")[1]))
     return furthest
 

@@ -12,10 +12,10 @@ from hypothesis import strategies as st
 from fmnist_sweep import papers
 from fmnist_sweep.config.hydra_private import config_loader
 from fmnist_sweep.config.schema import CONFIG_FOLDER, Config, DataConfig, ModelConfig, TrainingConfig
+from fmnist_sweep.engine.metrics import GAPS, MEASURES
 from fmnist_sweep.papers import claims, reductions
 from fmnist_sweep.papers.expectation import Expectation
 from fmnist_sweep.papers.paper import PaperError
-from fmnist_sweep.store import layout
 
 PAPER = yaml.safe_load("""
 title: Mine
@@ -93,7 +93,7 @@ def test_the_first_paper(loader):
     marks = [(claim.id, epoch) for claim, epoch in paper.quotes("fig4", "adam-1000")]
     assert marks == [("adam-1000-val-loss-final", 30), ("adam-1000-val-accuracy-final", 30)]
     text = (CONFIG_FOLDER / "paper" / "caprari2024.yaml").read_text(encoding="utf-8").split("title: C")[0]
-    words = (*reductions.KINDS, *layout.MEASURES, *claims.GAPS, *papers.Paper.model_fields, *claims.Claim.model_fields)
+    words = (*reductions.KINDS, *MEASURES, *GAPS, *papers.Paper.model_fields, *claims.Claim.model_fields)
     words += (*Expectation.model_fields, *papers.Figure.model_fields)
     assert [word for word in words if word not in text] == []
 

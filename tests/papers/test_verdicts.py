@@ -10,12 +10,12 @@ from hypothesis import strategies as st
 from made_up_runs import write_run
 
 from fmnist_sweep.config.schema import Config, DataConfig, ModelConfig, TrainingConfig
+from fmnist_sweep.engine.metrics import MEASURES
 from fmnist_sweep.papers import verdicts
 from fmnist_sweep.papers.nearest import nearest_configuration, quoted
 from fmnist_sweep.papers.paper import Paper
 from fmnist_sweep.report.texts import LANGUAGES, Texts
 from fmnist_sweep.store.curves import Curves
-from fmnist_sweep.store.layout import MEASURES
 from fmnist_sweep.store.tables import collect
 
 WOBBLE = np.array([0.001, -0.002, 0.0, 0.002, -0.001])

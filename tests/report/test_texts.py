@@ -6,7 +6,8 @@ from typing import get_args
 import pytest
 
 from fmnist_sweep.data import CLASS_NAMES
-from fmnist_sweep.papers import claims, reductions
+from fmnist_sweep.engine.metrics import GAPS, MEASURES
+from fmnist_sweep.papers import reductions
 from fmnist_sweep.papers.verdicts import VERDICTS
 from fmnist_sweep.report import texts
 from fmnist_sweep.store import layout
@@ -37,7 +38,7 @@ def test_languages_have_the_same_texts_with_the_same_fields(language):
 
 
 def test_whatever_a_store_or_a_paper_holds_has_a_name():
-    measures = [*layout.MEASURES, *claims.GAPS]
+    measures = [*MEASURES, *GAPS]
     named = [*measures, *VERDICTS, *get_args(layout.Status), *(f"reduce_{name}" for name in reductions.KINDS)]
     named += ["unreadable", "foreign", "superseded"]
     wanted = {f"page.{name}" for name in named} | {f"{part}.{key}" for part in ("factors", "levels") for key in FACTORS}

@@ -22,10 +22,12 @@ import pytest
 import torch
 from small_runs import ADAM, MOMENTUM, RMSPROP, SGD, config, piece
 
+from fmnist_sweep.config.identity import trajectory_name
 from fmnist_sweep.engine.checkpoints import Checkpoint
+from fmnist_sweep.engine.metrics import Metrics
 from fmnist_sweep.engine.training import Trainer, start
-from fmnist_sweep.store import layout, run_directory
-from fmnist_sweep.store.layout import Metrics, Record, Status
+from fmnist_sweep.store import run_directory
+from fmnist_sweep.store.layout import Record, Status
 from fmnist_sweep.store.run_directory import Found, RunDirectory
 
 VERSION = "1/some torch/cpu"
@@ -380,9 +382,9 @@ def test_loading_a_checkpoint_executes_nothing(
 
 
 def test_runs_that_differ_in_epochs_share_a_trajectory() -> None:
-    assert layout.trajectory_name(NAME) == layout.trajectory_name(NAME.replace("ep30", "ep100"))
-    assert layout.trajectory_name(NAME) != layout.trajectory_name(NAME.replace("seed0", "seed1"))
-    assert layout.trajectory_name("my-epic-run") == "my-epic-run"
+    assert trajectory_name(NAME) == trajectory_name(NAME.replace("ep30", "ep100"))
+    assert trajectory_name(NAME) != trajectory_name(NAME.replace("seed0", "seed1"))
+    assert trajectory_name("my-epic-run") == "my-epic-run"
 
 
 def test_only_run_directories_are_runs(tmp_path: Path) -> None:

@@ -13,10 +13,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from made_up_runs import write_run
 
+from fmnist_sweep.engine.metrics import MEASURES
+from fmnist_sweep.errors import one_line
 from fmnist_sweep.report.summaries import finals
 from fmnist_sweep.store import layout
 from fmnist_sweep.store.curves import Curves, spread
-from fmnist_sweep.store.layout import MEASURES, RecordError, read_predictions
+from fmnist_sweep.store.layout import RecordError, read_predictions
 from fmnist_sweep.store.tables import CONFIGURATION, FACTORS, collect, gather
 
 
@@ -435,8 +437,8 @@ def test_any_bytes_in_any_file_are_read_or_refused(tmp_path_factory, content, ke
 
 
 def test_a_long_or_unprintable_text_becomes_one_line():
-    assert layout.one_line("a\tb\udc80") == "a\\tb\\udc80"
-    assert layout.one_line("x" * 300) == "x" * 199 + "…"
+    assert one_line("a\tb\udc80") == "a\\tb\\udc80"
+    assert one_line("x" * 300) == "x" * 199 + "…"
 
 
 def curves(store):

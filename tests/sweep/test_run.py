@@ -28,8 +28,8 @@ from small_runs import ADAM, MOMENTUM, config
 
 from fmnist_sweep import data
 from fmnist_sweep.config.compose import name_of
+from fmnist_sweep.config.identity import trajectory_name
 from fmnist_sweep.config.schema import Config, Execution
-from fmnist_sweep.store.layout import trajectory_name
 from fmnist_sweep.sweep import worker
 from fmnist_sweep.sweep.plan import Job
 

@@ -22,10 +22,10 @@ from small_runs import ADAM, MOMENTUM, RMSPROP, SGD, config, piece
 from fmnist_sweep.config.compose import name_of
 from fmnist_sweep.config.schema import Config, Execution
 from fmnist_sweep.engine import machine, training
+from fmnist_sweep.engine.metrics import Metrics
 from fmnist_sweep.engine.training import Trainer
 from fmnist_sweep.errors import ConfigError
 from fmnist_sweep.store import run_directory
-from fmnist_sweep.store.layout import Metrics
 from fmnist_sweep.store.run_directory import RunDirectory
 from fmnist_sweep.sweep import jobs, plan, resume, worker
 from fmnist_sweep.sweep.plan import Job

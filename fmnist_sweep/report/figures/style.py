@@ -17,9 +17,9 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
+from fmnist_sweep.engine.metrics import FloatArray
 from fmnist_sweep.papers.statistics import Interval
 from fmnist_sweep.report.texts import Texts
-from fmnist_sweep.store.layout import FloatArray
 
 STYLE: dict[Any, Any] = {
     "font.family": "DejaVu Sans",

@@ -10,12 +10,13 @@ from typing import Any, NamedTuple
 import plotly.graph_objects as go
 
 from fmnist_sweep.config.overrides import NUMBERS
+from fmnist_sweep.engine.metrics import MEASURES
+from fmnist_sweep.errors import one_line
 from fmnist_sweep.report.figures.style import TRAINING, VALIDATION
 from fmnist_sweep.report.page.curves_section import AXIS, LAYOUT
 from fmnist_sweep.report.page.tables import Cell, Table
 from fmnist_sweep.report.search_history import Search, Trial
 from fmnist_sweep.report.texts import Texts, sentence
-from fmnist_sweep.store.layout import MEASURES, one_line
 from fmnist_sweep.store.tables import FACTORS
 
 _SHOWN = 10

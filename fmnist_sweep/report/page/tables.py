@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 
 import pandas as pd
 
+from fmnist_sweep.errors import one_line
 from fmnist_sweep.papers.claims import Claim
 from fmnist_sweep.papers.looks import look_size
 from fmnist_sweep.papers.nearest import nearest_configuration, quoted
@@ -17,7 +18,7 @@ from fmnist_sweep.papers.verdicts import VERDICTS, Verdict, reason
 from fmnist_sweep.report.summaries import missing, varying
 from fmnist_sweep.report.texts import Texts, ranges, sentence
 from fmnist_sweep.store.curves import Curves
-from fmnist_sweep.store.layout import RecordError, one_line, read_record
+from fmnist_sweep.store.layout import RecordError, read_record
 from fmnist_sweep.store.tables import Collection
 
 NOTHING = "\N{EN DASH}"
