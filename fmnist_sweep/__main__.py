@@ -37,9 +37,10 @@ def main() -> int:
 def _main() -> int:
     # Imported under the handlers of `main`, since it takes a second.
     from fmnist_sweep.config import hydra_private
+    from fmnist_sweep.config.messages import reason
     from fmnist_sweep.config.overrides import as_typed
     from fmnist_sweep.data import DataError
-    from fmnist_sweep.errors import RunError, one_line, reason
+    from fmnist_sweep.errors import RunError, one_line
 
     arguments = hydra_private.arguments()
     wants_traceback = os.environ.get("HYDRA_FULL_ERROR") == "1"
@@ -63,7 +64,7 @@ def _main() -> int:
 
 def _carry_out(arguments: Namespace) -> None:
     from fmnist_sweep import cli
-    from fmnist_sweep.application import Application
+    from fmnist_sweep.cli import Application
     from fmnist_sweep.config import hydra_private
 
     loader = cli.loader_for(arguments.overrides, arguments.config_dir, arguments.config_path)

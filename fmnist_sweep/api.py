@@ -16,9 +16,10 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 import pandas as pd
 
+from fmnist_sweep.config.messages import reason
 from fmnist_sweep.config.overrides import as_typed
 from fmnist_sweep.data import DataError
-from fmnist_sweep.errors import ConfigError, RunError, one_line, reason
+from fmnist_sweep.errors import ConfigError, RunError, one_line
 from fmnist_sweep.store import layout
 from fmnist_sweep.store.tables import Collection, collect, gather
 

@@ -4,18 +4,40 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from hydra import version
 from hydra.core.config_loader import ConfigLoader
+from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
+from omegaconf import DictConfig
 
-from fmnist_sweep.application import Application
 from fmnist_sweep.config import compose, hydra_private, overrides
 from fmnist_sweep.config.parsing import parse
 from fmnist_sweep.errors import ConfigError
 from fmnist_sweep.papers import paper_option
+
+if TYPE_CHECKING:
+    from fmnist_sweep.sweep.run import Sweep
+
+
+class Application:
+    """The task that Hydra calls. Its launcher `stacked` calls `together` instead."""
+
+    def __call__(self, composed: DictConfig) -> float | None:
+        """Train one run. Returns its final validation loss, None for a dry run."""
+        from fmnist_sweep.sweep import single
+
+        train = single.prepare(composed, Path(HydraConfig.get().runtime.output_dir))
+        return None if train is None else train()
+
+    def together(self, jobs: int, executor: Mapping[str, Any]) -> Sweep:
+        """Begin a sweep of at most so many jobs at once; `executor` has the launcher's settings."""
+        from fmnist_sweep.sweep.run import Sweep
+
+        return Sweep(jobs, executor)
 
 
 def loader_for(typed: Sequence[str], folder: str | None = None, config_path: str | None = None) -> ConfigLoader:

@@ -181,7 +181,7 @@ class GridSweeper(Sweeper):
 
     def validate_batch_is_legal(self, batch: Sequence[Sequence[str]]) -> None:
         """Check the configuration of every job before the first starts."""
-        from fmnist_sweep.config.compose import check
+        from fmnist_sweep.sweep.jobs import check
 
         check(batch, self.hydra_context.config_loader, self.config)
 
@@ -208,7 +208,8 @@ def raise_failures(returns: Iterable[Sequence[JobReturn]]) -> None:
 def _failure(result: JobReturn) -> str:
     """The run and why it did not end well."""
     from fmnist_sweep.config.hydra_private import error_of
-    from fmnist_sweep.errors import RunError, reason
+    from fmnist_sweep.config.messages import reason
+    from fmnist_sweep.errors import RunError
 
     error = error_of(result)
     return str(error) if isinstance(error, RunError) else f"{' '.join(result.overrides or [])}: {reason(error)}"

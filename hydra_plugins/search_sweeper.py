@@ -1,7 +1,7 @@
 """Hydra sweeper that searches: it asks Optuna for a batch of trials, launches them together, tells, and asks again.
 
 hydra-optuna-sweeper pins an Optuna of years ago and goes on from nothing that a process left. Samplers and storages are
-Optuna's; an application may offer objectives by name, as `fmnist_sweep.application.Searchable` says.
+Optuna's. The runs of this project have objectives with names; those of another application return theirs.
 """
 
 from collections.abc import Iterator, Sequence
@@ -16,7 +16,6 @@ from hydra.plugins.sweeper import Sweeper
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig, OmegaConf
 
-from fmnist_sweep.application import Searchable
 from hydra_plugins.grid_sweeper import staying
 
 if TYPE_CHECKING:
@@ -57,9 +56,11 @@ class SearchSweeper(Sweeper):
 
     def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:
         """Keep what a search needs."""
+        from fmnist_sweep.cli import Application
+
         self.hydra_context = hydra_context
         self.config = config
-        self.task = task_function if isinstance(task_function, Searchable) else None
+        self.ours = isinstance(task_function, Application)
         self.launcher = Plugins.instance().instantiate_launcher(
             hydra_context=hydra_context, task_function=task_function, config=config
         )
@@ -67,13 +68,14 @@ class SearchSweeper(Sweeper):
     def sweep(self, arguments: list[str]) -> list[Sequence[JobReturn]]:
         """Search until there are `n_trials`, those of earlier calls included; `RunError` where none ended well."""
         from fmnist_sweep.adaptive.conclusion import check_free, conclude, progress
-        from fmnist_sweep.adaptive.problem import check, pose
+        from fmnist_sweep.adaptive.problem import build_problem, check
         from fmnist_sweep.adaptive.study import opened, sampler
 
         settings, loader = self.settings, self.hydra_context.config_loader
-        problem = pose(settings, arguments, self.task, loader)
+        problem = build_problem(settings, arguments, loader, ours=self.ours)
         make_sampler = sampler(settings.sampler, settings.sampler_args or {}, settings.sampler_seed, problem)
-        check(problem, self.task, loader, self.config)
+        if self.ours:
+            check(problem, loader, self.config)
         folder = Path(self.config.hydra.sweep.dir)
         check_free(folder)
         is_dry = bool(OmegaConf.select(self.config, "dry_run", default=False))

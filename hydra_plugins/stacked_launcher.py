@@ -1,6 +1,6 @@
 """Hydra launcher that trains a sweep's jobs together where the application can, and one by one where it cannot.
 
-An application offers it as `fmnist_sweep.application.TrainsTogether` says. Jobs of other task functions run one after
+An application offers it by a method `together`, as `fmnist_sweep.cli.Application` does. Other jobs run one after
 another, as with Hydra's basic launcher.
 """
 
@@ -15,8 +15,6 @@ from hydra.core.utils import JobReturn, JobStatus, configure_log, run_job, setup
 from hydra.plugins.launcher import Launcher
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig
-
-from fmnist_sweep.application import JobsTogether, TrainsTogether
 
 
 @dataclass
@@ -73,7 +71,7 @@ class StackedLauncher(Launcher):
 
     def __init__(self, **executor: Any):
         self.executor = executor
-        self._stays: JobsTogether | None = None
+        self._stays: Any = None
 
     def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:
         """Keep what a launch needs."""
@@ -88,7 +86,7 @@ class StackedLauncher(Launcher):
         Args:
             jobs: of the largest launch.
         """
-        if not isinstance(self.task_function, TrainsTogether):
+        if not hasattr(self.task_function, "together"):
             yield
             return
         with self.task_function.together(jobs, self.executor) as self._stays:
@@ -106,7 +104,7 @@ class StackedLauncher(Launcher):
 
         from fmnist_sweep.config.hydra_private import begin_job, numbered, place, rehearse
 
-        if not isinstance(task, TrainsTogether):
+        if not hasattr(task, "together"):
             load = loader.load_sweep_config
             return [self._run(task, numbered(load(self.config, list(job)), number)) for number, job in numbered_jobs]
 
@@ -129,7 +127,7 @@ class StackedLauncher(Launcher):
                 return [JobReturn(overrides=list(job), status=JobStatus.COMPLETED) for job in job_overrides]
             return [_ended(sweep, job, one, context) for job, one in zip(jobs, composed, strict=True)]
 
-    def _together(self, task: TrainsTogether, jobs: int) -> AbstractContextManager[JobsTogether]:
+    def _together(self, task: Any, jobs: int) -> AbstractContextManager[Any]:
         return nullcontext(self._stays) if self._stays else task.together(jobs, self.executor)
 
     def _run(self, task: TaskFunction, composed: DictConfig) -> JobReturn:
@@ -144,10 +142,11 @@ class StackedLauncher(Launcher):
         return result
 
 
-def _ended(sweep: JobsTogether, job: Any, composed: DictConfig, context: HydraContext) -> JobReturn:
+def _ended(sweep: Any, job: Any, composed: DictConfig, context: HydraContext) -> JobReturn:
     """End a job as Hydra does. A job whose end fails does not keep the others from theirs."""
     from fmnist_sweep.config.hydra_private import end_job
-    from fmnist_sweep.errors import RunError, reason
+    from fmnist_sweep.config.messages import reason
+    from fmnist_sweep.errors import RunError
 
     try:
         return end_job(composed, lambda _: sweep.outcome(job), context)

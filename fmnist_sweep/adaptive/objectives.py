@@ -5,15 +5,15 @@ from __future__ import annotations
 import functools
 import math
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from hydra.core.config_loader import ConfigLoader
 
 from fmnist_sweep import papers
-from fmnist_sweep.application import Objective
 from fmnist_sweep.engine.metrics import MEASURES, FloatArray
 from fmnist_sweep.errors import ConfigError, nearest
 from fmnist_sweep.papers.claims import Claim
@@ -21,6 +21,9 @@ from fmnist_sweep.papers.configurations import typed
 from fmnist_sweep.papers.nearest import distance, quoted
 from fmnist_sweep.store.layout import read_metrics
 
+Direction = Literal["minimize", "maximize"]
+
+USUAL = "val_loss"  # where no objective is named
 SEEDS = 3
 BEST = "best_"
 _ON_TEST = {
@@ -28,12 +31,35 @@ _ON_TEST = {
 }
 
 
+@dataclass(frozen=True)
+class Objective:
+    """What a search goes by.
+
+    Attributes:
+        name: as it is asked for.
+        direction: whether less is better or more.
+        value: of the directories of a trial's runs, one for each seed; and what else is to be known of the trial.
+        defaults: values as typed, of keys that are not given.
+        cautions: what is to be said where an override is given.
+        seeds: of each trial, where nothing is said of seeds.
+        comparable: whether a run that is cut short has a value that tells of the whole.
+    """
+
+    name: str
+    direction: Direction
+    value: Callable[[Sequence[Path]], tuple[float, dict[str, Any]]]
+    defaults: Mapping[str, str] = field(default_factory=dict)
+    cautions: Mapping[str, str] = field(default_factory=dict)
+    seeds: int | None = None
+    comparable: bool = True
+
+
 def objective(name: str, loader: ConfigLoader) -> Objective:
     """The objective of a name: `val_loss`, `best_val_accuracy`, or a paper's figure, such as `caprari2024.fig5`.
 
     A measure is the mean over seeds of its value after the last epoch, or of the best of all epochs, in runs that hold
     out a validation set unless told otherwise. For a figure it is the distance to its numbers
-    (`report.judging.nearest`) of runs that are what the paper says of it, unless told otherwise.
+    (`papers.nearest`) of runs that are what the paper says of it, unless told otherwise.
     """
     if "." in name:
         return _figure(name, loader)

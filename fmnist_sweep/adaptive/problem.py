@@ -16,10 +16,13 @@ from hydra.core.override_parser.types import Override
 from hydra.core.utils import JobReturn
 from omegaconf import DictConfig
 
+from fmnist_sweep.adaptive.objectives import USUAL, Direction, Objective, objective
 from fmnist_sweep.adaptive.space import Space
-from fmnist_sweep.application import Direction, Objective, Searchable
-from fmnist_sweep.config.overrides import beneath, target
-from fmnist_sweep.errors import ConfigError, one_line, reason
+from fmnist_sweep.config.messages import reason
+from fmnist_sweep.config.overrides import beneath, rewrite, target
+from fmnist_sweep.config.schema import decides
+from fmnist_sweep.errors import ConfigError, one_line
+from fmnist_sweep.sweep import jobs as sweep_jobs
 
 DIRECTIONS: tuple[Direction, ...] = ("minimize", "maximize")
 
@@ -96,29 +99,29 @@ class Problem:
         return Judged(values, notes)
 
 
-def pose(settings: Any, arguments: list[str], task: Searchable | None, loader: ConfigLoader) -> Problem:
+def build_problem(settings: Any, arguments: list[str], loader: ConfigLoader, *, ours: bool) -> Problem:
     """The problem that settings of the sweeper and overrides make; `ConfigError` says what is wrong with it.
 
     Args:
         settings: a `SearchSweeperConf`.
         arguments: overrides, as Hydra takes them.
-        task: the application, if it is one that searches know.
         loader: knows the options of each group.
+        ours: whether the runs are this project's, so that objectives have names and numbers choose options.
     """
     _check_numbers(settings)
     parser = OverridesParser.create(loader)
     given = {target(override): override for override in parser.parse_overrides(arguments)}
-    named = settings.objective or (task.usual_objective if task else None)
-    objectives = tuple(_objectives(named, task, loader))
+    named = settings.objective or (USUAL if ours else None)
+    objectives = tuple(_objectives(named, loader, ours=ours))
     rungs: tuple[list[str], ...] = ([],)
     if settings.rungs:
-        rungs = tuple(_rewrite([f"{settings.resource}={step}"], task, loader) for step in settings.rungs)
+        rungs = tuple(_rewrite([f"{settings.resource}={step}"], loader, ours=ours) for step in settings.rungs)
         _check_rungs(settings, given, objectives, parser.parse_overrides(rungs[0]))
         given |= {target(override): override for override in parser.parse_overrides(rungs[0])}
     defaults: dict[str, str] = {}
     for more in (*(one.defaults for one in reversed(objectives)), settings.params or {}):
         defaults |= more
-    lines = _rewrite([f"{key}={values}" for key, values in defaults.items()], task, loader)
+    lines = _rewrite([f"{key}={values}" for key, values in defaults.items()], loader, ours=ours)
     typed = [*arguments, *(rungs[0] if settings.rungs else [])]
     overrides = parser.parse_overrides([*beneath(lines, typed, loader), *arguments])
     space = Space.of(overrides)
@@ -130,20 +133,19 @@ def pose(settings: Any, arguments: list[str], task: Searchable | None, loader: C
     if "seed" not in given and seeds is None:
         seeds = max((one.seeds for one in objectives if one.seeds), default=None)
     fixed = [override for override in overrides if not override.is_sweep_override()]
-    decisive = [str(override.input_line) for override in fixed if task is None or task.decides(target(override))]
+    decisive = [str(override.input_line) for override in fixed if not ours or decides(target(override))]
     directions = _directions(settings.direction, objectives)
     if settings.rungs and len(directions) > 1:
         raise ConfigError("rungs: the best of a batch go on, and of several objectives there is no best; give one")
     return Problem(space, objectives, directions, seeds, rungs, tuple(settings.rungs or ()), tuple(decisive))
 
 
-def check(problem: Problem, task: Searchable | None, loader: ConfigLoader, sweep: DictConfig) -> None:
-    """Have the application check the ends of every dimension, and all jobs of one trial, before anything is kept."""
-    if task is not None:
-        first, *corners = problem.space.corners()
-        seeds = [[]] if problem.seeds is None else [[f"seed={seed}"] for seed in range(problem.seeds)]
-        jobs = [[*first, *rung, *seed] for rung in problem.rungs for seed in seeds]
-        task.check([*jobs, *([*corner, *problem.rungs[0], *seeds[0]] for corner in corners)], loader, sweep)
+def check(problem: Problem, loader: ConfigLoader, sweep: DictConfig) -> None:
+    """Check the ends of every dimension, and all jobs of one trial, before anything is kept."""
+    first, *corners = problem.space.corners()
+    seeds = [[]] if problem.seeds is None else [[f"seed={seed}"] for seed in range(problem.seeds)]
+    jobs = [[*first, *rung, *seed] for rung in problem.rungs for seed in seeds]
+    sweep_jobs.check([*jobs, *([*corner, *problem.rungs[0], *seeds[0]] for corner in corners)], loader, sweep)
 
 
 def _check_numbers(settings: Any) -> None:
@@ -172,15 +174,15 @@ def _check_rungs(
             raise ConfigError(f"objective={one.name}: is of whole runs, which rungs would cut; leave rungs out")
 
 
-def _rewrite(lines: list[str], task: Searchable | None, loader: ConfigLoader) -> list[str]:
-    return task.rewrite(lines, loader) if task else lines
+def _rewrite(lines: list[str], loader: ConfigLoader, *, ours: bool) -> list[str]:
+    return rewrite(lines, loader) if ours else lines
 
 
-def _objectives(named: Any, task: Searchable | None, loader: ConfigLoader) -> Iterable[Objective]:
+def _objectives(named: Any, loader: ConfigLoader, *, ours: bool) -> Iterable[Objective]:
     for name in [] if named is None else [named] if isinstance(named, str) else named:
-        if task is None:
+        if not ours:
             raise ConfigError(f"objective={name}: this application names none; leave it out: what a job returns counts")
-        yield task.objective(str(name), loader)
+        yield objective(str(name), loader)
 
 
 def _directions(direction: Any, objectives: tuple[Objective, ...]) -> tuple[Direction, ...]:

@@ -20,7 +20,8 @@ from optuna.distributions import distribution_to_json
 from optuna.storages import BaseStorage, RDBStorage
 from optuna.trial import FrozenTrial, TrialState
 
-from fmnist_sweep.errors import ConfigError, reason
+from fmnist_sweep.config.messages import reason
+from fmnist_sweep.errors import ConfigError
 
 SQLITE = "sqlite:///"
 REMAKE = "remove the file, and the same command makes it anew from the runs that are there"

@@ -25,7 +25,8 @@ from fmnist_sweep.adaptive import storage as stored
 from fmnist_sweep.adaptive.problem import Problem
 from fmnist_sweep.adaptive.space import Space
 from fmnist_sweep.adaptive.storage import BATCH, SQLITE
-from fmnist_sweep.errors import ConfigError, nearest, reason
+from fmnist_sweep.config.messages import reason
+from fmnist_sweep.errors import ConfigError, nearest
 
 PROBLEM = "problem"  # the attribute of a study that says what it searches
 

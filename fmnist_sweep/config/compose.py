@@ -15,8 +15,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from fmnist_sweep.config import hydra_private
 from fmnist_sweep.config.identity import run_name
-from fmnist_sweep.config.schema import Config, Execution, Schema, agree, device_type, digest, parse, parse_config
-from fmnist_sweep.sweep.plan import Job, keep_apart
+from fmnist_sweep.config.schema import Config, Execution, Schema, device_type, digest, parse_config
 
 
 def register() -> None:
@@ -34,25 +33,6 @@ def name_of(config: Config, execution: Execution) -> str:
 
 def _name(config: Config, device: str) -> str:
     return run_name(config, digest(config, device_type(device)))
-
-
-def check(jobs: Sequence[Sequence[str]], loader: ConfigLoader, master: DictConfig) -> None:
-    """Compose and check every job of a sweep, and have Hydra rehearse the first, whose settings of Hydra's all share.
-
-    Raises:
-        Exception: a job cannot work; `errors.reason` says it in a line.
-    """
-    composer = Composer(loader, master)
-    wanted = []
-    for number, overrides in enumerate(jobs):
-        composed = hydra_private.numbered(composer.compose(overrides), number)
-        directory = hydra_private.place(composed, "hydra.sweep.dir", "hydra.sweep.subdir")
-        config, execution = parse(composed)
-        wanted.append(Job(config, execution, name_of(config, execution), directory.absolute()))
-        if number == 0:
-            hydra_private.rehearse(composed, loader)
-    agree([job.execution for job in wanted])
-    keep_apart(wanted)
 
 
 class Composer:

@@ -12,7 +12,8 @@ import math
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
-from fmnist_sweep.errors import ConfigError, nearest, reason
+from fmnist_sweep.config.messages import reason
+from fmnist_sweep.errors import ConfigError, nearest
 
 if TYPE_CHECKING:
     import torch

@@ -22,8 +22,9 @@ from pydantic.dataclasses import dataclass
 from pydantic_core import PydanticCustomError
 
 from fmnist_sweep.config import optimizers
+from fmnist_sweep.config.messages import of_omegaconf
 from fmnist_sweep.data import CHECKSUMS, FILES, HOLDOUT_SIZE
-from fmnist_sweep.errors import ConfigError, first_problem, nearest, of_omegaconf
+from fmnist_sweep.errors import ConfigError, first_problem, nearest
 
 # Raised whenever a change makes the same configuration give other numbers: old runs then keep their names.
 TRAINING_VERSION = 1
@@ -167,6 +168,11 @@ def leaves(cls: type) -> Iterator[str]:
 
 KEYS = tuple(leaves(Schema))  # of the composed configuration
 SWEEP_WIDE = tuple(key for key in leaves(_How) if key != "device")
+
+
+def decides(key: str) -> bool:
+    """Tell whether a key can change a result, and not only how a run is carried out."""
+    return key.replace("data.dir", "data_dir").split(".")[0] not in {item.name for item in fields(Execution)}
 
 
 def flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:

@@ -9,17 +9,6 @@ from pathlib import Path
 import torch
 
 from fmnist_sweep.data import CHECKSUMS
-from fmnist_sweep.sweep import plan as planning
-from fmnist_sweep.sweep.plan import Plan
-
-# Of a core's best matrix product, what training and evaluation reach: see docs/benchmark.md.
-EXPECTED_SHARE = 0.64
-
-
-def estimate(plan: Plan) -> list[float]:
-    """Seconds that each stack of a plan should take on a core as fast as one of this machine is now."""
-    rate = EXPECTED_SHARE * products_per_second() if plan.stacks else 1
-    return [planning.stack_cost(stack) / rate for stack in plan.stacks]
 
 
 def products_per_second() -> float:

@@ -18,10 +18,9 @@ from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-import fmnist_sweep
 from fmnist_sweep.config.schema import TrackerConfig
+from fmnist_sweep.config.trackers import chosen
 from fmnist_sweep.sweep.progress import console
-from fmnist_sweep.track import chosen
 
 QUIET_SECONDS = 3.0  # after the sweep a follower may take so long before the user is told
 DRAIN_SECONDS = 60.0  # after the sweep all followers may take so long
@@ -72,7 +71,7 @@ class Followers:
 
 
 def _start(name: str, arguments: list[str]) -> _Child:
-    packages, paths = str(Path(fmnist_sweep.__file__).parents[1]), os.environ.get("PYTHONPATH")
+    packages, paths = str(Path(__file__).parents[2]), os.environ.get("PYTHONPATH")
     if packages != sysconfig.get_path("purelib"):  # a checkout, which may be found only from this folder
         paths = os.pathsep.join(filter(None, [packages, paths]))
     command = ["-m", "fmnist_sweep.track", *arguments]

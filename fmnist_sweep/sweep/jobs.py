@@ -9,21 +9,24 @@ from contextlib import suppress
 from pathlib import Path
 
 import filelock
+from hydra.core.config_loader import ConfigLoader
 from omegaconf import DictConfig
 
-from fmnist_sweep import data, track
-from fmnist_sweep.config.compose import name_of
-from fmnist_sweep.config.schema import device_type, parse, resolve_device
+from fmnist_sweep import data
+from fmnist_sweep.config import hydra_private, trackers
+from fmnist_sweep.config.compose import Composer, name_of
+from fmnist_sweep.config.messages import reason
+from fmnist_sweep.config.schema import agree, device_type, parse, resolve_device
 from fmnist_sweep.data import DataError
 from fmnist_sweep.engine.metrics import MEASURES
-from fmnist_sweep.errors import ConfigError, RunError, reason
+from fmnist_sweep.errors import ConfigError, RunError
 from fmnist_sweep.stopping import STOPPED
 from fmnist_sweep.store import run_directory
-from fmnist_sweep.store.layout import FINISHED
+from fmnist_sweep.store.layout import FINISHED, is_ours
 from fmnist_sweep.store.run_directory import RunDirectory
 from fmnist_sweep.sweep import plan as planning
 from fmnist_sweep.sweep.executors import Executor
-from fmnist_sweep.sweep.plan import Job
+from fmnist_sweep.sweep.plan import Job, Plan, keep_apart
 from fmnist_sweep.sweep.progress import print_plan
 
 
@@ -36,13 +39,14 @@ def make_job(composed: DictConfig, directory: Path, *, here: bool = True) -> Job
         here: whether it is for this machine to train.
     """
     config, execution = parse(composed)
-    for name in track.chosen(execution.tracker):
-        track.check(name)
+    for name in trackers.chosen(execution.tracker):
+        trackers.check(name)
     if here:
         resolve_device(execution.device)
     job = Job(config, execution, name_of(config, execution), directory.absolute())
     of_store = [directory, directory.parent / ".locks", directory.parent / ".slurm"]
-    places = [*(of_store if directory.name == job.name else []), *directory.glob("*")]
+    own = [path for path in directory.glob("*") if is_ours(path.name) or path.name == ".hydra"]
+    places = [*(of_store if directory.name == job.name else []), *own]
     for path in filter(Path.is_symlink, places):
         raise ConfigError(f"{path}: is a link, through which a run would write elsewhere; put there what it leads to")
     _refuse_occupied(job)
@@ -72,11 +76,11 @@ def make_folder_of(job: Job) -> None:
 
 def show_plan(jobs: Sequence[Job], executor: Executor | None = None) -> None:
     """Print what would be trained, by an executor or here, and how long that should take."""
-    from fmnist_sweep.engine import machine
+    from fmnist_sweep.sweep.jobs import estimate
 
     execution = jobs[0].execution
     plan = planning.plan_jobs(jobs, executor.slots if executor else planning.workers(execution))
-    seconds = machine.estimate(plan) if device_type(execution.device) == "cpu" else None
+    seconds = estimate(plan) if device_type(execution.device) == "cpu" else None
     print_plan(plan, seconds, executor.tasks_of_job if executor else None)
 
 
@@ -139,3 +143,34 @@ def outcome(job: Job) -> float | None:
     if found.status != "done":
         raise RunError(f"{job.name} {found.status or 'was not trained'}: {found.error or 'see its directory'}")
     return float(directory.metrics()[job.epochs - 1, MEASURES.index("val_loss")])
+
+
+# Of a core's best matrix product, what training and evaluation reach: see docs/benchmark.md.
+EXPECTED_SHARE = 0.64
+
+
+def estimate(plan: Plan) -> list[float]:
+    """Seconds that each stack of a plan should take on a core as fast as one of this machine is now."""
+    from fmnist_sweep.engine.machine import products_per_second
+
+    rate = EXPECTED_SHARE * products_per_second() if plan.stacks else 1
+    return [planning.stack_cost(stack) / rate for stack in plan.stacks]
+
+
+def check(jobs: Sequence[Sequence[str]], loader: ConfigLoader, master: DictConfig) -> None:
+    """Compose and check every job of a sweep, and have Hydra rehearse the first, whose settings of Hydra's all share.
+
+    Raises:
+        Exception: a job cannot work; `messages.reason` says it in a line.
+    """
+    composer = Composer(loader, master)
+    wanted = []
+    for number, overrides in enumerate(jobs):
+        composed = hydra_private.numbered(composer.compose(overrides), number)
+        directory = hydra_private.place(composed, "hydra.sweep.dir", "hydra.sweep.subdir")
+        config, execution = parse(composed)
+        wanted.append(Job(config, execution, name_of(config, execution), directory.absolute()))
+        if number == 0:
+            hydra_private.rehearse(composed, loader)
+    agree([job.execution for job in wanted])
+    keep_apart(wanted)

@@ -21,7 +21,8 @@ import filelock
 from omegaconf import DictConfig
 
 from fmnist_sweep.config import schema
-from fmnist_sweep.errors import ConfigError, count, reason
+from fmnist_sweep.config.messages import reason
+from fmnist_sweep.errors import ConfigError, count
 from fmnist_sweep.stopping import Stop, stoppable
 from fmnist_sweep.sweep import jobs
 from fmnist_sweep.sweep import plan as planning

@@ -11,7 +11,8 @@ from pathlib import Path
 from omegaconf import DictConfig
 
 from fmnist_sweep import data
-from fmnist_sweep.errors import RunError, reason
+from fmnist_sweep.config.messages import reason
+from fmnist_sweep.errors import RunError
 from fmnist_sweep.stopping import stoppable
 from fmnist_sweep.sweep.followers import Followers
 from fmnist_sweep.sweep.jobs import make_folder_of, make_job, mark_interrupted, outcome, show_plan

@@ -15,7 +15,7 @@ from typing import Any, NoReturn
 
 from pydantic import ValidationError
 
-from fmnist_sweep import track
+from fmnist_sweep.config import trackers
 from fmnist_sweep.config.schema import TRACKERS, MlflowConfig, TensorBoardConfig, WandbConfig
 from fmnist_sweep.errors import ConfigError, first_problem, one_line
 from fmnist_sweep.track.follower import Follower
@@ -49,7 +49,7 @@ def main(arguments: list[str] | None = None) -> int:
     follow, until_eof = options.pop("follow"), options.pop("until_eof")
     try:
         settings = _SETTINGS[name](**options)
-        track.check(name)
+        trackers.check(name)
         for store in stores:
             os.scandir(store).close()
     except ValidationError as error:
@@ -129,9 +129,9 @@ def _parser() -> argparse.ArgumentParser:
         description="Show a tracker the runs of a sweep, finished or not. What it has already is not sent again.",
     )
     parser.add_argument("runs", nargs="+", metavar="RUNS_DIR", help="folder of the runs, or one run's")
-    trackers = parser.add_subparsers(dest="tracker", required=True, metavar="TRACKER", help=" or ".join(TRACKERS))
+    choices = parser.add_subparsers(dest="tracker", required=True, metavar="TRACKER", help=" or ".join(TRACKERS))
     for name in TRACKERS:
-        options = trackers.add_parser(name, help=f"TRACKER {name} --help has its options")
+        options = choices.add_parser(name, help=f"TRACKER {name} --help has its options")
         for item in fields(_SETTINGS[name]):
             options.add_argument(f"--{item.name}", default=item.default, help=_HELP[name][item.name])
         options.add_argument("--follow", action="store_true", help="go on as runs grow, until Ctrl-C")

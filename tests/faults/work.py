@@ -22,9 +22,9 @@ from small_runs import ADAM, MOMENTUM, config, piece
 
 from fmnist_sweep.config.compose import name_of
 from fmnist_sweep.config.identity import trajectory_name
+from fmnist_sweep.config.messages import reason
 from fmnist_sweep.config.schema import Config, Execution
 from fmnist_sweep.engine.training import Trainer
-from fmnist_sweep.errors import reason
 from fmnist_sweep.store import layout, run_directory
 from fmnist_sweep.store.run_directory import RunDirectory
 from fmnist_sweep.sweep import plan, worker

@@ -9,9 +9,16 @@ from command import call
 from composed import compose, name
 from made_up_runs import write_run
 
-from fmnist_sweep import track
-from fmnist_sweep.application import Application
-from fmnist_sweep.config.schema import MlflowConfig, TensorBoardConfig, TrackerConfig, WandbConfig, agree, parse
+from fmnist_sweep.config import trackers
+from fmnist_sweep.config.schema import (
+    MlflowConfig,
+    TensorBoardConfig,
+    TrackerConfig,
+    WandbConfig,
+    agree,
+    decides,
+    parse,
+)
 from fmnist_sweep.errors import ConfigError
 from fmnist_sweep.track.__main__ import main
 from fmnist_sweep.track.runs import directories, read
@@ -20,12 +27,12 @@ from fmnist_sweep.track.runs import directories, read
 @pytest.fixture
 def nothing_installed(monkeypatch: pytest.MonkeyPatch) -> None:
     """An environment without the extras."""
-    track.check.cache_clear()
+    trackers.check.cache_clear()
     for package in ("tensorboard", "mlflow", "wandb"):
         monkeypatch.setitem(sys.modules, package, None)
 
 
-def trackers(*typed: str) -> TrackerConfig:
+def settings_of(*typed: str) -> TrackerConfig:
     (composed,) = compose(*typed)
     return parse(composed)[1].tracker
 
@@ -46,14 +53,14 @@ def trackers(*typed: str) -> TrackerConfig:
     ],
 )
 def test_trackers_are_chosen_by_name_one_or_several(typed: list[str], expected: TrackerConfig) -> None:
-    assert trackers(*typed) == expected
+    assert settings_of(*typed) == expected
 
 
 def test_a_tracker_changes_no_name() -> None:
     assert name("tracker=[tensorboard,mlflow]", "tracker.mlflow.experiment=mine") == name()
     # A search goes on with another tracker.
-    assert not any(map(Application().decides, ("tracker", "tracker.mlflow.uri", "data.dir", "workers")))
-    assert all(map(Application().decides, ("optimizer.lr", "data.mean", "seed")))
+    assert not any(map(decides, ("tracker", "tracker.mlflow.uri", "data.dir", "workers")))
+    assert all(map(decides, ("optimizer.lr", "data.mean", "seed")))
 
 
 @pytest.mark.parametrize(
@@ -69,7 +76,7 @@ def test_a_tracker_changes_no_name() -> None:
 )
 def test_a_tracker_that_is_none_is_refused(typed: list[str], line: str) -> None:
     with pytest.raises(ConfigError) as refused:
-        trackers(*typed)
+        settings_of(*typed)
     assert line in str(refused.value)
 
 
