@@ -116,11 +116,12 @@ def judge(runs: Runs, paper: str = "caprari2024") -> pd.DataFrame:
     """
     from fmnist_sweep import papers
     from fmnist_sweep.papers import verdicts
+    from fmnist_sweep.report.claims import row
     from fmnist_sweep.store.curves import Curves
 
     of = papers.read(paper)
     judged = verdicts.judge(of, Curves(collected(runs, of)))
-    return pd.DataFrame([verdicts.row(of, verdict) for verdict in judged]).set_index("id")
+    return pd.DataFrame([row(of, verdict) for verdict in judged]).set_index("id")
 
 
 def load_model(run: pd.DataFrame | str | Path) -> nn.Sequential:

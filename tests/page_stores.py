@@ -19,6 +19,7 @@ from fmnist_sweep.report.figures.style import encode
 from fmnist_sweep.report.page.confusion_section import examples
 from fmnist_sweep.report.page.render import render, render_papers
 from fmnist_sweep.report.page.verdict_section import judgement
+from fmnist_sweep.report.search_history import read_searches
 from fmnist_sweep.report.texts import LANGUAGES, Texts
 from fmnist_sweep.store.curves import Curves
 from fmnist_sweep.store.tables import collect
@@ -112,7 +113,10 @@ def write_page(store: Path, fashion: Path, output: Path, language: str, paper: p
     tables = comparison_tables(paper, collection, curves)
     figures["generalisation-gap"] = comparison_figures(tables, collection.runs, texts).get("generalisation-gap")
     drawn = {name: encode(figure) for name, figure in figures.items() if figure is not None}
-    page = render(paper, collection, curves, judge(paper, curves), drawn, examples(collection, fashion), texts)
+    searches, _ = read_searches(store)
+    page = render(
+        paper, collection, searches, curves, judge(paper, curves), drawn, examples(collection, fashion), texts
+    )
     output.mkdir()
     (output / "index.html").write_text(page, encoding="utf-8")
     return output / "index.html"

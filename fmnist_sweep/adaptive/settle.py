@@ -27,7 +27,8 @@ from fmnist_sweep.config.schema import Config, leaves
 from fmnist_sweep.errors import ConfigError
 from fmnist_sweep.papers import looks
 from fmnist_sweep.papers.paper import Paper
-from fmnist_sweep.papers.verdicts import ENDED, Verdict, judge, reason
+from fmnist_sweep.papers.verdicts import ENDED, Verdict, judge
+from fmnist_sweep.report.claims import reason
 from fmnist_sweep.report.texts import Texts
 from fmnist_sweep.store.curves import Curves
 from fmnist_sweep.store.tables import collect, recipe

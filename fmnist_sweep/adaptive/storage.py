@@ -1,33 +1,23 @@
-"""The file of a search: made whole, kept from other processes, and not believed where a disk has changed it.
-
-SQLite finds what contradicts itself, not a number that became another one. So each trial has a seal: the digests of
-what it holds and of what it will hold after the next change, written before that change. A process may be killed at
-any moment, and what is there has one of the two; what the seal does not name, the search did not write.
-"""
+"""The file of a search: made whole, kept from other processes, and not believed where a disk has changed it."""
 
 from __future__ import annotations
 
-import hashlib
-import json
 import sqlite3
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import AbstractContextManager, closing, contextmanager
 from pathlib import Path
 from typing import Any
 
 import filelock
-from optuna.distributions import distribution_to_json
 from optuna.storages import BaseStorage, RDBStorage
-from optuna.trial import FrozenTrial, TrialState
 
 from fmnist_sweep.config.messages import reason
 from fmnist_sweep.errors import ConfigError
+from fmnist_sweep.store.search_seals import SEAL, digest
 
 SQLITE = "sqlite:///"
 REMAKE = "remove the file, and the same command makes it anew from the runs that are there"
-BATCH = "batch"  # attribute of a trial: how many trials came before its batch; set last, it marks a whole one
 
-_SEAL = "fmnist_sweep:seal"
 _ANOTHER_FILE = "choose another file with hydra.sweeper.storage=FILE"
 
 
@@ -92,55 +82,13 @@ def undamaged(where: str, remedy: str) -> Iterator[None]:
         raise ConfigError(f"{where} is damaged: {reason(error)}; {remedy}") from error
 
 
-def check(trials: Sequence[FrozenTrial]) -> None:
-    """Raise `ValueError` where a trial is not as the search wrote it."""
-    for place, trial in enumerate(trials):
-        if trial.number != place:
-            raise ValueError(f"trial {place} is lost")
-        if BATCH not in trial.user_attrs and trial.state == TrialState.RUNNING and place + 1 < len(trials):
-            raise ValueError(f"trial {place} was not asked for whole, but there are later ones")
-        seal = trial.system_attrs.get(_SEAL)
-        if seal is not None and _digest(_facts(trial)) not in seal:  # those of earlier versions have none
-            raise ValueError(f"trial {place} is not what the search wrote")
-
-
 def check_problem(storage: BaseStorage, study_id: int, known: Any) -> None:
     """Raise `ValueError` where what a study is known to search is not what was written; None: nothing was."""
-    sealed = storage.get_study_system_attrs(study_id).get(_SEAL)
-    if sealed not in (None, _digest(known)) and (known is not None or storage.get_n_trials(study_id)):
+    sealed = storage.get_study_system_attrs(study_id).get(SEAL)
+    if sealed not in (None, digest(known)) and (known is not None or storage.get_n_trials(study_id)):
         raise ValueError("what it searches is not what was written")
 
 
 def seal_problem(storage: BaseStorage, study_id: int, problem: dict[str, Any]) -> None:
     """Write what a study is said to search from now on; that is to be written next."""
-    storage.set_study_system_attr(study_id, _SEAL, _digest(problem))
-
-
-def seal(storage: BaseStorage, trial_id: int, **changed: Any) -> None:
-    """Write what a trial may hold from now on: what it holds, or that with a change that comes next.
-
-    Args:
-        storage: the trial's.
-        trial_id: the trial's in the storage.
-        changed: new `state` and `values`; further `attributes` and `reports`, by name and step.
-    """
-    now = _facts(storage.get_trial(trial_id))
-    then = now | {key: now[key] | new if isinstance(new, dict) else new for key, new in changed.items()}
-    storage.set_trial_system_attr(trial_id, _SEAL, [_digest(now), _digest(then)])
-
-
-def _facts(trial: FrozenTrial) -> dict[str, Any]:
-    return {
-        "number": trial.number,
-        "state": trial.state.name,
-        "values": trial.values,
-        "params": trial.params,
-        "distributions": {name: distribution_to_json(one) for name, one in trial.distributions.items()},
-        "reports": trial.intermediate_values,
-        "attributes": trial.user_attrs,
-        "of_sampler": {key: value for key, value in trial.system_attrs.items() if key != _SEAL},
-    }
-
-
-def _digest(facts: Any) -> str:
-    return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
+    storage.set_study_system_attr(study_id, SEAL, digest(problem))

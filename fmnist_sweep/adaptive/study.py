@@ -24,9 +24,10 @@ from optuna.trial import FrozenTrial, TrialState
 from fmnist_sweep.adaptive import storage as stored
 from fmnist_sweep.adaptive.problem import Problem
 from fmnist_sweep.adaptive.space import Space
-from fmnist_sweep.adaptive.storage import BATCH, SQLITE
+from fmnist_sweep.adaptive.storage import SQLITE
 from fmnist_sweep.config.messages import reason
 from fmnist_sweep.errors import ConfigError, nearest
+from fmnist_sweep.store.search_seals import BATCH, check, seal
 
 PROBLEM = "problem"  # the attribute of a study that says what it searches
 
@@ -162,7 +163,7 @@ class Study:
         self._study.tell(number, state=TrialState.FAIL)
 
     def _seal(self, number: int, **changed: Any) -> None:
-        stored.seal(self._storage, self._trial_id(number), **changed)
+        seal(self._storage, self._trial_id(number), **changed)
 
     def _trial_id(self, number: int) -> int:
         return self._storage.get_trial_id_from_study_id_trial_number(self._id, number)
@@ -210,7 +211,7 @@ def opened(
             study = optuna.create_study(
                 storage=storage, study_name=name, directions=problem.directions, load_if_exists=True
             )
-            stored.check(study.get_trials(deepcopy=False))
+            check(study.get_trials(deepcopy=False))
             _agree(study, storage, problem, where)
         yield Study(study, storage, problem.space, make_sampler)
 

@@ -15,7 +15,7 @@
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, NamedTuple, get_args
+from typing import Literal, NamedTuple, get_args
 
 import numpy as np
 
@@ -25,7 +25,6 @@ from fmnist_sweep.papers.claims import Claim
 from fmnist_sweep.papers.looks import Decision, Evidence
 from fmnist_sweep.papers.paper import Paper
 from fmnist_sweep.papers.statistics import Interval
-from fmnist_sweep.report.texts import LANGUAGES, Texts, ranges
 from fmnist_sweep.store.curves import Curves
 from fmnist_sweep.store.tables import recipe
 
@@ -115,15 +114,6 @@ def judge(paper: Paper, curves: Curves) -> list[Verdict]:
     return verdicts
 
 
-def reason(verdict: Verdict, texts: Texts) -> str:
-    """The sentence that explains a verdict, with the seeds that were left out and the cause of each."""
-    said = [texts(f"verdicts.{text}", **verdict.values) for text in (verdict.case, *verdict.notes)]
-    for cause in dict.fromkeys(cause for _, cause in sorted(verdict.left_out.items())):
-        seeds = [seed for seed, why in verdict.left_out.items() if why == cause]
-        said.append(texts("verdicts.left out", seeds=ranges(seeds), cause=texts(f"verdicts.{cause}")))
-    return "; ".join(said) + "."
-
-
 def true_numbers(verdicts: Sequence[Verdict]) -> TrueNumbers:
     """Compare how many numbers of single runs are reproduced with how many would be, were all of them true.
 
@@ -138,38 +128,6 @@ def true_numbers(verdicts: Sequence[Verdict]) -> TrueNumbers:
                 chances.append(single_runs.acceptance(half, count, tolerance))
                 reproduced += verdict.verdict == "reproduced"
     return TrueNumbers(len(chances), sum(chances), reproduced)
-
-
-def row(paper: Paper, verdict: Verdict) -> dict[str, Any]:
-    """A row of claims.csv and claims.json: plain values, None in place of NaN and infinities."""
-    claim = verdict.claim
-    low, high = verdict.interval or (None, None)
-    return {
-        "id": claim.id,
-        "section": claim.section,
-        "figure": paper.place(claim),
-        "quote": claim.quote,
-        **{f"statement_{language}": text for language, text in claim.statement.items()},
-        "kind": claim.kind,
-        "expression": claim.expression,
-        "expected": str(claim.expect),
-        "expected_low": _finite(claim.expect.low),
-        "expected_high": _finite(claim.expect.high),
-        "margin": claim.expect.margin,
-        "resolution": verdict.resolution,
-        **{f"why_{language}": text for language, text in paper.why(claim).items()},
-        "measured": verdict.measured,
-        "interval": verdict.interval and list(verdict.interval),
-        "interval_low": low,
-        "interval_high": high,
-        "seeds": list(verdict.seeds),
-        "look": verdict.look,
-        "p_value": verdict.p_value,
-        "effect_size": verdict.effect_size,
-        "verdict": verdict.verdict,
-        "seeds_needed": verdict.seeds_needed,
-        **{f"reason_{language}": reason(verdict, Texts(language)) for language in LANGUAGES},
-    }
 
 
 def _measure(claim: Claim, paper: Paper, curves: Curves) -> _Measurement:
@@ -221,7 +179,7 @@ def _verdict(measurement: _Measurement, decision: Decision, resolution: float | 
         resolution=resolution,
         seeds_needed=decision.seeds_needed,
         p_value=decision.p_value if tested else None,
-        effect_size=_finite(statistics.effect_size(values)) if len(values) and not claim.is_number else None,
+        effect_size=finite(statistics.effect_size(values)) if len(values) and not claim.is_number else None,
         verdict=_name(measurement, decision),
         case=case,
         notes=notes,
@@ -291,5 +249,6 @@ def _numbers(
     }
 
 
-def _finite(value: float) -> float | None:
+def finite(value: float) -> float | None:
+    """Return the value, or None for NaN and infinities."""
     return value if math.isfinite(value) else None

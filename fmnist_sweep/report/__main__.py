@@ -14,7 +14,8 @@ from fmnist_sweep import papers
 from fmnist_sweep.console import program
 from fmnist_sweep.papers.paper import Paper, PaperError
 from fmnist_sweep.papers.single_runs import FEWEST
-from fmnist_sweep.papers.verdicts import Verdict, judge, row
+from fmnist_sweep.papers.verdicts import Verdict, judge
+from fmnist_sweep.report.claims import row
 from fmnist_sweep.report.comparisons import comparison_tables
 from fmnist_sweep.report.figures.comparisons import comparison_figures
 from fmnist_sweep.report.figures.confusion import confusion_figure, mistakes_figure
@@ -22,6 +23,8 @@ from fmnist_sweep.report.figures.paper_figures import paper_figure
 from fmnist_sweep.report.figures.style import encode
 from fmnist_sweep.report.page.confusion_section import Examples, examples
 from fmnist_sweep.report.page.render import render
+from fmnist_sweep.report.search_history import FILE as SEARCH_FILE
+from fmnist_sweep.report.search_history import Search, read_searches
 from fmnist_sweep.report.summaries import missing, seeds_of, summary
 from fmnist_sweep.report.texts import LANGUAGES, Texts
 from fmnist_sweep.report.writing import RESULTS, check_free, refuse, replace
@@ -46,13 +49,16 @@ def main(arguments: list[str] | None = None) -> int:
         paper = papers.read(options.paper)
         paper.require(options.lang)
         collection = (read_results if store.suffix == ".csv" else collect)(store, paper.covers)
+        searches, complaint = read_searches(store)
+        if complaint:
+            collection = collection.with_problem(SEARCH_FILE, "unreadable", complaint)
     except (PaperError, ValueError) as error:
         return refuse(str(error))
     except OSError as error:
         return refuse(f"cannot read {store}: {error.strerror}; give the folder of a sweep")
     plural = "" if collection.others == 1 else "s"
     others = f"left out: {collection.others} run{plural} of another protocol than {paper.name}'s"
-    if collection.runs.empty and not collection.searches:
+    if collection.runs.empty and not searches:
         for line in _problems(collection):
             print(line)
         single = (store / layout.RECORD).exists()
@@ -64,7 +70,9 @@ def main(arguments: list[str] | None = None) -> int:
     curves = Curves(collection)
     verdicts = judge(paper, curves)
     try:
-        written = _write(paper, collection, curves, verdicts, options.output, Texts(options.lang), options.data)
+        written = _write(
+            paper, collection, searches, curves, verdicts, options.output, Texts(options.lang), options.data
+        )
     except OSError as error:
         path = error.filename or options.output
         return refuse(f"cannot write {path}: {error.strerror}; choose another --output")
@@ -117,6 +125,7 @@ def _parser() -> argparse.ArgumentParser:
 def _write(
     paper: Paper,
     collection: Collection,
+    searches: Sequence[Search],
     curves: Curves,
     verdicts: Sequence[Verdict],
     output: Path,
@@ -144,7 +153,7 @@ def _write(
         "summary.csv": _csv(summary(collection)),
         "claims.csv": _csv(pd.DataFrame(judged), absent=""),
         "claims.json": json.dumps(judged, ensure_ascii=False, allow_nan=False, indent=1).encode(),
-        "index.html": render(paper, collection, curves, verdicts, drawn, shown, texts).encode(),
+        "index.html": render(paper, collection, searches, curves, verdicts, drawn, shown, texts).encode(),
     }
     check_free(output, [name for one in (*pictures.values(), files) for name in one])
     replace(output / RESULTS, files[RESULTS])  # so that the folder is known for a report's

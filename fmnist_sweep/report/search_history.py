@@ -97,7 +97,7 @@ def _studies(path: Path) -> list[Search]:
 def _search(study: optuna.Study) -> Search:
     import optuna
 
-    from fmnist_sweep.adaptive.storage import check
+    from fmnist_sweep.store.search_seals import check
 
     problem = study.user_attrs.get("problem", {})
     found = study.get_trials()

@@ -46,7 +46,7 @@ def read_results(path: Path, covers: Callable[[Config], bool] = lambda _: True) 
     problems = problems.assign(message=progress).astype("str")
     others = len(runs) - len(kept)
     return Collection(
-        kept.reset_index(drop=True), metrics.reset_index(drop=True), problems.reset_index(drop=True), others, ()
+        kept.reset_index(drop=True), metrics.reset_index(drop=True), problems.reset_index(drop=True), others
     )
 
 

@@ -4,13 +4,15 @@ Whatever cannot be used is listed as a problem, never passed over and never fata
 moment; a sweep may be filling it.
 """
 
+from __future__ import annotations
+
 import hashlib
 import json
 import math
 import os
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from operator import attrgetter
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -25,8 +27,6 @@ from fmnist_sweep.config.optimizers import complete
 from fmnist_sweep.config.schema import Config, identity, leaves
 from fmnist_sweep.engine.metrics import MEASURES, FloatArray
 from fmnist_sweep.errors import one_line
-from fmnist_sweep.report.search_history import FILE as SEARCH_FILE
-from fmnist_sweep.report.search_history import Search, read_searches
 from fmnist_sweep.store import layout
 from fmnist_sweep.store.layout import MissingFileError, Record, RecordError
 
@@ -63,14 +63,18 @@ class Collection:
             `diverged`, `running`, `interrupted`, `foreign`: no run, `superseded`: another directory holds the same
             configuration and seed), message (one line).
         others: how many runs of another protocol were left out.
-        searches: what searches left, of whatever protocol.
     """
 
     runs: pd.DataFrame
     metrics: pd.DataFrame
     problems: pd.DataFrame
     others: int
-    searches: tuple[Search, ...]
+
+    def with_problem(self, name: str, kind: str, message: str) -> Collection:
+        """Add a row to the problems."""
+        row = pd.DataFrame([(name, kind, message)], columns=self.problems.columns, dtype="str")
+        problems = pd.concat([self.problems, row]).sort_values("name", ignore_index=True)
+        return replace(self, problems=problems)
 
 
 class _Run(NamedTuple):
@@ -95,21 +99,18 @@ def collect(store: Path, covers: Callable[[Config], bool] = lambda _: True) -> C
     """
     problems: list[_Problem] = []
     directories = list(_directories(store, problems))
-    searches, complaint = read_searches(store)
-    problems += [(SEARCH_FILE, "unreadable", complaint)] if complaint else []
-    return _collected(directories, covers, problems, searches)
+    return _collected(directories, covers, problems)
 
 
 def gather(directories: Iterable[Path], covers: Callable[[Config], bool] = lambda _: True) -> Collection:
     """The same of these run directories, of one store or several."""
-    return _collected({path.resolve(): path for path in directories}.values(), covers, [], ())
+    return _collected({path.resolve(): path for path in directories}.values(), covers, [])
 
 
 def _collected(
     directories: Iterable[Path],
     covers: Callable[[Config], bool],
     problems: list[_Problem],
-    searches: tuple[Search, ...],
 ) -> Collection:
     runs: dict[tuple[Any, ...], _Run] = {}
     others = 0
@@ -136,7 +137,7 @@ def _collected(
     table = table.astype(COLUMNS)
     problems += [run.problem for run in found if run.problem]
     listed = pd.DataFrame(problems, columns=["name", "kind", "message"], dtype="str")
-    return Collection(table, _metrics(table, found), listed.sort_values("name", ignore_index=True), others, searches)
+    return Collection(table, _metrics(table, found), listed.sort_values("name", ignore_index=True), others)
 
 
 def _names(paths: Sequence[Path]) -> dict[Path, str]:

@@ -14,6 +14,7 @@ from fmnist_sweep.engine.metrics import MEASURES
 from fmnist_sweep.papers import verdicts
 from fmnist_sweep.papers.nearest import nearest_configuration, quoted
 from fmnist_sweep.papers.paper import Paper
+from fmnist_sweep.report.claims import reason, row
 from fmnist_sweep.report.texts import LANGUAGES, Texts
 from fmnist_sweep.store.curves import Curves
 from fmnist_sweep.store.tables import collect
@@ -79,14 +80,14 @@ def judge(tmp_path):
     def run(*changes):
         found = verdicts.judge(paper(*changes), Curves(collect(tmp_path)))
         for verdict in found:
-            assert all(verdicts.reason(verdict, Texts(language)) for language in LANGUAGES)
+            assert all(reason(verdict, Texts(language)) for language in LANGUAGES)
         return found if len(found) > 1 else found[0]
 
     return run
 
 
 def english(verdict):
-    return verdicts.reason(verdict, Texts("en"))
+    return reason(verdict, Texts("en"))
 
 
 ABOUT = {"expect": {"about": 0.4, "tolerance": 0.05}}
@@ -305,7 +306,7 @@ def test_seeds_on_one_side_only_are_left_out_and_named(runs, judge):
     assert result.seeds == (1, 3)
     assert result.left_out == dict.fromkeys((0, 2, 4, 8, 9), "unpaired")
     assert "left out (on one side only): 0, 2, 4, 8\N{EN DASH}9" in english(result)
-    assert "sin contar (solo de un lado): 0, 2, 4, 8" in verdicts.reason(result, Texts("es"))
+    assert "sin contar (solo de un lado): 0, 2, 4, 8" in reason(result, Texts("es"))
 
 
 @pytest.mark.parametrize("other_side", [[], [3]])
@@ -410,7 +411,7 @@ def test_rows_are_plain_json(runs, judge):
     runs("sgd", [0.7, 0.8])
     changes = [ABOUT, ABOVE, compare(HIGHER), {**ABOUT, "of": "long"}, {**ABOUT, "kind": "run"}]
     claims = [{**change, "id": str(n)} for n, change in enumerate(changes)]
-    rows = [verdicts.row(paper(*claims), verdict) for verdict in judge(*claims)]
+    rows = [row(paper(*claims), verdict) for verdict in judge(*claims)]
     assert json.loads(json.dumps(rows, allow_nan=False)) == rows
     number, above, compared, missing, single = rows
     assert (number["expected"], number["figure"], number["why_es"]) == ("0.4 ± 0.05", "1a", "Porque sí.")

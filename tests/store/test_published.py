@@ -13,8 +13,9 @@ from made_up_runs import write_run
 from scipy import stats
 
 from fmnist_sweep import papers
-from fmnist_sweep.papers.verdicts import judge, row
+from fmnist_sweep.papers.verdicts import judge
 from fmnist_sweep.report import __main__, site
+from fmnist_sweep.report.claims import row
 from fmnist_sweep.report.comparisons import OVERLAYS, comparison_tables
 from fmnist_sweep.report.texts import LANGUAGES, Texts
 from fmnist_sweep.store.curves import Curves

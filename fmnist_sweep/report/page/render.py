@@ -20,6 +20,7 @@ from fmnist_sweep.report.page.confusion_section import SPRITE_COLUMNS, Examples
 from fmnist_sweep.report.page.embedding import TEMPLATES, data_uri, nonce, packed, picture
 from fmnist_sweep.report.page.search_section import section
 from fmnist_sweep.report.page.verdict_section import Judgement, judgement
+from fmnist_sweep.report.search_history import Search
 from fmnist_sweep.report.summaries import seeds_of, varying
 from fmnist_sweep.report.texts import Texts, sentence
 from fmnist_sweep.store.curves import Curves
@@ -29,6 +30,7 @@ from fmnist_sweep.store.tables import Collection
 def render(
     paper: Paper,
     collection: Collection,
+    searches: Sequence[Search],
     curves: Curves,
     verdicts: Sequence[Verdict],
     drawn: Mapping[str, Mapping[str, bytes]],
@@ -39,15 +41,15 @@ def render(
     judged = judgement(paper, collection, curves, verdicts, drawn, texts)
     problems, more_problems = tables.problem_table(collection, texts)
     sprite, places = shown.sprite()
-    searches = [section(search, texts) for search in collection.searches]
-    every = [plot for search in searches for plot in search.plots.values()]
+    sections = [section(search, texts) for search in searches]
+    every = [plot for search in sections for plot in search.plots.values()]
     return _page(
         "page.html",
         {"": judged},
         {f"search-plot-{number}": plot for number, plot in enumerate(every, 1)},
         texts,
         judgement=judged,
-        searches=searches,
+        searches=sections,
         comparisons=[
             (texts(f"page.{name}"), picture(files["png"])) for name, files in drawn.items() if name not in paper.figures
         ],

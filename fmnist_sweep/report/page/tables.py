@@ -14,7 +14,8 @@ from fmnist_sweep.papers.looks import look_size
 from fmnist_sweep.papers.nearest import nearest_configuration, quoted
 from fmnist_sweep.papers.paper import Paper
 from fmnist_sweep.papers.reductions import Reduction
-from fmnist_sweep.papers.verdicts import VERDICTS, Verdict, reason
+from fmnist_sweep.papers.verdicts import VERDICTS, Verdict
+from fmnist_sweep.report.claims import reason
 from fmnist_sweep.report.summaries import missing, varying
 from fmnist_sweep.report.texts import Texts, ranges, sentence
 from fmnist_sweep.store.curves import Curves

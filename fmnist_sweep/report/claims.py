@@ -1,0 +1,48 @@
+"""Rows and reasons of verdicts, as claims.csv, claims.json and the page have them."""
+
+from typing import Any
+
+from fmnist_sweep.papers.paper import Paper
+from fmnist_sweep.papers.verdicts import Verdict, finite
+from fmnist_sweep.report.texts import LANGUAGES, Texts, ranges
+
+
+def reason(verdict: Verdict, texts: Texts) -> str:
+    """The sentence that explains a verdict, with the seeds that were left out and the cause of each."""
+    said = [texts(f"verdicts.{text}", **verdict.values) for text in (verdict.case, *verdict.notes)]
+    for cause in dict.fromkeys(cause for _, cause in sorted(verdict.left_out.items())):
+        seeds = [seed for seed, why in verdict.left_out.items() if why == cause]
+        said.append(texts("verdicts.left out", seeds=ranges(seeds), cause=texts(f"verdicts.{cause}")))
+    return "; ".join(said) + "."
+
+
+def row(paper: Paper, verdict: Verdict) -> dict[str, Any]:
+    """A row of claims.csv and claims.json: plain values, None in place of NaN and infinities."""
+    claim = verdict.claim
+    low, high = verdict.interval or (None, None)
+    return {
+        "id": claim.id,
+        "section": claim.section,
+        "figure": paper.place(claim),
+        "quote": claim.quote,
+        **{f"statement_{language}": text for language, text in claim.statement.items()},
+        "kind": claim.kind,
+        "expression": claim.expression,
+        "expected": str(claim.expect),
+        "expected_low": finite(claim.expect.low),
+        "expected_high": finite(claim.expect.high),
+        "margin": claim.expect.margin,
+        "resolution": verdict.resolution,
+        **{f"why_{language}": text for language, text in paper.why(claim).items()},
+        "measured": verdict.measured,
+        "interval": verdict.interval and list(verdict.interval),
+        "interval_low": low,
+        "interval_high": high,
+        "seeds": list(verdict.seeds),
+        "look": verdict.look,
+        "p_value": verdict.p_value,
+        "effect_size": verdict.effect_size,
+        "verdict": verdict.verdict,
+        "seeds_needed": verdict.seeds_needed,
+        **{f"reason_{language}": reason(verdict, Texts(language)) for language in LANGUAGES},
+    }
