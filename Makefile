@@ -91,10 +91,11 @@ test-slow: $(READY)  ## the tests that take minutes
 faults: $(READY)  ## break runs in every way there is, and write docs/faults.md; as root, for it mounts small disks
 	PYTHONPATH=.:tests OMP_NUM_THREADS=1 $(BIN) -m faults
 
-lint: $(READY)  ## style and types
+lint: $(READY)  ## style, types and directions of imports
 	$(BIN) -m ruff check .
 	$(BIN) -m ruff format --check .
 	$(BIN) -m mypy
+	$(VENV)/bin/lint-imports --no-logo
 
 bench: $(READY)  ## speed against the loops that a user would write
 	$(BIN) -m benchmark

@@ -8,11 +8,10 @@ from __future__ import annotations
 import logging
 import os
 import threading
-import warnings
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
@@ -21,17 +20,14 @@ from fmnist_sweep.config.overrides import as_typed
 from fmnist_sweep.data import DataError
 from fmnist_sweep.errors import ConfigError, RunError, one_line
 from fmnist_sweep.store import layout
-from fmnist_sweep.store.tables import Collection, collect, gather
+from fmnist_sweep.store.frames import Runs, collected, directories_of, read, table_of
+from fmnist_sweep.store.tables import gather
 
 if TYPE_CHECKING:
     from torch import nn
 
-    from fmnist_sweep.papers.paper import Paper
 
-_LISTED = 20  # runs that are warned of
-
-Runs: TypeAlias = pd.DataFrame | str | Path
-"""Runs of a table, or all those in a folder."""
+__all__ = ["Runs", "judge", "load_model", "read", "sweep", "train"]
 
 
 def train(*overrides: str, store: str | Path = "multirun", **values: Any) -> pd.DataFrame:
@@ -78,26 +74,6 @@ def sweep(*overrides: str, store: str | Path = "multirun", **values: Any) -> pd.
     return _trained([*overrides, *(_choices(key, value) for key, value in values.items())], store, multirun=True)
 
 
-def read(store: str | Path = "multirun") -> pd.DataFrame:
-    """The runs of a store, finished or not, as a tidy table; what cannot be used is warned of.
-
-    Tables of several stores may be joined (`pd.concat`): a run is told apart by its path, and counts once where it is
-    in several of them.
-
-    Returns:
-        A row per run and epoch: run (its name), path (its directory), status, recipe (a digest of all but seed and
-        epochs), optimizer (in words), the other factors by whole key, such as `training.batch_size`, seed, epoch,
-        train_loss, train_accuracy, running_loss, running_accuracy, val_loss, val_accuracy, and seconds: the run's share
-        of its stack's training time up to the epoch's end, which is no time by the clock.
-
-    Raises:
-        ConfigError: there is no such folder.
-    """
-    collection = collect(_folder(store))
-    _warn_of(collection, "unreadable", "superseded")
-    return _table(collection)
-
-
 def judge(runs: Runs, paper: str = "caprari2024") -> pd.DataFrame:
     """The verdict on each claim of a paper.
 
@@ -120,7 +96,7 @@ def judge(runs: Runs, paper: str = "caprari2024") -> pd.DataFrame:
     from fmnist_sweep.store.curves import Curves
 
     of = papers.read(paper)
-    judged = verdicts.judge(of, Curves(collected(runs, of)))
+    judged = verdicts.judge(of, Curves(collected(runs, of.covers)))
     return pd.DataFrame([row(of, verdict) for verdict in judged]).set_index("id")
 
 
@@ -141,7 +117,7 @@ def load_model(run: pd.DataFrame | str | Path) -> nn.Sequential:
     from fmnist_sweep.engine import checkpoints
     from fmnist_sweep.engine.model import sequential
 
-    directories = _directories(run)
+    directories = directories_of(run)
     if len(directories) != 1:
         raise ConfigError(f"these are the rows of {len(directories)} runs; give those of one")
     (directory,) = directories
@@ -163,29 +139,6 @@ def load_model(run: pd.DataFrame | str | Path) -> nn.Sequential:
     return sequential(parameters, config.model.dropout)
 
 
-def collected(runs: Runs, paper: Paper) -> Collection:
-    """The runs of a table or a folder that are of a paper's protocol."""
-    if isinstance(runs, pd.DataFrame):
-        collection = gather(_directories(runs), paper.covers)
-    else:
-        collection = collect(_folder(runs), paper.covers)
-    _warn_of(collection, "superseded")
-    return collection
-
-
-def _warn_of(collection: Collection, *kinds: str) -> None:
-    problems = collection.problems[collection.problems["kind"].isin(kinds)]
-    warn_of_runs(zip(problems["name"], problems["message"], strict=True))
-
-
-def warn_of_runs(left_out: Iterable[tuple[str, str]]) -> None:
-    """Warn of the first runs that are left out, and say how many more there are; each is a run and why."""
-    lines = [f"{run}: {why}" for run, why in left_out]
-    more = [f"and {len(lines) - _LISTED} more runs are left out"] if len(lines) > _LISTED else []
-    for line in lines[:_LISTED] + more:
-        warnings.warn(line, stacklevel=4)
-
-
 def _trained(lines: Sequence[str], store: str | Path, *, multirun: bool) -> pd.DataFrame:
     from fmnist_sweep import cli
 
@@ -198,36 +151,7 @@ def _trained(lines: Sequence[str], store: str | Path, *, multirun: bool) -> pd.D
             raise
         except Exception as error:  # what a value may be is for Hydra, OmegaConf and torch to say, each in its own way
             raise ConfigError(as_typed(reason(error), typed)) from error
-    return _table(gather(dict.fromkeys(directories)))
-
-
-def _table(collection: Collection) -> pd.DataFrame:
-    table = collection.metrics
-    table.insert(1, "path", table["run"].map(collection.runs.set_index("name")["path"]))
-    return table
-
-
-def _folder(store: str | Path) -> Path:
-    if not Path(store).is_dir():
-        raise ConfigError(f"{store}: is no folder; give that of a sweep")
-    return Path(store).resolve()
-
-
-def _directories(runs: pd.DataFrame | str | Path) -> list[Path]:
-    if not isinstance(runs, pd.DataFrame):
-        return [Path(runs)]
-    check_paths(runs)
-    directories = [Path(path) for path in dict.fromkeys(runs["path"])]
-    for path in directories:
-        if not path.is_dir():
-            raise ConfigError(f"{path}: is no longer there; read the folder where the runs are now")
-    return directories
-
-
-def check_paths(runs: pd.DataFrame) -> None:
-    """Raise `ConfigError` for a table that does not say where its runs are."""
-    if "path" not in runs:
-        raise ConfigError("the table has no column path; give one that read, train or sweep gave")
+    return table_of(gather(dict.fromkeys(directories)))
 
 
 def _choices(key: str, value: Any) -> str:

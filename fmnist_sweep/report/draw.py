@@ -16,7 +16,7 @@ from matplotlib import pyplot
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from fmnist_sweep import api, papers
+from fmnist_sweep import papers
 from fmnist_sweep.engine.metrics import MEASURES
 from fmnist_sweep.errors import ConfigError, nearest
 from fmnist_sweep.papers.statistics import mean_interval
@@ -25,6 +25,7 @@ from fmnist_sweep.report.figures.style import Style, band, dots, epoch_axis, ord
 from fmnist_sweep.report.summaries import varying
 from fmnist_sweep.report.texts import Texts
 from fmnist_sweep.store.curves import Curve, Curves, spread
+from fmnist_sweep.store.frames import Runs, check_paths, collected, warn_of_runs
 from fmnist_sweep.store.layout import FINISHED
 from fmnist_sweep.store.tables import CONFIGURATION, FACTORS, optimizer_labels
 
@@ -77,7 +78,7 @@ def finals(runs: pd.DataFrame, measure: str = "val_accuracy", by: str | None = N
     return ax
 
 
-def figure(runs: api.Runs, name: str, paper: str = papers.DEFAULT) -> Figure:
+def figure(runs: Runs, name: str, paper: str = papers.DEFAULT) -> Figure:
     """A figure of a paper, with the numbers that it quotes, such as `fig1` of caprari2024.
 
     Raises:
@@ -85,7 +86,7 @@ def figure(runs: api.Runs, name: str, paper: str = papers.DEFAULT) -> Figure:
     """
     read = papers.read(paper)
     _check("figure", name, read.figures)
-    drawn = paper_figure(read, name, Curves(api.collected(runs, read)), _TEXTS)
+    drawn = paper_figure(read, name, Curves(collected(runs, read.covers)), _TEXTS)
     if drawn is None:
         raise ConfigError(f"{name}: there are no runs of it; fs.sweep(figure={name!r}) trains them")
     return drawn
@@ -93,7 +94,7 @@ def figure(runs: api.Runs, name: str, paper: str = papers.DEFAULT) -> Figure:
 
 def _each_once(runs: pd.DataFrame) -> pd.DataFrame:
     """The rows of each run once: of copies those of a finished one, then those of the one with the most epochs."""
-    api.check_paths(runs)
+    check_paths(runs)
     rows = runs.drop_duplicates(["path", "epoch"], ignore_index=True)
     key = [*CONFIGURATION, "seed"]
     found = rows.drop_duplicates("path").assign(epochs=rows["path"].map(rows["path"].value_counts()))
@@ -101,7 +102,7 @@ def _each_once(runs: pd.DataFrame) -> pd.DataFrame:
     found = found.sort_values(["finished", "epochs"], ascending=False, kind="stable")
     kept = found.drop_duplicates(key)
     copies = found[~found["path"].isin(kept["path"])].merge(kept, on=key, suffixes=("", "_kept"))
-    api.warn_of_runs(zip(copies["path"], "same configuration and seed as " + copies["path_kept"], strict=True))
+    warn_of_runs(zip(copies["path"], "same configuration and seed as " + copies["path_kept"], strict=True))
     return _labelled(rows[rows["path"].isin(kept["path"])])
 
 
