@@ -1,6 +1,6 @@
 """What this project takes from Hydra's private parts, all of it, each with the reason.
 
-`tests/test_hydra_internals.py` names every part, so that a Hydra that drops or renames one fails there by name.
+`tests/config/test_hydra_private.py` names every part, so that a Hydra that drops or renames one fails there by name.
 """
 
 from __future__ import annotations
