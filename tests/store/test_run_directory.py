@@ -421,7 +421,7 @@ def test_runs_in_folders_of_their_own_lock_those(tmp_path: Path) -> None:
 
 def test_a_lock_dies_with_its_holder(tmp_path: Path) -> None:
     program = (
-        "import sys, time; from pathlib import Path; from fmnist_sweep import store;"
+        "import sys, time; from pathlib import Path; from fmnist_sweep.store import run_directory as store;"
         "lock = store.lock(Path(sys.argv[1]), sys.argv[2]); lock.acquire(); print('held', flush=True); time.sleep(60)"
     )
     command = [sys.executable, "-c", program, str(tmp_path / NAME), NAME]
