@@ -625,7 +625,8 @@ def test_a_lease_is_taken_over_once_its_holder_renews_it_no_more(
     monkeypatch.setattr(run_directory, "LEASE_SECONDS", 2.0)
     held, free = job(tmp_path, config(seed=1), lock="lease"), job(tmp_path, config(), lock="lease")
     holder = (
-        "import sys, time; from pathlib import Path; from fmnist_sweep.store import run_directory as store; store.LEASE_SECONDS = 2.0\n"
+        "import sys, time; from pathlib import Path; from fmnist_sweep.store import run_directory as store\n"
+        "store.LEASE_SECONDS = 2.0\n"
         "lock = store.lock(Path(sys.argv[1]), sys.argv[2], 'lease'); lock.acquire(); print('held', flush=True)\n"
         "time.sleep(600)"
     )
