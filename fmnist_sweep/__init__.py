@@ -2,12 +2,12 @@
 
     import fmnist_sweep as fs
 
-    runs = fs.sweep("optimizer=adam,sgd", epochs=3, seed=[0, 1])  # what the command line trains, as a table
+    runs = fs.sweep("optimizer=adam,sgd", epochs=3, seed=[0, 1])  # train as the command line does; returns a table
     fs.draw.curves(runs, "val_accuracy")
     fs.judge("multirun", paper="caprari2024")
     model = fs.load_model(runs["path"].iloc[0])
 
-See `fmnist_sweep.api` and `fmnist_sweep.report.draw`; they are loaded when they are first used.
+See `fmnist_sweep.api` and `fmnist_sweep.report.draw`. Both modules are loaded on first use.
 """
 
 import importlib
@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 
 __all__ = ["draw", "judge", "load_model", "read", "sweep", "train"]
 
-# Without it Intel MKL's rounding depends on memory alignment, and so on what a model is stacked with.
-# It is read when torch first computes, so it must be in place before torch is loaded.
+# Without this setting, Intel MKL's rounding depends on memory alignment, and so on the other models in the stack.
+# MKL reads it when torch first computes, so it must be set before torch is loaded.
 os.environ.setdefault("MKL_CBWR", "AUTO,STRICT")
 
 

@@ -14,20 +14,20 @@ from fmnist_sweep import stopping
 if TYPE_CHECKING:
     from hydra.core.config_loader import ConfigLoader
 
-_LONGEST_LINE = 2000  # optimizers and papers that there are may be many
+_LONGEST_LINE = 2000  # a message may list many optimizers or papers
 
 
 def main() -> int:
     """Run the command.
 
     Returns:
-        The exit code: 0; 1 where a run did not end well; 2 where the arguments are wrong; 130 after Ctrl-C, 143 after
-        SIGTERM, 129 where the terminal was closed.
+        The exit code: 0 for success, 1 if a run failed, 2 if the arguments are wrong, 130 after Ctrl-C, 143 after
+        SIGTERM, 129 if the terminal was closed.
     """
     stopping.end_on_signals()
     try:
         return _main()
-    except KeyboardInterrupt as error:  # of a library's own too
+    except KeyboardInterrupt as error:  # also those that a library raises
         print(f"fmnist_sweep: {stopping.STOPPED}", file=sys.stderr)
         return 128 + (error.number if isinstance(error, stopping.Stopped) else signal.SIGINT)
     finally:
@@ -35,7 +35,7 @@ def main() -> int:
 
 
 def _main() -> int:
-    # Imported under the handlers of `main`, since it takes a second.
+    # These imports take a second, so they run after `main` has installed the signal handlers.
     from fmnist_sweep.config import hydra_private
     from fmnist_sweep.config.messages import reason
     from fmnist_sweep.config.overrides import as_typed
@@ -44,14 +44,14 @@ def _main() -> int:
 
     arguments = hydra_private.arguments()
     wants_traceback = os.environ.get("HYDRA_FULL_ERROR") == "1"
-    # With it Hydra raises what it would else print over many lines.
+    # With this setting, Hydra raises errors instead of printing them over many lines.
     os.environ["HYDRA_FULL_ERROR"] = "1"
     try:
         _carry_out(arguments)
-    except Exception as error:  # what a value may be is for Hydra, OmegaConf and torch to say, each in its own way
+    except Exception as error:  # Hydra, OmegaConf and torch each reject a value with their own errors
         if wants_traceback:
             raise
-        # Where no data can be had, the manual steps follow on lines of their own.
+        # A DataError lists manual steps on further lines, so it is printed whole.
         said = (
             str(error)
             if isinstance(error, DataError)
@@ -78,7 +78,7 @@ def _carry_out(arguments: Namespace) -> None:
 
 
 def _completable(words: list[str], loader: ConfigLoader) -> list[str]:
-    """The whole words of a line to complete, as Hydra composes them."""
+    """Rewrite the complete words of the line for Hydra, and leave any word that cannot be rewritten as it is."""
     from fmnist_sweep.config import overrides
     from fmnist_sweep.errors import ConfigError
     from fmnist_sweep.papers import paper_option

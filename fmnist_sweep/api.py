@@ -1,6 +1,6 @@
-"""The Python interface: train, read, judge and load what the command line trains, reads and judges.
+"""The Python interface: train, read and judge runs as the command line does, and load their models.
 
-Runs are a table, as `read` gives it: a row per run and epoch. Filter it with pandas, and hand it on.
+Runs are a table with a row per run and epoch, as returned by `read`. Filter it with pandas and pass it on.
 """
 
 from __future__ import annotations
@@ -31,61 +31,61 @@ __all__ = ["Runs", "judge", "load_model", "read", "sweep", "train"]
 
 
 def train(*overrides: str, store: str | Path = "multirun", **values: Any) -> pd.DataFrame:
-    """Train one run, or find it done, as `python -m fmnist_sweep` does.
+    """Train one run as `python -m fmnist_sweep` does. A finished run is not trained again.
 
         fs.train("optimizer=sgd", epochs=5, seed=1)
 
     Args:
-        overrides: as on the command line.
-        store: folder of the runs.
-        values: overrides by keyword; `**{"optimizer.lr": 0.1}` for a key with a dot. A list is a list.
+        overrides: overrides as typed on the command line.
+        store: the folder that holds the runs.
+        values: overrides by keyword. Write `**{"optimizer.lr": 0.1}` for a key with a dot. A list is one value.
 
     Returns:
-        The run's rows, as `read` gives them; none after `dry_run=True`.
+        The run's rows, in the format of `read`. The table is empty after `dry_run=True`.
 
     Raises:
-        ConfigError: something cannot work; one line says what, and what to do.
-        DataError: there are no data.
-        RunError: the run did not end well; its directory has the traceback.
+        ConfigError: the configuration cannot work; the message says in one line what is wrong and how to fix it.
+        DataError: the data set is unavailable.
+        RunError: the run failed; its directory has the traceback.
     """
     return _trained([*overrides, *(f"{key}={_word(value)}" for key, value in values.items())], store, multirun=False)
 
 
 def sweep(*overrides: str, store: str | Path = "multirun", **values: Any) -> pd.DataFrame:
-    """Train the runs of a sweep, or find them done, as `python -m fmnist_sweep -m` does.
+    """Train the runs of a sweep as `python -m fmnist_sweep -m` does. Finished runs are not trained again.
 
         fs.sweep("optimizer=adam,sgd", epochs=5, seed=range(3))
         fs.sweep(paper="caprari2024", until="settled", budget="30min")
 
     Args:
-        overrides: as on the command line.
-        store: folder of the runs.
-        values: overrides by keyword; `**{"optimizer.lr": [0.1, 0.01]}` for a key with a dot. A list, tuple or range
-            holds the values to try, each of which may be a list.
+        overrides: overrides as typed on the command line.
+        store: the folder that holds the runs.
+        values: overrides by keyword. Write `**{"optimizer.lr": [0.1, 0.01]}` for a key with a dot. A list, tuple or
+            range holds the values to try, and each value may be a list.
 
     Returns:
-        The rows of the runs that were asked for, as `read` gives them; none after `dry_run=True`.
+        The rows of the requested runs, in the format of `read`. The table is empty after `dry_run=True`.
 
     Raises:
-        ConfigError: something cannot work; nothing was trained.
-        DataError: there are no data.
-        RunError: runs did not end well; the others are done, and `read` gives them.
+        ConfigError: the configuration cannot work; nothing was trained.
+        DataError: the data set is unavailable.
+        RunError: some runs failed; the others are finished, and `read` returns them.
     """
     return _trained([*overrides, *(_choices(key, value) for key, value in values.items())], store, multirun=True)
 
 
 def judge(runs: Runs, paper: str = "caprari2024") -> pd.DataFrame:
-    """The verdict on each claim of a paper.
+    """Judge each claim of a paper.
 
     Args:
-        runs: a table as `read` gives it, or a folder. What counts is which runs are in it: all of their epochs do. Of
-            runs with the same configuration and seed one counts, a finished one if there is any.
-        paper: its name, or the path of such a file as those in `conf/paper`.
+        runs: a table as returned by `read`, or a folder. The table only selects runs: all epochs of a selected run
+            count. Of several runs with the same configuration and seed, only one counts, a finished one if possible.
+        paper: the paper's name, or the path of a file in the format of `conf/paper`.
 
     Returns:
-        A row per claim, by its id: statement, expected, measured (the mean over seeds), interval_low and interval_high,
-        seeds, p_value, verdict ("reproduced", "not reproduced", "inconclusive", "not run"), its reason, and the other
-        columns of the report's `claims.csv`.
+        A row per claim, indexed by the claim's id. The columns are those of the report's `claims.csv`, among them
+        statement, expected, measured (the mean over seeds), interval_low, interval_high, seeds, p_value, verdict
+        ("reproduced", "not reproduced", "inconclusive" or "not run") and the reason for the verdict.
 
     Raises:
         ConfigError: there is no such paper or folder, or the paper has a mistake.
@@ -101,17 +101,17 @@ def judge(runs: Runs, paper: str = "caprari2024") -> pd.DataFrame:
 
 
 def load_model(run: pd.DataFrame | str | Path) -> nn.Sequential:
-    """The model of a finished run: linear layers, ReLU and dropout, in evaluation mode, on the CPU.
+    """Return the model of a finished run: linear layers, ReLU and dropout, in evaluation mode, on the CPU.
 
-    It takes images float32 [n, 1, 28, 28], or any shape with 784 values an image, with pixels scaled as the run had
-    them, by default `(x / 255 - 0.5) / 0.5`, and gives logits [n, 10]. Nothing in it is this project's: `state_dict`
-    serves any `nn.Sequential` of these layers, and `torch.export.export` takes the whole.
+    The model takes float32 images [n, 1, 28, 28], or any shape with 784 values per image, and returns logits [n, 10].
+    Scale the pixels as in the run, by default `(x / 255 - 0.5) / 0.5`. The model uses only PyTorch's own modules: its
+    `state_dict` loads into any `nn.Sequential` of the same layers, and `torch.export.export` can export it.
 
     Args:
         run: a run's directory, or a table with the rows of one run.
 
     Raises:
-        ConfigError: there is no such run, or it has no model: it is not done, or was cut from a longer one.
+        ConfigError: there is no such run, or it has no model because it is unfinished or was cut from a longer run.
     """
     from fmnist_sweep import files
     from fmnist_sweep.engine import checkpoints
@@ -134,7 +134,7 @@ def load_model(run: pd.DataFrame | str | Path) -> nn.Sequential:
     try:
         content = files.read(path, checkpoints.most_bytes(config))
         parameters = checkpoints.decode_parameters(content, config)
-    except Exception as error:  # what comes from anyone may raise anything
+    except Exception as error:  # the file may come from anyone, so decoding it may raise any error
         raise ConfigError(one_line(f"{path}: {error}; rerun=true trains the run again")) from error
     return sequential(parameters, config.model.dropout)
 
@@ -149,13 +149,13 @@ def _trained(lines: Sequence[str], store: str | Path, *, multirun: bool) -> pd.D
             directories = cli.carry_out(cli.rewrite(typed, loader), loader, multirun=multirun)
         except (DataError, RunError):
             raise
-        except Exception as error:  # what a value may be is for Hydra, OmegaConf and torch to say, each in its own way
+        except Exception as error:  # Hydra, OmegaConf and torch each reject a value with their own errors
             raise ConfigError(as_typed(reason(error), typed)) from error
     return table_of(gather(dict.fromkeys(directories)))
 
 
 def _choices(key: str, value: Any) -> str:
-    """An override with the values to try."""
+    """Return the override that sweeps a key over one or more values."""
     value = value.tolist() if hasattr(value, "tolist") else value
     values = list(value) if isinstance(value, list | tuple | range) else [value]
     if not values:
@@ -164,8 +164,8 @@ def _choices(key: str, value: Any) -> str:
 
 
 def _word(value: Any) -> str:
-    """A Python value as an override has it."""
-    value = value.tolist() if hasattr(value, "tolist") else value  # NumPy's and pandas' numbers
+    """Format a Python value for an override."""
+    value = value.tolist() if hasattr(value, "tolist") else value  # numbers of NumPy and pandas
     if value is None or isinstance(value, bool):
         return {None: "null", True: "true", False: "false"}[value]
     if isinstance(value, list | tuple | range):
@@ -177,7 +177,7 @@ def _word(value: Any) -> str:
 
 @contextmanager
 def _contained() -> Iterator[None]:
-    """Undo what a command sets for its process: Hydra's logging and globals, environment, threads."""
+    """Restore on exit what a command changes in its process: logging, Hydra's globals, environment, torch's threads."""
     import torch
 
     from fmnist_sweep.config import hydra_private
@@ -187,7 +187,7 @@ def _contained() -> Iterator[None]:
     log, environment = logging.getLogger(), dict(os.environ)
     handlers, level = log.handlers[:], log.level
     threads = torch.get_num_threads()
-    # With it Hydra raises what it would else print over many lines.
+    # With this setting, Hydra raises errors instead of printing them over many lines.
     os.environ["HYDRA_FULL_ERROR"] = "1"
     try:
         with hydra_private.globals_kept():

@@ -1,4 +1,4 @@
-"""What a command line asks for, carried out: one run, or a sweep. The Python interface goes through the same door."""
+"""Carry out a command line as one run or as a sweep. The Python interface calls the same functions."""
 
 from __future__ import annotations
 
@@ -24,29 +24,29 @@ if TYPE_CHECKING:
 
 
 class Application:
-    """The task that Hydra calls. Its launcher `stacked` calls `together` instead."""
+    """The task function that Hydra calls. The launcher `stacked` calls `together` instead."""
 
     def __call__(self, composed: DictConfig) -> float | None:
-        """Train one run. Returns its final validation loss, None for a dry run."""
+        """Train one run. Return its final validation loss, or None for a dry run."""
         from fmnist_sweep.sweep import single
 
         train = single.prepare(composed, Path(HydraConfig.get().runtime.output_dir))
         return None if train is None else train()
 
     def together(self, jobs: int, executor: Mapping[str, Any]) -> Sweep:
-        """Begin a sweep of at most so many jobs at once; `executor` has the launcher's settings."""
+        """Begin a sweep whose launches have at most `jobs` jobs; `executor` holds the launcher's settings."""
         from fmnist_sweep.sweep.run import Sweep
 
         return Sweep(jobs, executor)
 
 
 def loader_for(typed: Sequence[str], folder: str | None = None, config_path: str | None = None) -> ConfigLoader:
-    """A loader that knows every option which Hydra's own will know.
+    """Return a loader that knows every option that Hydra's own loader will know.
 
     Args:
-        typed: overrides, of which `hydra.searchpath=` counts.
-        folder: of further options, as `--config-dir` gives it.
-        config_path: instead of the project's own configuration, as `--config-path` gives it.
+        typed: overrides as typed; only `hydra.searchpath=` is used.
+        folder: a folder with further options, from `--config-dir`.
+        config_path: a configuration folder that replaces the project's own, from `--config-path`.
     """
     version.setbase("1.3")
     compose.register()
@@ -66,25 +66,25 @@ def loader_for(typed: Sequence[str], folder: str | None = None, config_path: str
 
 
 def rewrite(typed: Sequence[str], loader: ConfigLoader, *, trains: bool = True) -> list[str]:
-    """Overrides as typed, in the form that Hydra takes; `trains` as in `paper_option.take`."""
+    """Rewrite typed overrides for Hydra. `trains` has the same meaning as in `paper_option.take`."""
     return overrides.rewrite(paper_option.take(typed, loader, trains=trains), loader)
 
 
 def carry_out(
     lines: Sequence[str], loader: ConfigLoader, *, multirun: bool = False, config_name: str | None = None
 ) -> list[Path]:
-    """Train what overrides ask for. Returns the directories of the runs, none after a dry run.
+    """Train the runs that overrides request. Return the directories of the runs, or an empty list after a dry run.
 
     Args:
-        lines: overrides in the form that Hydra takes.
-        loader: as `loader_for` makes it.
-        multirun: whether it is to be a sweep, whatever the overrides are.
-        config_name: of the primary configuration, where it is not the project's own.
+        lines: overrides rewritten for Hydra.
+        loader: a loader from `loader_for`.
+        multirun: if true, run a sweep even if no override gives several values.
+        config_name: the primary configuration, if it is not the project's own.
 
     Raises:
-        ConfigError: something cannot work; nothing was trained.
-        DataError: there are no data.
-        RunError: runs did not end well; the others are done.
+        ConfigError: the configuration cannot work; nothing was trained.
+        DataError: the data set is unavailable.
+        RunError: some runs failed; the others are finished.
     """
     task = Application()
     several = overrides.is_sweep(lines)

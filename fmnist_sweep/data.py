@@ -1,7 +1,8 @@
-"""Fashion-MNIST: find it or fetch it, verify it, hold it on a device.
+"""Fashion-MNIST: find or fetch the data set, verify it, and load it onto a device.
 
-`prepare` is for the process that starts the work; `load` is for every process that trains: it maps the folder, so that
-processes on a CPU share one copy of the images. `python -m fmnist_sweep.data` prepares the data and prints where.
+The process that starts the work calls `prepare`. Every process that trains calls `load`, which maps the files into
+memory, so that processes on a CPU share one copy of the images. `python -m fmnist_sweep.data` prepares the data and
+prints their folder.
 
 Source of the data: Xiao, Rasul and Vollgraf, "Fashion-MNIST", arXiv:1708.07747.
 """
@@ -32,13 +33,13 @@ if TYPE_CHECKING:
     import torch
 
 
-FILES: dict[str, tuple[int, ...]] = {  # shapes of their arrays of uint8
+FILES: dict[str, tuple[int, ...]] = {  # shapes of the uint8 arrays
     "train-images-idx3-ubyte": (60_000, 28, 28),
     "train-labels-idx1-ubyte": (60_000,),
     "t10k-images-idx3-ubyte": (10_000, 28, 28),
     "t10k-labels-idx1-ubyte": (10_000,),
 }
-CHECKSUMS = {  # SHA-256 of their content, decompressed
+CHECKSUMS = {  # SHA-256 of the decompressed files
     "train-images-idx3-ubyte": "c59f468a2f672dc815687fe0f83887768d799fd8a3f3276145d20f83aa44d888",
     "train-labels-idx1-ubyte": "bad3541b69d912435c50bb6ba87bec294ff4f6a2e1246121d8633921760443d9",
     "t10k-images-idx3-ubyte": "5b4141f0afbad91edebe8549f8fcffe087ea10ca49f1dbef5c9a5cd8815ce37b",
@@ -53,31 +54,33 @@ HOLDOUT_SIZE = 10_000
 
 
 class DataError(Exception):
-    """Fashion-MNIST cannot be had; the first line says why and what to do, manual steps may follow it."""
+    """Fashion-MNIST is unavailable. The first line says why and what to do; manual steps may follow."""
 
 
 def cache_folder() -> Path:
-    """Where the data are kept unless the configuration names a folder: the user's cache."""
+    """Return the folder in the user's cache that holds the data unless the configuration names another one."""
     base = Path(os.environ.get("XDG_CACHE_HOME", ""))
     return (base if base.is_absolute() else Path.home() / ".cache") / "fmnist_sweep"
 
 
 def find(folder: Path | None = None) -> Path | None:
-    """The folder in which the four files lie decompressed, for `load_parts`; nothing is fetched or verified.
+    """Return the folder that holds the four decompressed files, for `load_parts`, or None if there is none.
 
-    Looked for in `folder` if given, then in the user's cache, and in torchvision's layout below each; None if in none.
+    Search `folder` if given, then the user's cache, and torchvision's layout below each. Fetch and verify nothing.
     """
     return _first((folder or cache_folder()).expanduser(), cache_folder())
 
 
 def prepare(folder: Path | None = None) -> Path:
-    """Finds or fetches the four files, verifies them, returns the folder that holds them decompressed.
+    """Find or fetch the four files, verify them, and return the folder that holds them decompressed.
 
-    A folder with all four is used as it is: `folder` (None: the user's cache) or torchvision's layout below it. Else
-    that layout is filled from the first that has all four, with or without .gz: these two, the user's cache, the
-    system's package, the network. Files that are there already are never replaced.
+    If `folder` (None: the user's cache) or torchvision's layout below it has all four files, use it unchanged.
+    Otherwise fill that layout from the first source that has all four files, with or without .gz: these two folders,
+    the user's cache, the system's package, the network. Never replace an existing file.
 
-    Raises DataError if a file is wrong (named, with both sums), a folder is not writable, or nothing could be fetched.
+    Raises:
+        DataError: a file is wrong (the message has its name and both checksums), a folder is not readable or writable,
+            or no source could deliver.
     """
     home = cache_folder() if folder is None else Path(folder).expanduser().absolute()
     try:
@@ -91,19 +94,19 @@ def prepare(folder: Path | None = None) -> Path:
 
 
 def _first(*homes: Path, ends: tuple[str, ...] = ("",)) -> Path | None:
-    """The first of `homes` and torchvision's layout below each that has all four files, with any of `ends`."""
+    """Return the first of `homes`, or torchvision's layout below it, that has all four files with any of `ends`."""
     places = (home / layout for home in homes for layout in (".", TORCHVISION_LAYOUT))
     return next((p for p in places if all(any(os.path.isfile(p / f"{name}{e}") for e in ends) for name in FILES)), None)
 
 
 def _read(folder: Path, name: str) -> bytes:
-    """The content of one file of `folder`, plain rather than compressed; DataError if its sum is wrong."""
+    """Return the decompressed content of a file in `folder`, plain or .gz; raise DataError if its checksum is wrong."""
     path = folder / name if (folder / name).is_file() else folder / f"{name}.gz"
-    size = 4 + 4 * len(FILES[name]) + math.prod(FILES[name])  # a magic number, the dimensions, the values
+    size = 4 + 4 * len(FILES[name]) + math.prod(FILES[name])  # bytes of the magic number, the dimensions and the values
     try:
         content = files.read(path, 2 * size)
         if path.suffix == ".gz":
-            content = gzip.GzipFile(fileobj=io.BytesIO(content)).read(size + 1)  # it may come to any length
+            content = gzip.GzipFile(fileobj=io.BytesIO(content)).read(size + 1)  # it may decompress to any length
         found = hashlib.sha256(content).hexdigest()
     except (gzip.BadGzipFile, EOFError, zlib.error) as error:
         found = f"what gzip cannot read ({error})"
@@ -116,7 +119,7 @@ def _read(folder: Path, name: str) -> bytes:
 
 
 def _fill(home: Path) -> Path:
-    """Fills torchvision's layout below `home`, by one process while others wait, and returns it."""
+    """Fill torchvision's layout below `home` and return it. One process does this while the others wait."""
     from filelock import FileLock
 
     raw = home / TORCHVISION_LAYOUT
@@ -142,11 +145,11 @@ def _fill(home: Path) -> Path:
 
 
 def _copy(source: Path, target: Path) -> Path:
-    """Puts the files that `target` lacks there, decompressed, once all four of `source` are verified."""
+    """Verify all four files of `source`, then write the ones that `target` lacks, decompressed."""
     contents = {name: _read(source, name) for name in FILES}
     for name in FILES:
         if not (target / name).exists():
-            unfinished = target / f".{name}.part"  # always the same, so that what a kill left is overwritten
+            unfinished = target / f".{name}.part"  # a fixed name, so that a later call overwrites it after a kill
             unfinished.write_bytes(contents[name])
             unfinished.replace(target / name)
     return target
@@ -160,12 +163,12 @@ class Part(NamedTuple):
 
 
 def load_parts(folder: Path) -> tuple[Part, Part]:
-    """Maps the training and the test images, with their labels, from a folder that `prepare` returned.
+    """Map the training and test images and their labels into memory, from a folder that `prepare` returned.
 
-    Processes share their memory; writing to an array changes neither files nor other processes.
+    Processes share this memory. Writing to an array changes neither the files nor other processes' arrays.
     """
     try:
-        arrays = [  # after a magic number and the dimensions
+        arrays = [  # the offset skips the magic number and the dimensions
             np.memmap(folder / name, np.uint8, "c", offset=4 + 4 * len(shape), shape=shape)
             for name, shape in FILES.items()
         ]
@@ -175,11 +178,12 @@ def load_parts(folder: Path) -> tuple[Part, Part]:
 
 
 def split(train: Part, test: Part, validation: str) -> tuple[Part, Part, Part | None]:
-    """Splits what `load_parts` returned into training, validation and test parts.
+    """Split the result of `load_parts` into training, validation and test parts.
 
-    With `validation` "test", the paper's protocol, the test images validate and there is no test part. With "holdout"
-    those training images validate that the first 10,000 entries of a permutation name, the other 50,000 train, and the
-    test images are the test part; NEP 19 freezes the stream of NumPy's RandomState(HOLDOUT_SEED) that permutes.
+    With `validation` "test", the paper's protocol, the validation part is the test images and there is no test part.
+    With "holdout", the first 10,000 entries of a permutation select the training images for validation, the other
+    50,000 train, and the test images are the test part. The permutation is drawn from NumPy's
+    RandomState(HOLDOUT_SEED), and NEP 19 guarantees that its stream never changes.
     """
     if validation == "test":
         return train, test, None
@@ -203,17 +207,17 @@ class Data:
     std: float
 
     def batch(self, images: torch.Tensor, out: torch.Tensor) -> torch.Tensor:
-        """Writes (images / 255 - mean) / std into `out` and returns it; images uint8, out float32, of one shape.
+        """Write (images / 255 - mean) / std into `out` and return it; uint8 images, float32 `out` of the same shape.
 
-        Copying and then multiplying is quicker than a product that converts as it goes.
+        Copying first and multiplying in place is faster than a product that converts its input.
         """
         return out.copy_(images).mul_(1 / (255 * self.std)).sub_(self.mean / self.std)
 
 
 def load(folder: Path, validation: str, device: torch.device, mean: float, std: float) -> Data:
-    """Loads a folder that `prepare` returned onto `device`, split as `split` says.
+    """Load the data from a folder that `prepare` returned onto `device`, divided by `split`.
 
-    On a CPU with validation "test" the images are views of the mapped files: processes share their memory.
+    On a CPU with validation "test", the images are views of the mapped files, so processes share their memory.
     """
     import torch
 
@@ -227,7 +231,7 @@ def load(folder: Path, validation: str, device: torch.device, mean: float, std: 
 
 
 def main() -> None:
-    """Prepares the data and prints where they are; exit code 1 if they cannot be had."""
+    """Prepare the data and print their folder. The exit code is 1 if they are unavailable."""
     parser = argparse.ArgumentParser(prog=program("fmnist_sweep.data"), description=main.__doc__)
     parser.add_argument("--dir", type=Path, help="where they are or shall be (default: a folder of the user's cache)")
     try:

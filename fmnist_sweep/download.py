@@ -1,4 +1,4 @@
-"""Sources of Fashion-MNIST on the network: torchvision's mirrors, then Debian's package."""
+"""Download Fashion-MNIST from torchvision's mirrors or from Debian's package."""
 
 import shutil
 import subprocess
@@ -10,23 +10,23 @@ from urllib.parse import urlsplit
 
 PACKAGE = "dataset-fashion-mnist"
 PACKAGE_FOLDER = Path("usr/share/datasets/fashion-mnist")
-TIMEOUT = (3.05, 15)  # seconds: to connect to one address of a mirror (it may have eight), and for the next byte
-# Root stays root, because the user _apt may not enter our folder.
+TIMEOUT = (3.05, 15)  # seconds to connect to one address of a mirror (it may have eight), and to wait for the next byte
+# apt keeps running as root, because its user _apt may lack access to our folder.
 _APT = ("apt-get", "-oAcquire::http::Timeout=15", "-oAcquire::Retries=1", "-oAPT::Sandbox::User=root")
 
 
 class FetchError(Exception):
-    """A source cannot deliver; one line that says which and why."""
+    """A source cannot deliver the data. The message says in one line which source and why."""
 
 
 def say(message: str) -> None:
-    """Prints one line of progress, apart from the program's own output."""
+    """Print a line of progress to stderr, so that stdout holds only the program's results."""
     print(message, file=sys.stderr, flush=True)
 
 
 def sources() -> Iterator[Callable[[Path], Path]]:
-    """Yields what to try, in order; each fills an empty folder and returns where in it the files then lie."""
-    from torchvision.datasets import FashionMNIST  # 3 s, and seldom needed
+    """Yield the sources to try, in order. Each one fills an empty folder and returns the path of the files in it."""
+    from torchvision.datasets import FashionMNIST  # this import takes 3 s and is seldom needed
 
     for mirror in FashionMNIST.mirrors:
         yield partial(from_mirror, mirror, FashionMNIST.resources)
@@ -34,9 +34,10 @@ def sources() -> Iterator[Callable[[Path], Path]]:
 
 
 def from_mirror(mirror: str, resources: list[tuple[str, str]], folder: Path) -> Path:
-    """Downloads `resources`, names and MD5 sums, from below the URL `mirror`, which ends in a slash.
+    """Download `resources` (file names and MD5 sums) from the URL `mirror`, which ends in a slash.
 
-    Raises FetchError at the first one that does not come, so that a dead mirror costs one timeout.
+    Raises:
+        FetchError: a file could not be fetched. The first failure ends the loop, so a dead mirror costs one timeout.
     """
     import pooch
     import requests
@@ -48,7 +49,7 @@ def from_mirror(mirror: str, resources: list[tuple[str, str]], folder: Path) -> 
     for name, md5 in resources:
         try:
             pooch.retrieve(mirror + name, f"md5:{md5}", name, folder, downloader=download)
-        except requests.RequestException as error:  # its text may be a stack of addresses and retries
+        except requests.RequestException as error:  # its text may list many addresses and retries
             status = "" if error.response is None else f" {error.response.status_code}"
             raise FetchError(f"{host} does not give {name} ({type(error).__name__}{status})") from error
         except ValueError as error:
@@ -57,9 +58,9 @@ def from_mirror(mirror: str, resources: list[tuple[str, str]], folder: Path) -> 
 
 
 def from_debian(folder: Path) -> Path:
-    """Downloads and unpacks Debian's package, as any user and without installing it.
+    """Download and unpack Debian's package. This needs no root and installs nothing.
 
-    Where the system's package lists are empty or old, fresh ones go below `folder`; the system's stay as they are.
+    If the system's package lists are empty or old, fetch new ones into `folder` and leave the system's unchanged.
     """
     if not (shutil.which("apt-get") and shutil.which("dpkg-deb")):
         raise FetchError(f"Debian's package {PACKAGE}: there is no apt-get and dpkg-deb here")
@@ -72,14 +73,14 @@ def from_debian(folder: Path) -> Path:
         try:
             _run(folder, *apt, "-oAPT::Update::Error-Mode=any", "update")
         except FetchError as error:
-            say(str(error))  # the repository that failed need not be the one that has the package
+            say(str(error))  # continue: another repository may have the package
         _run(folder, *apt, "download", PACKAGE)
     _run(folder, "dpkg-deb", "-x", *map(str, folder.glob("*.deb")), ".")
     return folder / PACKAGE_FOLDER
 
 
 def _run(folder: Path, *command: str) -> None:
-    """Runs a command in `folder`, its progress on the terminal if any; raises FetchError with its first complaint."""
+    """Run a command in `folder` and show its progress on a terminal; raise FetchError with its first error message."""
     stdout = 2 if sys.stderr.isatty() else subprocess.DEVNULL
     done = subprocess.run(command, cwd=folder, stdout=stdout, stderr=subprocess.PIPE, text=True, errors="replace")
     if done.returncode != 0:

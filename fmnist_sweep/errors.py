@@ -1,4 +1,4 @@
-"""Errors that a user can mend: one line that says what is wrong, what is allowed and what to do."""
+"""Errors that a user can fix. Each message says in one line what is wrong, what is allowed and what to do."""
 
 import difflib
 import re
@@ -8,11 +8,11 @@ from pydantic import ValidationError
 
 
 class ConfigError(ValueError):
-    """A value in the configuration that cannot be used."""
+    """A value in the configuration is invalid."""
 
 
 def nearest(word: str, known: Iterable[str]) -> str:
-    """`; did you mean ...?` with the known word nearest to this one, or nothing where none is near."""
+    """Return `; did you mean ...?` with the known word most similar to `word`, or "" if none is similar."""
     spellings = {option.lower(): option for option in known}
     same_end = [option for option in spellings if option.endswith(f".{word.lower()}")]
     matches = same_end or difflib.get_close_matches(word.lower(), spellings, n=1)
@@ -20,9 +20,9 @@ def nearest(word: str, known: Iterable[str]) -> str:
 
 
 def first_problem(error: ValidationError, allowed: Sequence[str] = ()) -> str:
-    """The first thing that a schema does not accept, in one line: place, value, what is allowed.
+    """Return the first problem of a validation error in one line: the key, its value, and the allowed values.
 
-    Of the `allowed` keys, the nearest is suggested.
+    For an unknown key, suggest the most similar of the `allowed` keys.
     """
     problem = error.errors(include_url=False)[0]
     place = ".".join(map(str, problem["loc"]))
@@ -38,16 +38,16 @@ def first_problem(error: ValidationError, allowed: Sequence[str] = ()) -> str:
 
 
 def count(number: int, noun: str) -> str:
-    """A number with its noun, as in `1 run` and `2 runs`."""
+    """Format a number with its noun, as in `1 run` and `2 runs`."""
     return f"{number} {noun}{'' if number == 1 else 's'}"
 
 
 class RunError(RuntimeError):
-    """A run that did not end well; what it left is in its directory."""
+    """A run failed; its directory keeps the files that it wrote."""
 
 
 def one_line(text: str, limit: int = 200) -> str:
-    """`text` fit for one line of a terminal or a table: printable characters, at most `limit`."""
+    """Fit `text` in one line of a terminal or table: escape unprintable characters and cut it to `limit` characters."""
     start = text[: limit + 1]
     safe = "".join(c if c.isprintable() else c.encode("unicode_escape", "surrogatepass").decode() for c in start)
     return safe if len(safe) <= limit else safe[: limit - 1] + "…"

@@ -1,4 +1,4 @@
-"""Files that may come from anyone: nothing that is no file is waited for, and no more than a limit is read."""
+"""Read untrusted files: accept plain files only, never block, and read at most a given number of bytes."""
 
 import errno
 import os
@@ -7,12 +7,12 @@ from pathlib import Path
 
 
 def read(path: Path, limit: int) -> bytes:
-    """The content of a plain file.
+    """Return the content of a plain file.
 
     Raises:
-        OSError: it cannot be read, is no plain file or holds more than `limit` bytes; `strerror` says which.
+        OSError: the file is unreadable, is not a plain file, or has more than `limit` bytes; `strerror` says which.
     """
-    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK)  # a named pipe would be waited for until someone writes
+    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK)  # else opening a named pipe waits for a writer
     try:
         status = os.fstat(descriptor)
         if not stat.S_ISREG(status.st_mode):

@@ -1,4 +1,4 @@
-"""Stop when the user says so: by Ctrl-C (SIGINT), by SIGTERM, or by closing the terminal (SIGHUP)."""
+"""Stop on the user's signal: Ctrl-C (SIGINT), SIGTERM, or closing the terminal (SIGHUP)."""
 
 from __future__ import annotations
 
@@ -15,17 +15,18 @@ from typing import Any
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 STOPPED = "stopped; the same command goes on from here"
 
-# `timeout`, `uv run` and shells pass on a signal that this process has had from the terminal already.
+# `timeout`, `uv run` and shells forward signals that the terminal has already sent to this process.
+# A signal within this time after another one counts as the same one.
 _SAME_SECONDS = 0.1
 
-# So long nothing disturbs what leaves no process and no run behind.
+# Ignore further signals for this long, so that the cleanup can end worker processes and mark runs as interrupted.
 _CLEANING_SECONDS = 5.0
 
 _last_heard = float("-inf")
 
 
 class Stopped(KeyboardInterrupt):
-    """The user stopped the command, by the signal of this number."""
+    """The user stopped the command with signal `number`."""
 
     def __init__(self, number: int):
         super().__init__(number)
@@ -34,18 +35,18 @@ class Stopped(KeyboardInterrupt):
 
 @dataclass
 class Stop:
-    """A request to stop at the end of the epoch; `number` is that of the first signal."""
+    """A request to stop at the end of the epoch; `number` is the first signal, or None if there was none."""
 
     number: int | None = None
 
     @property
     def asked(self) -> bool:
-        """Whether there is such a request."""
+        """Return whether the user asked to stop."""
         return self.number is not None
 
 
 def end_on_signals() -> None:
-    """End this process on signals, from now on: the first raises `Stopped`; one that comes much later exits at once."""
+    """Make signals end this process: the first raises `Stopped`; one after the cleanup time exits immediately."""
     first: list[float] = []
 
     def end(number: int) -> None:
@@ -59,16 +60,16 @@ def end_on_signals() -> None:
 
 
 def ignore_signals() -> None:
-    """Let nothing disturb the end of this process, where Python calls no handlers any more."""
+    """Ignore all signals while the process exits, when Python no longer calls handlers."""
     for number in SIGNALS:
         signal.signal(number, signal.SIG_IGN)
 
 
 @contextmanager
 def stoppable(clean_up: Callable[[], None]) -> Iterator[Stop]:
-    """Note the first signal within, and raise `Stopped` for the second.
+    """Record the first signal inside the `with` block, and raise `Stopped` on the second.
 
-    After the first, `clean_up` is called at the end, whatever signals come meanwhile, and `Stopped` is raised.
+    If there was a signal, call `clean_up` when the block ends, ignore further signals meanwhile, and raise `Stopped`.
     """
     stop, is_ending = Stop(), False
 
@@ -78,7 +79,7 @@ def stoppable(clean_up: Callable[[], None]) -> Iterator[Stop]:
         if stop.number is not None:
             raise Stopped(number)
         stop.number = number
-        with suppress(OSError):  # not by print, which the signal may have interrupted
+        with suppress(OSError):  # not print: the signal may have interrupted a print
             os.write(2, b"\nstopping at the end of the epoch; once more to stop now\n")
 
     before = _install(note)
@@ -97,7 +98,7 @@ def stoppable(clean_up: Callable[[], None]) -> Iterator[Stop]:
 
 
 def _install(react: Callable[[int], Any]) -> dict[int, Any]:
-    """Have `react` called for each signal. Returns the handlers before."""
+    """Install `react` as the handler of each signal. Return the previous handlers."""
 
     def handle(number: int, _: FrameType | None) -> None:
         global _last_heard
@@ -111,13 +112,13 @@ def _install(react: Callable[[int], Any]) -> dict[int, Any]:
     before: dict[int, Any] = {}
     for number in SIGNALS:
         handler = signal.getsignal(number)
-        if number != signal.SIGHUP or handler is not signal.SIG_IGN:  # as nohup has it
+        if number != signal.SIGHUP or handler is not signal.SIG_IGN:  # nohup ignores SIGHUP: keep that
             before[number] = signal.signal(number, handle)
     return before
 
 
 def _leave_terminal() -> None:
-    """Write no more to a terminal that has been closed: it would be an error."""
+    """Redirect terminal output to the null device, since writing to a closed terminal is an error."""
     nothing = os.open(os.devnull, os.O_WRONLY)
     for stream in (1, 2):
         with suppress(OSError):

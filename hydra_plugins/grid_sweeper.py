@@ -1,4 +1,4 @@
-"""Hydra sweeper that runs a list of grids: each is a product of values, and the sweep is their union."""
+"""A Hydra sweeper for the union of several grids. Each grid is a product of values."""
 
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -18,27 +18,27 @@ from hydra.plugins.sweeper import Sweeper
 from hydra.types import HydraContext, RunMode, TaskFunction
 from omegaconf import DictConfig, OmegaConf
 
-_MOST_TOLD = 3  # failures in a line
+_MOST_TOLD = 3  # failures that the error message lists
 
 
 @dataclass
 class GridSweeperConf:
-    """Named grids, each a mapping from a key to its values as on the command line: "a,b" or "range(1,4)"."""
+    """Settings: named grids. Each maps keys to values as typed on the command line: "a,b" or "range(1,4)"."""
 
     _target_: str = "hydra_plugins.grid_sweeper.GridSweeper"
     max_batch_size: Optional[int] = None
     params: Optional[dict[str, str]] = None
-    grids: dict[str, Any] = field(default_factory=dict)  # OmegaConf cannot merge typed ones of the same name
+    grids: dict[str, Any] = field(default_factory=dict)  # untyped: OmegaConf cannot merge typed grids of the same name
 
 
 ConfigStore.instance().store(group="hydra/sweeper", name="grids", node=GridSweeperConf, provider="fmnist_sweep")
 
 
 class GridSweeper(Sweeper):
-    """The union of several grids; without grids a product, as Hydra's basic sweeper makes it.
+    """A sweeper for the union of several grids. Without grids it makes a product, like Hydra's basic sweeper.
 
-    Overrides on the command line apply to every grid: a key that a grid has too takes the command line's values, and
-    an optimizer that is given brings its own arguments.
+    Overrides on the command line apply to every grid and replace a grid's values for the same key. An optimizer on the
+    command line also replaces the grid's arguments for its optimizer.
     """
 
     def __init__(
@@ -52,7 +52,7 @@ class GridSweeper(Sweeper):
         self.grids = grids or {}
 
     def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:
-        """Keep what a sweep needs."""
+        """Store the context and the configuration, and create the launcher."""
         self.hydra_context = hydra_context
         self.config = config
         self.launcher = Plugins.instance().instantiate_launcher(
@@ -60,10 +60,10 @@ class GridSweeper(Sweeper):
         )
 
     def asked(self, arguments: Sequence[str]) -> list[list[str]]:
-        """Return the jobs of all chosen figures, each as if its file had been chosen alone, without duplicates.
+        """Return the jobs of all chosen figures without duplicates. Compose the file of each figure separately.
 
-        Hydra merges files that are chosen together key by key: grids of one name would become one grid, and the
-        `params` of one file would apply to another's grids.
+        Hydra would merge the files key by key: grids with the same name would become one grid, and the `params` of
+        one file would apply to the grids of another.
         """
         from fmnist_sweep.errors import ConfigError
 
@@ -76,14 +76,14 @@ class GridSweeper(Sweeper):
                         f"grids.{name}: must be a mapping of keys to values, such as {{batch_size: '100,500'}}"
                     )
             grids = [{**(settings.params or {}), **grid} for grid in settings.grids.values() or [{}]]
-            # Jobs of two figures are the same where their files agree in all but grids.
+            # Jobs of two figures can only be the same if their files set the same values outside `hydra`.
             values = OmegaConf.to_yaml(OmegaConf.masked_copy(config, [key for key in config if key != "hydra"]))
             for job in self.jobs(own, grids):
                 jobs.setdefault((values, frozenset(line for line in job if not line.startswith("figure="))), job)
         return list(jobs.values())
 
     def _figures(self, arguments: Sequence[str]) -> Iterator[tuple[list[str], DictConfig]]:
-        """Yield for each figure of `figure=[a,b]` the arguments that choose it alone, and the sweep's configuration."""
+        """Yield, for each figure of `figure=[a,b]`, arguments that choose only it, and the sweep's configuration."""
         from fmnist_sweep.config.overrides import words
 
         parsed = OverridesParser.create().parse_overrides(list(arguments))
@@ -102,7 +102,7 @@ class GridSweeper(Sweeper):
 
     @staticmethod
     def union(grids: Sequence[Sequence[str]], parser: OverridesParser) -> list[list[str]]:
-        """The jobs of several grids, each given by its overrides, in order and without duplicates."""
+        """Return the jobs of several grids in order, without duplicates. Each grid is a list of overrides."""
         from fmnist_sweep.config.overrides import MOST_JOBS
         from fmnist_sweep.errors import ConfigError
 
@@ -117,7 +117,7 @@ class GridSweeper(Sweeper):
         return list(jobs.values())
 
     def sweep(self, arguments: list[str]) -> Any:
-        """Compose the union of the grids and launch it; `RunError` counts the runs that did not end well."""
+        """Compose the union of the grids and launch it. Raise `RunError` if runs failed; it says how many."""
         from fmnist_sweep.errors import ConfigError
 
         jobs = self.asked(arguments)
@@ -140,12 +140,12 @@ class GridSweeper(Sweeper):
         return returns
 
     def _mark_interrupted(self, batch: Sequence[Sequence[str]], first: int) -> None:
-        """Say of the runs of a batch that they were interrupted, where a launcher has killed what trained them."""
+        """Mark the runs of a batch as interrupted after a launcher has killed the processes that trained them."""
         from fmnist_sweep.config.compose import Composer
         from fmnist_sweep.config.hydra_private import numbered, place
         from fmnist_sweep.sweep import jobs
 
-        if getattr(self.launcher, "checks_all_jobs", False):  # ours, which does so itself
+        if getattr(self.launcher, "checks_all_jobs", False):  # our own launcher marks its runs itself
             return
         compose = Composer(self.hydra_context.config_loader, self.config).compose
         for number, overrides in enumerate(batch, first):
@@ -155,7 +155,7 @@ class GridSweeper(Sweeper):
 
     @contextmanager
     def told(self) -> Iterator[None]:
-        """Keep the sweep's own configuration in multirun.yaml, as Hydra's sweepers do, unless it was refused."""
+        """Save the sweep's configuration as multirun.yaml on exit, as Hydra's sweepers do, but not after an error."""
         try:
             yield
         except KeyboardInterrupt:
@@ -165,11 +165,11 @@ class GridSweeper(Sweeper):
 
     def _tell(self) -> None:
         folder = Path(self.config.hydra.sweep.dir)
-        if folder.is_dir():  # a dry run makes none
+        if folder.is_dir():  # a dry run makes no folder
             OmegaConf.save(self.config, folder / "multirun.yaml")
 
     def jobs(self, arguments: Sequence[str], grids: Iterable[Mapping[str, str]]) -> list[list[str]]:
-        """The jobs of some grids, each a list of overrides, where the command line has these arguments."""
+        """Return the jobs of grids combined with the arguments of the command line. A job is a list of overrides."""
         from fmnist_sweep.config.overrides import beneath, rewrite
 
         loader = self.hydra_context.config_loader
@@ -187,13 +187,13 @@ class GridSweeper(Sweeper):
 
 
 def staying(launcher: Launcher, jobs: int) -> AbstractContextManager[None]:
-    """Keep a launcher's workers between launches of so many jobs at most, if it can."""
+    """Keep a launcher's workers alive between launches of at most `jobs` jobs, if the launcher supports this."""
     stay: AbstractContextManager[None] = launcher.staying(jobs) if hasattr(launcher, "staying") else nullcontext()
     return stay
 
 
 def raise_failures(returns: Iterable[Sequence[JobReturn]]) -> None:
-    """Raise `RunError`, which counts them and gives the first ones' reasons, where runs did not end well."""
+    """Raise `RunError` if runs failed. Its message has their number and the reasons of the first ones."""
     from fmnist_sweep.errors import RunError, count
 
     results = [result for batch in returns for result in batch]
@@ -206,7 +206,7 @@ def raise_failures(returns: Iterable[Sequence[JobReturn]]) -> None:
 
 
 def _failure(result: JobReturn) -> str:
-    """The run and why it did not end well."""
+    """Return the run and the reason why it failed, in one line."""
     from fmnist_sweep.config.hydra_private import error_of
     from fmnist_sweep.config.messages import reason
     from fmnist_sweep.errors import RunError
@@ -216,7 +216,7 @@ def _failure(result: JobReturn) -> str:
 
 
 def _values(override: Override) -> list[str]:
-    """The jobs' overrides for each value that this one gives."""
+    """Return one override `key=value` for each value of a sweep override."""
     from fmnist_sweep.errors import ConfigError
 
     key = override.get_key_element()

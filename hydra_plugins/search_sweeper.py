@@ -1,7 +1,7 @@
-"""Hydra sweeper that searches: it asks Optuna for a batch of trials, launches them together, tells, and asks again.
+"""A Hydra sweeper for searches with Optuna. It asks for a batch of trials, launches them, reports, and asks again.
 
-hydra-optuna-sweeper pins an Optuna of years ago and goes on from nothing that a process left. Samplers and storages are
-Optuna's. The runs of this project have objectives with names; those of another application return theirs.
+hydra-optuna-sweeper pins an old Optuna and cannot resume a search. This sweeper uses Optuna's samplers and storages.
+Runs of this project have named objectives; jobs of another application return their values.
 """
 
 from collections.abc import Iterator, Sequence
@@ -25,37 +25,37 @@ if TYPE_CHECKING:
 
 @dataclass
 class SearchSweeperConf:
-    """A search; its space is what the overrides give, as in `lr=tag(log,interval(1e-4,1e-1))`."""
+    """Settings of a search. Overrides such as `lr=tag(log,interval(1e-4,1e-1))` define its space."""
 
     _target_: str = "hydra_plugins.search_sweeper.SearchSweeper"
     _convert_: str = "all"  # plain lists and dictionaries
     n_trials: int = 32
-    batch: int = 16  # trials that are launched together
+    batch: int = 16  # number of trials launched together
     sampler: str = "tpe"  # any of optuna.samplers
-    sampler_args: Any = None  # a dictionary, which OmegaConf takes from the command line only if it is untyped
+    sampler_args: Any = None  # a dictionary; untyped, or OmegaConf would not accept it from the command line
     sampler_seed: int = 0
-    seeds: Optional[int] = None  # jobs of a trial, with seed=0 and so on; their mean counts
-    objective: Any = None  # names that the application knows; null: its usual one, or what a job returns
-    direction: Any = None  # of what a job returns: minimize | maximize, or a list of them
-    rungs: Optional[list[int]] = None  # successive halving: what the best of each batch go on to
-    resource: str = "epochs"  # what rungs are of
-    storage: Optional[str] = None  # address or SQLite file; null: search.db in the sweep's folder
+    seeds: Optional[int] = None  # jobs per trial, with seed=0, seed=1, ...; the mean counts
+    objective: Any = None  # names of objectives; null: the default one, or the value that a job returns
+    direction: Any = None  # for the value that a job returns: minimize | maximize, or a list of these
+    rungs: Optional[list[int]] = None  # successive halving: the best trials of a batch go on to the next rung
+    resource: str = "epochs"  # the key that the rungs set
+    storage: Optional[str] = None  # URL or SQLite file; null: search.db in the sweep's folder
     study_name: str = "search"
-    params: Optional[dict[str, str]] = None  # the space in a file
-    grids: dict[str, Any] = field(default_factory=dict)  # refused: what figure=NAME sets is for the sweeper grids
+    params: Optional[dict[str, str]] = None  # the search space, for configuration files
+    grids: dict[str, Any] = field(default_factory=dict)  # rejected: figure=NAME sets it for the sweeper `grids`
 
 
 ConfigStore.instance().store(group="hydra/sweeper", name="search", node=SearchSweeperConf, provider="fmnist_sweep")
 
 
 class SearchSweeper(Sweeper):
-    """A search over a space of overrides; see `SearchSweeperConf`."""
+    """A sweeper that searches a space of overrides; see `SearchSweeperConf`."""
 
     def __init__(self, **settings: Any):
         self.settings = SearchSweeperConf(**settings)
 
     def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:
-        """Keep what a search needs."""
+        """Store the context and the configuration, and create the launcher."""
         from fmnist_sweep.cli import Application
 
         self.hydra_context = hydra_context
@@ -66,7 +66,7 @@ class SearchSweeper(Sweeper):
         )
 
     def sweep(self, arguments: list[str]) -> list[Sequence[JobReturn]]:
-        """Search until there are `n_trials`, those of earlier calls included; `RunError` where none ended well."""
+        """Search until the study has `n_trials` trials, including earlier ones. Raise `RunError` if none succeeded."""
         from fmnist_sweep.adaptive.conclusion import check_free, conclude, progress
         from fmnist_sweep.adaptive.problem import build_problem, check
         from fmnist_sweep.adaptive.study import opened, sampler
@@ -90,13 +90,13 @@ class SearchSweeper(Sweeper):
                 for results in self._carry_out(batch, study, problem):
                     returns.append(results)
                     if any(result.working_dir is None for result in results):
-                        return returns  # a dry run, or jobs that are left to a cluster
+                        return returns  # a dry run, or jobs left to a cluster
             if not is_dry:
                 conclude(study.trials(), study.best(), problem.names, folder)
         return returns
 
     def _carry_out(self, batch: "Batch", study: "Study", problem: "Problem") -> Iterator[Sequence[JobReturn]]:
-        """Launch a batch, rung by rung, and tell of it. Yields what each launch gave, before any of it is told."""
+        """Launch a batch rung by rung and report to the study. Yield the results of each launch before each report."""
         running, rungs = list(batch.trials), problem.steps or (0,)
         for place, step in enumerate(rungs):
             waiting = [trial for trial in running if step not in trial.intermediate_values]

@@ -1,4 +1,4 @@
-"""Hydra sweeper that trains a paper's configurations with more and more seeds until its claims have verdicts."""
+"""A Hydra sweeper that adds seeds to a paper's configurations until its claims have verdicts."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -13,7 +13,7 @@ from hydra_plugins.grid_sweeper import GridSweeper, raise_failures, staying
 
 @dataclass
 class SettlingSweeperConf:
-    """Whose claims, and when to stop at the latest: with so many seeds, or after so long, as in 30min."""
+    """Settings: the paper, the largest number of seeds, and the time limit `budget`, such as 30min."""
 
     _target_: str = "hydra_plugins.settling_sweeper.SettlingSweeper"
     paper: str = MISSING
@@ -25,7 +25,7 @@ ConfigStore.instance().store(group="hydra/sweeper", name="settle", node=Settling
 
 
 class SettlingSweeper(GridSweeper):
-    """Launches what the open claims need, reads the store, and asks again; `adaptive/settle.py` knows what."""
+    """A sweeper that trains runs for open claims, reads the store and repeats. `adaptive/settle.py` selects runs."""
 
     def __init__(self, paper: str, max_seeds: int = 40, budget: str | None = None):
         super().__init__()
@@ -34,7 +34,7 @@ class SettlingSweeper(GridSweeper):
         self.budget = budget
 
     def sweep(self, arguments: list[str]) -> Any:
-        """Launch until nothing is needed any more; `RunError` counts the runs that did not end well."""
+        """Launch jobs until no more runs are needed. Raise `RunError` if runs failed; it says how many."""
         from fmnist_sweep.adaptive.settle import Settling
         from fmnist_sweep.config.hydra_private import resolve
 

@@ -1,7 +1,7 @@
-"""Hydra launcher that trains a sweep's jobs together where the application can, and one by one where it cannot.
+"""A Hydra launcher that trains the jobs of a sweep together, if the application supports this.
 
-An application offers it by a method `together`, as `fmnist_sweep.cli.Application` does. Other jobs run one after
-another, as with Hydra's basic launcher.
+An application supports it with a method `together`, like `fmnist_sweep.cli.Application`. Jobs of other applications
+run one after another, as with Hydra's basic launcher.
 """
 
 import sys
@@ -19,7 +19,7 @@ from omegaconf import DictConfig
 
 @dataclass
 class StackedLauncherConf:
-    """Stacks in processes of this machine; how many is the application's to say."""
+    """Settings: train stacks in processes on this machine. The application chooses the number of processes."""
 
     _target_: str = "hydra_plugins.stacked_launcher.StackedLauncher"
     _convert_: str = "all"  # plain lists and dictionaries
@@ -28,7 +28,7 @@ class StackedLauncherConf:
 
 @dataclass
 class StackedSlurmConf(StackedLauncherConf):
-    """Stacks on a Slurm cluster, with the names of hydra-submitit-launcher; `sweep/executors/slurm.py` trains them."""
+    """Settings for Slurm, with the names of hydra-submitit-launcher. `sweep/executors/slurm.py` trains the stacks."""
 
     executor: str = "slurm"
     partition: Optional[str] = None
@@ -47,7 +47,7 @@ class StackedSlurmConf(StackedLauncherConf):
 
 @dataclass
 class StackedRayConf(StackedLauncherConf):
-    """Stacks on a Ray cluster, or on this machine where there is no address; `sweep/executors/ray.py` trains them."""
+    """Settings for Ray, on this machine if `address` is None. `sweep/executors/ray.py` trains the stacks."""
 
     executor: str = "ray"
     address: Optional[str] = None
@@ -65,26 +65,26 @@ for _name, _node in {
 
 
 class StackedLauncher(Launcher):
-    """Composes and checks all jobs, has them trained together, then closes each as Hydra does."""
+    """A launcher that composes and checks all jobs, trains them together, and ends each one as Hydra does."""
 
-    checks_all_jobs = True  # before the first starts, so that a sweeper need not
+    checks_all_jobs = True  # before the first one starts, so a sweeper need not check them
 
     def __init__(self, **executor: Any):
         self.executor = executor
         self._stays: Any = None
 
     def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:
-        """Keep what a launch needs."""
+        """Store the context, the task function and the configuration."""
         self.hydra_context = hydra_context
         self.task_function = task_function
         self.config = config
 
     @contextmanager
     def staying(self, jobs: int) -> Iterator[None]:
-        """Keep the workers that a launch starts for the next one.
+        """Keep the workers of a launch alive for the next launch.
 
         Args:
-            jobs: of the largest launch.
+            jobs: the number of jobs in the largest launch.
         """
         if not hasattr(self.task_function, "together"):
             yield
@@ -96,7 +96,7 @@ class StackedLauncher(Launcher):
                 self._stays = None
 
     def launch(self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int) -> Sequence[JobReturn]:
-        """Carry out the jobs. Returns their results, in the order of `job_overrides`."""
+        """Run the jobs. Return their results in the order of `job_overrides`."""
         setup_globals()
         configure_log(self.config.hydra.hydra_logging, self.config.hydra.verbose)
         loader, task, context = self.hydra_context.config_loader, self.task_function, self.hydra_context
@@ -143,7 +143,7 @@ class StackedLauncher(Launcher):
 
 
 def _ended(sweep: Any, job: Any, composed: DictConfig, context: HydraContext) -> JobReturn:
-    """End a job as Hydra does. A job whose end fails does not keep the others from theirs."""
+    """End a job as Hydra does. On an error, print it and return a failed result, so that the other jobs also end."""
     from fmnist_sweep.config.hydra_private import end_job
     from fmnist_sweep.config.messages import reason
     from fmnist_sweep.errors import RunError

@@ -1,1 +1,1 @@
-"""Searches: a space of configurations, a study that asks and is told, what a trial is judged by. No torch here."""
+"""Choose what to train next from results: more seeds for open claims, or a search. Nothing here imports torch."""

@@ -1,4 +1,4 @@
-"""What a search comes to: the best trial, or the front of several objectives, in a file and on the terminal."""
+"""Write and print the result of a search: the best trial, or the Pareto front of several objectives."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _LARGEST = 64 << 20  # bytes
 
 
 def check_free(folder: Path) -> None:
-    """Raise `ConfigError` where a folder holds a file of another program under the name that results will have."""
+    """Raise `ConfigError` if a folder holds another program's file under the name of the results file."""
     path = folder / RESULTS
     try:
         found = yaml.safe_load(files.read(path, _LARGEST))
@@ -34,7 +34,7 @@ def check_free(folder: Path) -> None:
 
 
 def progress(trials: Sequence[FrozenTrial], best: Sequence[FrozenTrial], names: Sequence[str], most: int) -> None:
-    """Print where a search of `most` trials stands before its next batch, if any of them has ended."""
+    """Print how many of `most` trials have ended and the best value so far; nothing if none has ended."""
     ended = sum(trial.state.is_finished() for trial in trials)
     if not ended:
         return
@@ -43,16 +43,16 @@ def progress(trials: Sequence[FrozenTrial], best: Sequence[FrozenTrial], names: 
 
 
 def conclude(trials: Sequence[FrozenTrial], best: Sequence[FrozenTrial], names: Sequence[str], folder: Path) -> None:
-    """Write and print what was found.
+    """Write and print the result of a search.
 
     Args:
-        trials: all of them.
-        best: the best one, or the front.
-        names: of the objectives.
-        folder: where the file is written, in the form of hydra-optuna-sweeper.
+        trials: all trials.
+        best: the best trial, or the trials on the Pareto front; empty if no trial is complete.
+        names: the names of the objectives.
+        folder: the folder of the results file, which has the format of hydra-optuna-sweeper.
 
     Raises:
-        RunError: no trial ended well.
+        RunError: no trial is complete.
     """
     counts = Counter(trial.state.name.lower() for trial in trials)
     if not best:

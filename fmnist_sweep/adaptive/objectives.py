@@ -1,4 +1,4 @@
-"""What a search may go by: a measure of its runs, or how near they come to the numbers that a paper quotes."""
+"""Objectives of a search: a measure of its runs, or their distance to the numbers that a paper quotes."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from fmnist_sweep.store.layout import read_metrics
 
 Direction = Literal["minimize", "maximize"]
 
-USUAL = "val_loss"  # where no objective is named
+USUAL = "val_loss"  # the default objective
 SEEDS = 3
 BEST = "best_"
 _ON_TEST = {
@@ -33,16 +33,16 @@ _ON_TEST = {
 
 @dataclass(frozen=True)
 class Objective:
-    """What a search goes by.
+    """An objective of a search.
 
     Attributes:
-        name: as it is asked for.
-        direction: whether less is better or more.
-        value: of the directories of a trial's runs, one for each seed; and what else is to be known of the trial.
-        defaults: values as typed, of keys that are not given.
-        cautions: what is to be said where an override is given.
-        seeds: of each trial, where nothing is said of seeds.
-        comparable: whether a run that is cut short has a value that tells of the whole.
+        name: the name that the user types.
+        direction: minimize or maximize.
+        value: computes the objective and further notes on the trial from the directories of its runs, one per seed.
+        defaults: values, as typed, for keys that the user does not set.
+        cautions: a warning for each override that needs one.
+        seeds: the number of seeds of each trial, if the user sets none.
+        comparable: True if the value of a run that is cut short says something about the whole run.
     """
 
     name: str
@@ -55,11 +55,15 @@ class Objective:
 
 
 def objective(name: str, loader: ConfigLoader) -> Objective:
-    """The objective of a name: `val_loss`, `best_val_accuracy`, or a paper's figure, such as `caprari2024.fig5`.
+    """Return the objective of a name: `val_loss`, `best_val_accuracy`, or a paper's figure, such as `caprari2024.fig5`.
 
-    A measure is the mean over seeds of its value after the last epoch, or of the best of all epochs, in runs that hold
-    out a validation set unless told otherwise. For a figure it is the distance to its numbers
-    (`papers.nearest`) of runs that are what the paper says of it, unless told otherwise.
+    The value of a measure is the mean over seeds of its value after the last epoch, or of its best value in any epoch
+    (`best_`). For `val_` measures, runs by default hold out a validation set. The value of a figure is the distance of
+    the runs to its numbers (`papers.nearest`). By default these runs have the configuration that the paper states for
+    the figure.
+
+    Raises:
+        ConfigError: there is no such objective.
     """
     if "." in name:
         return _figure(name, loader)
@@ -87,7 +91,7 @@ def _figure(name: str, loader: ConfigLoader) -> Objective:
     paper = papers.read(paper_name, loader)
     numbers = {(figure, row): claims for (figure, row), claims in quoted(paper).items() if figure is not None}
     rows = Counter(figure for figure, _ in numbers)
-    # Of a figure with one row of numbers the row need not be named.
+    # If a figure has only one row of numbers, its name is enough.
     places = {(figure if rows[figure] == 1 else f"{figure}.{row}"): (figure, row) for figure, row in numbers}
     spelled = {f"{figure}.{row}": (figure, row) for figure, row in numbers} | places
     if place not in spelled:
@@ -116,7 +120,7 @@ def _distance(runs: Sequence[Path], claims: Sequence[Claim]) -> tuple[float, dic
 
 
 def _off(curves: dict[str, FloatArray], claims: Sequence[Claim], training: str) -> float:
-    """The distance where the paper's training curve is taken for `train` or `running`; nan for want of epochs."""
+    """Return the distance if the paper's training curve is `train` or `running`; nan if the runs are too short."""
     epochs = next(iter(curves.values())).shape[1]
     if any(claim.reduce.misfit(epochs) for claim in claims):
         return math.nan

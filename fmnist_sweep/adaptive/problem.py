@@ -1,4 +1,4 @@
-"""What a search searches and what it goes by: the sweeper's settings and the overrides given, checked."""
+"""Build the problem of a search from the sweeper's settings and the overrides, and check it."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ DIRECTIONS: tuple[Direction, ...] = ("minimize", "maximize")
 
 
 class Judged(NamedTuple):
-    """The values of a trial, None where it failed, and what else is to be known of it."""
+    """The values of a trial, or None if it failed, and further notes on it."""
 
     values: list[float] | None
     notes: dict[str, Any]
@@ -36,15 +36,15 @@ class Judged(NamedTuple):
 
 @dataclass(frozen=True)
 class Problem:
-    """A search's problem.
+    """The problem of a search.
 
     Attributes:
-        space: what is searched and what is fixed.
-        objectives: those of the application; none where what a job returns counts.
+        space: the keys to search, and the fixed overrides.
+        objectives: this project's objectives; empty if the values that jobs return are used.
         directions: minimize or maximize, for each value of a trial.
-        seeds: of each trial; none where jobs are as they are configured.
-        rungs: what a trial goes through, as overrides: one empty rung, or the steps of successive halving.
-        steps: of each rung the resource it takes, if there are rungs.
+        seeds: the number of seeds of each trial; None to use the configured seed.
+        rungs: overrides for each rung of a trial: one empty rung, or the steps of successive halving.
+        steps: the amount of the resource at each rung; empty without successive halving.
         decisive: the fixed overrides that can change a value.
     """
 
@@ -58,12 +58,12 @@ class Problem:
 
     @property
     def names(self) -> list[str]:
-        """Of each value of a trial its name."""
+        """Return the name of each value of a trial."""
         count = len(self.directions)
         return [one.name for one in self.objectives] or ["value", *(f"value {n}" for n in range(2, count + 1))][:count]
 
     def described(self) -> dict[str, Any]:
-        """As plain values, equal for problems whose trials can be compared."""
+        """Return the problem as plain values, which are equal if trials of two problems can be compared."""
         return {
             "space": self.space.described(),
             "fixed": sorted(self.decisive),
@@ -74,12 +74,12 @@ class Problem:
         }
 
     def jobs(self, params: Mapping[str, Any], rung: int) -> list[list[str]]:
-        """A trial's jobs on a rung, one for each seed."""
+        """Return the jobs of a trial on a rung, one for each seed."""
         job = [*self.space.overrides(params), *self.rungs[rung]]
         return [job] if self.seeds is None else [[*job, f"seed={seed}"] for seed in range(self.seeds)]
 
     def judge(self, results: Sequence[JobReturn]) -> Judged:
-        """What a trial is worth by the results of its jobs, whose errors are not raised here."""
+        """Compute the values of a trial from the results of its jobs. Errors become a note and are not raised."""
         folders = [Path(result.hydra_cfg.hydra.runtime.output_dir) for result in results if result.hydra_cfg]
         notes: dict[str, Any] = {"runs": [folder.name for folder in folders]}
         try:
@@ -94,19 +94,22 @@ class Problem:
                 values = [statistics.fmean(map(float, column)) for column in zip(*numbers, strict=True)]
             if len(values) != len(self.directions) or not all(map(math.isfinite, values)):
                 raise ValueError(f"gave {returned}, where {len(self.directions)} finite numbers are needed")
-        except Exception as error:  # of a job that failed, or of a value that is none
+        except Exception as error:  # a job failed, or a value is not a number
             return Judged(None, {**notes, "reason": one_line(reason(error))})
         return Judged(values, notes)
 
 
 def build_problem(settings: Any, arguments: list[str], loader: ConfigLoader, *, ours: bool) -> Problem:
-    """The problem that settings of the sweeper and overrides make; `ConfigError` says what is wrong with it.
+    """Build the problem from settings of the sweeper and overrides.
 
     Args:
         settings: a `SearchSweeperConf`.
         arguments: overrides, as Hydra takes them.
-        loader: knows the options of each group.
-        ours: whether the runs are this project's, so that objectives have names and numbers choose options.
+        loader: finds the options of each group.
+        ours: True if the runs are this project's. Only then do objectives have names and can numbers choose options.
+
+    Raises:
+        ConfigError: the settings or the overrides do not make a valid problem.
     """
     _check_numbers(settings)
     parser = OverridesParser.create(loader)
@@ -141,7 +144,7 @@ def build_problem(settings: Any, arguments: list[str], loader: ConfigLoader, *, 
 
 
 def check(problem: Problem, loader: ConfigLoader, sweep: DictConfig) -> None:
-    """Check the ends of every dimension, and all jobs of one trial, before anything is kept."""
+    """Check the ends of every dimension, and all jobs of one trial, before anything is written."""
     first, *corners = problem.space.corners()
     seeds = [[]] if problem.seeds is None else [[f"seed={seed}"] for seed in range(problem.seeds)]
     jobs = [[*first, *rung, *seed] for rung in problem.rungs for seed in seeds]

@@ -1,7 +1,8 @@
-"""What to train next until a paper's claims are settled: seeds for the configurations that open claims need.
+"""Choose more seeds for the configurations that a paper's open claims need, until all claims are settled.
 
-The store says all: its runs are judged as the report judges them (`report.judging.looks` says why verdicts hold though
-seeds are added until there is one), so a sweep that was interrupted goes on, and one that has ended has nothing to do.
+All state is in the store: its runs are judged as the report judges them. So an interrupted sweep continues, and a
+finished one has nothing to do. `papers.looks` explains why verdicts are valid although seeds are added until there is
+one.
 """
 
 from __future__ import annotations
@@ -38,14 +39,14 @@ _UNITS = {"s": 1, "min": 60, "h": 3600}
 
 
 class Settling:
-    """The looks of one command at a store.
+    """The looks at a store during one command. A look judges all claims at a given number of seeds.
 
     Args:
-        name: the paper's.
-        loader: knows the papers there are.
-        arguments: overrides for every job; they may not change what is trained.
-        max_seeds: no configuration gets more.
-        budget: how long the command may train, such as 90s, 30min or 2h; None for as long as it takes.
+        name: the paper's name.
+        loader: finds the available papers.
+        arguments: overrides for every job; they may not change the configuration to train.
+        max_seeds: the largest number of seeds of a configuration.
+        budget: how long the command may train, such as 90s, 30min or 2h; None for no limit.
     """
 
     def __init__(self, name: str, loader: ConfigLoader, arguments: Sequence[str], max_seeds: int, budget: str | None):
@@ -71,11 +72,11 @@ class Settling:
 
     @property
     def most(self) -> int:
-        """How many jobs a batch may have."""
+        """Return the largest number of jobs in a batch."""
         return len(self._grids) * self._sizes[-1]
 
     def look(self, store: Path) -> list[dict[str, str]]:
-        """Judge what a store holds. Returns grids of what to train next, none where nothing is left to be done."""
+        """Judge the runs in a store. Return the grids to train next; an empty list if nothing is left to train."""
         curves = self._curves(store)
         verdicts = judge(self.paper, curves)
         for look, size in enumerate(self._sizes, start=1):
@@ -94,7 +95,7 @@ class Settling:
 
     @contextmanager
     def within_budget(self) -> Iterator[None]:
-        """Interrupt what trains at the end of the budget, as Ctrl-C would."""
+        """Interrupt the training when the budget is spent, as Ctrl-C would."""
         spent = threading.Event()
 
         def interrupt() -> None:
@@ -115,7 +116,7 @@ class Settling:
                 timer.cancel()
 
     def close(self, store: Path) -> None:
-        """Say which claims are open, why, and what would settle them."""
+        """Print the open claims, the reasons, and how many seeds would settle each."""
         curves = self._curves(store)
         verdicts = judge(self.paper, curves)
         self._say(curves, verdicts)
@@ -142,9 +143,10 @@ class Settling:
 
 
 def wanted(paper: Paper, verdicts: Sequence[Verdict], look: int) -> list[str]:
-    """The configurations that should have all seeds of a look: at the first all, then those that open claims speak of.
+    """Return the configurations that need all seeds of a look.
 
-    A look that was interrupted is so made whole before the next begins: claims are judged together.
+    The first look needs all configurations; later looks need those of open claims. So an interrupted look is completed
+    before the next begins. This is necessary because claims are judged together.
     """
     names = paper.sweeps()[papers.ALL]
     if look == 1:
@@ -155,12 +157,15 @@ def wanted(paper: Paper, verdicts: Sequence[Verdict], look: int) -> list[str]:
 
 
 def _may_close(verdict: Verdict) -> bool:
-    """Whether more seeds may settle an open claim. They sharpen no interval that single runs alone make too wide."""
+    """Return True if more seeds may settle an open claim.
+
+    More seeds do not help if the spread of single runs alone makes the interval too wide.
+    """
     return verdict.claim.is_tested or verdict.seeds_needed is not None
 
 
 def _next_look(verdict: Verdict) -> int | None:
-    """The look that an open claim takes next; None where no seed of the first counts."""
+    """Return the number of the next look at an open claim; None if seeds have ended but none of them counts."""
     ended = len(verdict.seeds) + sum(cause in ENDED for cause in verdict.left_out.values())
     if ended and not verdict.seeds:
         return None
@@ -168,12 +173,12 @@ def _next_look(verdict: Verdict) -> int | None:
 
 
 def is_open(verdict: Verdict) -> bool:
-    """Whether a claim has no verdict yet."""
+    """Return True if a claim has no verdict yet."""
     return verdict.verdict in ("inconclusive", "not run")
 
 
 def _ended(config: Config, curves: Curves) -> set[int]:
-    """The seeds of a configuration that have all epochs or have diverged."""
+    """Return the seeds of a configuration whose runs have all epochs or have diverged."""
     serving = curves.serving(recipe(config), config.training.epochs)
     return {seed for seed, c in serving.items() if c.diverged or len(c.metrics) == config.training.epochs}
 

@@ -1,7 +1,7 @@
-"""The space of a search, from overrides as Hydra parses them.
+"""Read the space of a search from overrides that Hydra has parsed.
 
-What hydra-optuna-sweeper makes of them, this does: a list of values is a choice, `range(1,5)` and `int(interval(1,5))`
-are whole numbers, `interval(0,1)` real ones, and `tag(log,...)` makes an interval logarithmic.
+Overrides have the same meaning as in hydra-optuna-sweeper: a list of values is a choice, `range(1,5)` and
+`int(interval(1,5))` are integers, `interval(0,1)` are real numbers, and `tag(log,...)` makes an interval logarithmic.
 """
 
 from __future__ import annotations
@@ -35,13 +35,13 @@ Params = Mapping[str, Any]  # a trial's values by key
 
 @dataclass(frozen=True)
 class Space:
-    """What is searched and what is fixed.
+    """The keys to search, and the fixed overrides.
 
     Attributes:
-        distributions: Optuna's, by key.
+        distributions: Optuna's distribution for each key.
         fixed: overrides that every job has.
-        keys: the keys as overrides write them, such as `++optimizer.lr`.
-        choices: of each key that has them, how overrides write them.
+        keys: each key as written in overrides, such as `++optimizer.lr`.
+        choices: for each key, its choices as written in overrides; empty for a numeric range.
     """
 
     distributions: dict[str, BaseDistribution]
@@ -51,7 +51,7 @@ class Space:
 
     @classmethod
     def of(cls, overrides: Sequence[Override]) -> Space:
-        """Read a space; `ConfigError` where an override is none that can be searched, or where there is nothing to."""
+        """Read a space. Raise `ConfigError` if an override cannot be searched or there is nothing to search."""
         space = cls({}, [], {}, {})
         for override in overrides:
             if not override.is_sweep_override():
@@ -70,24 +70,24 @@ class Space:
         return space
 
     def overrides(self, params: Params) -> list[str]:
-        """What a job of a trial with these values is given."""
+        """Return the overrides for a job of a trial with these values."""
         texts = {name: self.choices[name].get(value) or repr(value) for name, value in params.items()}
         return [*self.fixed, *(f"{self.keys[name]}={text}" for name, text in texts.items())]
 
     def corners(self) -> Iterator[list[str]]:
-        """Jobs that have each choice and each end of each interval once, of the other keys the first."""
+        """Yield one job for each choice and each interval end of each key; other keys keep their first value."""
         ends = {name: _ends(distribution) for name, distribution in self.distributions.items()}
         first = {name: values[0] for name, values in ends.items()}
         for name, values in ends.items():
             yield from (self.overrides({**first, name: value}) for value in values)
 
     def described(self) -> dict[str, Any]:
-        """The distributions as plain values, equal for equal spaces."""
+        """Return the distributions as plain values, which are equal for equal spaces."""
         return {name: json.loads(distribution_to_json(one)) for name, one in sorted(self.distributions.items())}
 
 
 def _distribution(override: Override, choices: dict[Any, str]) -> BaseDistribution:
-    """The distribution of an override; `choices` is filled with how its values are written, if it is a choice."""
+    """Return the distribution of an override. If it is a choice, add its values as written to `choices`."""
     sweep, line = override.value(), override.input_line
     log = _is_log(sweep, line)
     if isinstance(sweep, IntervalSweep):
@@ -122,7 +122,7 @@ def _is_log(sweep: Any, line: str | None) -> bool:
 
 
 def _plain(value: Any) -> str | int | float | bool:
-    """A choice as the storage holds it: a number, a truth value, or a text as it is typed, without quotes."""
+    """Return a choice as the storage holds it: a number, a boolean, or the typed text without quotes."""
     if isinstance(value, QuotedString):
         return value.text
     return value if isinstance(value, str | int | float) else Transformer.str(value)

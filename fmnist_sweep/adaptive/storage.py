@@ -1,4 +1,4 @@
-"""The file of a search: made whole, kept from other processes, and not believed where a disk has changed it."""
+"""Create, lock and open the database of a search, and check it for damage."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _ANOTHER_FILE = "choose another file with hydra.sweeper.storage=FILE"
 
 
 def lock(path: Path) -> AbstractContextManager[Any]:
-    """Keep a file from other processes; `ConfigError` where one has it."""
+    """Lock a file against other processes. Raise `ConfigError` if one has locked it already."""
     folder = path.parent / ".locks"
     folder.mkdir(parents=True, exist_ok=True)
     try:
@@ -32,20 +32,22 @@ def lock(path: Path) -> AbstractContextManager[Any]:
 
 
 def in_file(path: Path) -> RDBStorage:
-    """The storage in a file, which is made under another name first, so that none is ever half made.
+    """Open the storage in an SQLite file, or create it.
+
+    A new file gets its name only when it is complete, so a crash never leaves an incomplete one.
 
     Raises:
-        ConfigError: the file is no storage, or is damaged.
+        ConfigError: the file is not an Optuna storage, or is damaged.
     """
     if not path.exists():
-        temporary = path.with_name(f"{path.name}.fmnist_sweep.tmp")  # a name that nobody else gives a file
+        temporary = path.with_name(f"{path.name}.fmnist_sweep.tmp")  # no other program uses this name
         temporary.unlink(missing_ok=True)
         database(f"{SQLITE}{temporary}").engine.dispose()
-        # SQLite would take what a process left half written in a file of this name back in the new one.
+        # SQLite would apply an old journal of this name, left by a killed process, to the new file.
         path.with_name(f"{path.name}-journal").unlink(missing_ok=True)
         temporary.rename(path)
     try:
-        # Not to read alone: what a process left half written when it was killed is undone first.
+        # Open for writing, so that SQLite first rolls back the unfinished changes of a killed process.
         with closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=rw", uri=True)) as connection:
             is_optunas = connection.execute("select 1 from sqlite_master where name = 'studies'").fetchone()
             contradictions = [str(one) for (one,) in connection.execute("pragma integrity_check(1)") if one != "ok"]
@@ -59,36 +61,42 @@ def in_file(path: Path) -> RDBStorage:
         raise ConfigError(f"{path}: is damaged: {contradictions[0]}; {REMAKE}")
     try:
         return RDBStorage(f"{SQLITE}{path}")
-    except Exception as error:  # SQLAlchemy's, of tables that are not as Optuna made them
+    except Exception as error:  # SQLAlchemy's errors for tables that Optuna did not make
         raise ConfigError(f"{path}: {reason(error)}; {_ANOTHER_FILE}, or if a search made it {REMAKE}") from error
 
 
 def database(url: str) -> RDBStorage:
-    """The storage at an address; `ConfigError` where there is none."""
+    """Open the storage at a database URL. Raise `ConfigError` if that fails."""
     try:
         return RDBStorage(url)
-    except Exception as error:  # Optuna's, SQLAlchemy's and those of whatever driver the address names
+    except Exception as error:  # errors of Optuna, SQLAlchemy or the URL's database driver
         raise ConfigError(f"storage={url}: {reason(error)}; {_ANOTHER_FILE}") from error
 
 
 @contextmanager
 def undamaged(where: str, remedy: str) -> Iterator[None]:
-    """What cannot be read or does not fit within is damage, told as a `ConfigError`."""
+    """Turn any error of the block into a `ConfigError` that says the study is damaged; pass on a `ConfigError`."""
     try:
         yield
     except ConfigError:
         raise
-    except Exception as error:  # Optuna's and SQLAlchemy's, of a file that may hold anything
+    except Exception as error:  # errors of Optuna and SQLAlchemy; the file may hold anything
         raise ConfigError(f"{where} is damaged: {reason(error)}; {remedy}") from error
 
 
 def check_problem(storage: BaseStorage, study_id: int, known: Any) -> None:
-    """Raise `ValueError` where what a study is known to search is not what was written; None: nothing was."""
+    """Raise `ValueError` if the stored description of a study's problem does not fit its seal.
+
+    Args:
+        storage: the study's storage.
+        study_id: the study's id in the storage.
+        known: the stored description; None if there is none.
+    """
     sealed = storage.get_study_system_attrs(study_id).get(SEAL)
     if sealed not in (None, digest(known)) and (known is not None or storage.get_n_trials(study_id)):
         raise ValueError("what it searches is not what was written")
 
 
 def seal_problem(storage: BaseStorage, study_id: int, problem: dict[str, Any]) -> None:
-    """Write what a study is said to search from now on; that is to be written next."""
+    """Write the seal of a study's problem. The caller writes the problem itself next."""
     storage.set_study_system_attr(study_id, SEAL, digest(problem))

@@ -1,7 +1,7 @@
-"""A study of Optuna's that asks in batches and goes on from wherever a process left it.
+"""Run an Optuna study in batches, and resume it at any point.
 
-What a search asks for depends on its space, its seed and what it was told, never on interruptions: each trial has a
-sampler of its own, seeded by its place, and a batch is asked for whole before any of it is told.
+The trials depend on the search's space, its seed and the reported values, but not on interruptions. Each trial has its
+own sampler, seeded by the trial's place. All trials of a batch are sampled before any of their values is reported.
 """
 
 from __future__ import annotations
@@ -29,9 +29,9 @@ from fmnist_sweep.config.messages import reason
 from fmnist_sweep.errors import ConfigError, nearest
 from fmnist_sweep.store.search_seals import BATCH, check, seal
 
-PROBLEM = "problem"  # the attribute of a study that says what it searches
+PROBLEM = "problem"  # the attribute of a study that describes its problem
 
-_STARTUP_TRIALS = 12  # after which all samplers go by what they know
+_STARTUP_TRIALS = 12  # after so many trials all samplers use the results
 _ANOTHER = "choose another with hydra.sweeper.study_name=NAME or hydra.sweeper.storage=FILE"
 
 optuna.logging.set_verbosity(optuna.logging.WARNING)
@@ -41,23 +41,23 @@ MakeSampler = Callable[[int], BaseSampler]
 
 @contextmanager
 def _experimental() -> Iterator[None]:
-    """Without Optuna's warnings of what may change."""
+    """Suppress Optuna's warnings about experimental features."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ExperimentalWarning)
         yield
 
 
 def sampler(name: str, arguments: Mapping[str, Any], seed: int, problem: Problem) -> MakeSampler:
-    """What makes the sampler of the trial at a place.
+    """Return a function that makes the sampler for the trial at a place.
 
     Args:
         name: a class of `optuna.samplers` that needs no argument, or its short form (`tpe` for `TPESampler`).
-        arguments: for it.
-        seed: of all of them together.
-        problem: what it is for.
+        arguments: keyword arguments for the class.
+        seed: the seed from which, with the place, each sampler's seed is derived.
+        problem: the problem to search.
 
     Raises:
-        ConfigError: there is no such sampler, or it does not take the arguments or the problem.
+        ConfigError: there is no such sampler, or it does not accept the arguments or the problem.
     """
     classes = {n: c for n, c in vars(optuna.samplers).items() if n.endswith("Sampler") and _needs_nothing(c)}
     short = {n.removesuffix("Sampler").lower(): cls for n, cls in classes.items()}
@@ -67,7 +67,7 @@ def sampler(name: str, arguments: Mapping[str, Any], seed: int, problem: Problem
     seeded = "seed" in inspect.signature(cls).parameters
 
     def make(place: int) -> BaseSampler:
-        # Two numbers, so that searches with seeds 0 and 1 share no trial.
+        # Derive the state from both numbers, so that searches with seeds 0 and 1 share no trial.
         state = int(np.random.SeedSequence([seed, place]).generate_state(1)[0])
         with _experimental():
             made: BaseSampler = cls(**{**({"seed": state} if seeded else {}), **arguments})
@@ -75,7 +75,7 @@ def sampler(name: str, arguments: Mapping[str, Any], seed: int, problem: Problem
 
     try:
         _try_out(make, problem)
-    except Exception as error:  # what a sampler asks for is for it to say, some only once they have trials to go by
+    except Exception as error:  # only the sampler knows its needs, and some check them only when they have trials
         raise ConfigError(f"sampler={name}: {reason(error)}; choose another, or other sampler_args") from error
     return make
 
@@ -94,14 +94,14 @@ def _needs_nothing(cls: Any) -> bool:
 
 
 class Batch(NamedTuple):
-    """How many trials a batch has, and those of them that are not finished."""
+    """The number of trials in a batch, and its trials that are not finished."""
 
     size: int
     trials: list[FrozenTrial]
 
 
 class Study:
-    """A study that is asked and told by number of trial."""
+    """An Optuna study whose trials are addressed by number."""
 
     def __init__(self, study: optuna.Study, storage: BaseStorage, space: Space, make_sampler: MakeSampler):
         self._study = study
@@ -111,15 +111,15 @@ class Study:
         self._id = storage.get_study_id_from_name(study.study_name)
 
     def trials(self) -> list[FrozenTrial]:
-        """Those that were asked for whole; one whose process died meanwhile does not count."""
+        """Return the trials that were sampled completely, without any whose process died meanwhile."""
         return [trial for trial in self._study.get_trials() if BATCH in trial.user_attrs]
 
     def next_batch(self, size: int, most: int) -> Batch:
-        """The trials to carry out next: those that a process left, with what is missing of their batch, or new ones.
+        """Return the next batch: the one that a process left unfinished, completed to its full size, or a new one.
 
         Args:
-            size: of a batch.
-            most: how many trials there are to be; where all are finished the batch is empty.
+            size: the number of trials in a batch.
+            most: the total number of trials. The batch is empty when all are finished.
         """
         for trial in self._study.get_trials(states=[TrialState.RUNNING]):
             if BATCH not in trial.user_attrs:
@@ -129,36 +129,36 @@ class Study:
         for place in range(len(known), min(first + size, most)):
             self._study.sampler = self._make(place)
             self.note(self._study.ask(self._space.distributions).number, **{BATCH: first})
-        # Some samplers stop a loop of Optuna's own once they are told enough, and there is none.
+        # Some samplers stop Optuna's own loop once they have enough results, which fails here without that loop.
         self._study.sampler = RandomSampler()
         batch = self.trials()[first:]
         return Batch(len(batch), [trial for trial in batch if trial.state == TrialState.RUNNING])
 
     def note(self, number: int, **attributes: Any) -> None:
-        """Keep what else is to be known of a trial."""
+        """Store further attributes of a trial."""
         for key, value in attributes.items():
             self._seal(number, attributes={key: value})
             self._storage.set_trial_user_attr(self._trial_id(number), key, value)
 
     def report(self, number: int, step: int, value: float) -> None:
-        """Keep a trial's value after so many steps."""
+        """Store a trial's intermediate value after `step` steps."""
         self._seal(number, reports={step: value})
         self._storage.set_trial_intermediate_value(self._trial_id(number), step, value)
 
     def complete(self, number: int, values: Sequence[float]) -> None:
-        """Tell a trial's values."""
+        """Store the values of a trial, which ends it."""
         self._seal(number, state=TrialState.COMPLETE.name, values=list(map(float, values)))
         self._study.tell(number, values)
 
     def prune(self, number: int) -> None:
-        """Tell that a trial goes no further; its last report is its value."""
+        """Mark a trial as pruned. Its last reported value becomes its value."""
         trial = self._storage.get_trial(self._trial_id(number))
         assert trial.last_step is not None
         self._seal(number, state=TrialState.PRUNED.name, values=[trial.intermediate_values[trial.last_step]])
         self._study.tell(number, state=TrialState.PRUNED)
 
     def fail(self, number: int) -> None:
-        """Tell that a trial has no value."""
+        """Mark a trial as failed, without a value."""
         self._seal(number, state=TrialState.FAIL.name)
         self._study.tell(number, state=TrialState.FAIL)
 
@@ -169,7 +169,7 @@ class Study:
         return self._storage.get_trial_id_from_study_id_trial_number(self._id, number)
 
     def best(self) -> list[FrozenTrial]:
-        """The best trial, or of several objectives the front; none where none is complete."""
+        """Return the best trial, or the Pareto front of several objectives; an empty list if no trial is complete."""
         if not self._study.get_trials(deepcopy=False, states=[TrialState.COMPLETE]):
             return []
         return self._study.best_trials if len(self._study.directions) > 1 else [self._study.best_trial]
@@ -184,17 +184,18 @@ def opened(
     *,
     copied: bool,
 ) -> Iterator[Study]:
-    """A study in a storage, made if there is none, that no other process has open at the same time.
+    """Open a study in a storage, or create it. An SQLite file is locked against other processes meanwhile.
 
     Args:
-        url: the storage's, as Optuna takes it, or the path of an SQLite file.
-        name: the study's.
-        problem: what is searched.
+        url: the storage's URL, as Optuna takes it, or the path of an SQLite file.
+        name: the study's name.
+        problem: the problem to search.
         make_sampler: makes the sampler of each trial.
-        copied: whether to work on a copy in memory, for what must leave nothing behind.
+        copied: True to work on a copy in memory, so that the storage is not changed.
 
     Raises:
-        ConfigError: the storage holds another search under this name, is damaged or none, or another process has it.
+        ConfigError: the storage holds another search under this name, it is damaged or is not a storage, or another
+            process has locked it.
     """
     logging.getLogger("alembic").setLevel(logging.WARNING)
     path = None if "://" in url and not url.startswith(SQLITE) else Path(url.removeprefix(SQLITE))
@@ -224,7 +225,7 @@ def _copy(storage: BaseStorage | None, name: str) -> InMemoryStorage:
 
 
 def _agree(study: optuna.Study, storage: BaseStorage, problem: Problem, where: str) -> None:
-    """Raise `ConfigError` where a study searches for something else; a new one is told what it searches for."""
+    """Raise `ConfigError` if a study has another problem; store the problem in a new study."""
     known, described = study.user_attrs.get(PROBLEM), problem.described()
     study_id = storage.get_study_id_from_name(study.study_name)
     stored.check_problem(storage, study_id, known)
@@ -241,7 +242,7 @@ def _agree(study: optuna.Study, storage: BaseStorage, problem: Problem, where: s
 
 
 def _difference(known: Any, asked: Any) -> str:
-    """What a study has of it and is not asked for, and what is asked for instead."""
+    """Describe what the study has that was not requested, and what was requested instead."""
     if not isinstance(known, list | dict) or type(known) is not type(asked):
         return f"{known}, not {asked}"
     ours, theirs = (set(map(str, one.items() if isinstance(one, dict) else one)) for one in (asked, known))

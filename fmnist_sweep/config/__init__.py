@@ -1,1 +1,1 @@
-"""Configuration: its schema, what makes two runs the same, and Hydra."""
+"""The configuration: its schema, the identity of runs, and the connection to Hydra."""

@@ -1,7 +1,7 @@
 """Compose many jobs of a sweep quickly.
 
-Hydra reads and merges every file anew for every job. Jobs that choose the same options differ in values alone, so the
-choices are composed once and each job's values are set on a copy, by the function with which Hydra sets them.
+Hydra reads and merges every file again for each job. Jobs that choose the same options differ only in values. So this
+module composes each set of options once and sets each job's values on a copy, with Hydra's own function.
 """
 
 import copy
@@ -19,7 +19,7 @@ from fmnist_sweep.config.schema import Config, Execution, Schema, device_type, d
 
 
 def register() -> None:
-    """Make the schema and the resolver `${run_name:}` known to Hydra."""
+    """Register the schema and the resolver `${run_name:}` with Hydra."""
     ConfigStore.instance().store(name="schema", node=Schema)
     OmegaConf.register_new_resolver(
         "run_name", lambda *, _root_: _name(parse_config(_root_), _root_.device), replace=True
@@ -27,7 +27,7 @@ def register() -> None:
 
 
 def name_of(config: Config, execution: Execution) -> str:
-    """The name of the run that these ask for."""
+    """Return the name of the run with this configuration and execution."""
     return _name(config, execution.device)
 
 
@@ -36,7 +36,7 @@ def _name(config: Config, device: str) -> str:
 
 
 class Composer:
-    """Composes the jobs of one sweep; `master` is the sweep's own configuration."""
+    """A composer for the jobs of one sweep; `master` is the configuration of the sweep itself."""
 
     def __init__(self, loader: ConfigLoader, master: DictConfig):
         self._loader = loader
@@ -46,7 +46,7 @@ class Composer:
         self._choices: dict[tuple[str, ...], DictConfig] = {}
 
     def compose(self, overrides: Sequence[str]) -> DictConfig:
-        """The configuration that `load_sweep_config` gives for these overrides."""
+        """Return the same configuration as `load_sweep_config` for these overrides."""
         parsed = [self._parse(line) for line in overrides]
         choices = tuple(line for line in overrides if not self._parse(line)[1])
         if choices not in self._choices:
@@ -62,7 +62,7 @@ class Composer:
         return composed
 
     def _parse(self, line: str) -> tuple[Override, bool]:
-        """The override, and whether it sets a value and chooses no option of a group."""
+        """Return the parsed override, and True if it sets a value instead of choosing an option of a group."""
         if line not in self._parsed:
             override = self._parser.parse_overrides([line])[0]
             special = override.is_hydra_override() or override.package or override.type == OverrideType.DEL

@@ -1,6 +1,6 @@
-"""What this project takes from Hydra's private parts, all of it, each with the reason.
+"""All uses of Hydra's private API, each with its reason.
 
-`tests/config/test_hydra_private.py` names every part, so that a Hydra that drops or renames one fails there by name.
+`tests/config/test_hydra_private.py` lists every private name, so its failures show which one a Hydra release changed.
 """
 
 from __future__ import annotations
@@ -19,18 +19,18 @@ from typing import Any, NoReturn, cast
 
 import hydra
 
-# A run's callbacks are notified around it, and `run_job` asks for them: Hydra makes them in Hydra.run, which would
-# compose a single run a second time.
+# `run_job` needs the callbacks, which are notified before and after a run. Hydra creates them in Hydra.run, but that
+# would compose a single run a second time.
 from hydra._internal.callbacks import Callbacks
 
-# Which options there are has to be known before Hydra parses an argument; `_apply_overrides_to_config` sets values as
-# Hydra sets them on what is composed once for many jobs.
+# We need the list of options before Hydra parses an argument. `_apply_overrides_to_config` sets values as Hydra does,
+# on a configuration that we compose once for many jobs.
 from hydra._internal.config_loader_impl import ConfigLoaderImpl
 
-# The application itself: hydra.main composes a run before anything can be checked, and makes its directory.
+# hydra.main composes a run and makes its directory before we can check anything, so we create the application here.
 from hydra._internal.hydra import Hydra
 
-# Arguments and search path are read as hydra.main reads them; it offers no function that only reads them.
+# We parse arguments and build the search path as hydra.main does. Hydra has no public function that only does this.
 from hydra._internal.utils import create_automatic_config_search_path, get_args_parser
 from hydra.core.config_loader import ConfigLoader
 from hydra.core.config_search_path import SearchPathQuery
@@ -48,7 +48,7 @@ from fmnist_sweep.errors import ConfigError, one_line
 
 
 def arguments() -> Namespace:
-    """What was typed, with Hydra's own options."""
+    """Parse the command line with Hydra's parser."""
     parser = get_args_parser()
     parser.error = _refuse  # type: ignore[method-assign]
     if "--version" in sys.argv[1:]:
@@ -64,11 +64,11 @@ def _refuse(message: str) -> NoReturn:
 
 
 def config_loader(*folders: Path | str | None, config_path: str | None = None) -> ConfigLoader:
-    """A loader of the project's configuration and of further folders, the first of which comes first.
+    """Return a loader that searches the project's configuration and then `folders` in their order.
 
     Args:
-        folders: paths, or addresses such as `pkg://package`; None counts for nothing.
-        config_path: instead of the project's own configuration, as `--config-path` gives it.
+        folders: paths, or addresses such as `pkg://package`. None is ignored.
+        config_path: a configuration folder that replaces the project's own, from `--config-path`.
     """
     path = create_automatic_config_search_path(__file__, None, config_path or str(CONFIG_FOLDER))
     for folder in [str(folder) for folder in folders if folder]:
@@ -78,31 +78,31 @@ def config_loader(*folders: Path | str | None, config_path: str | None = None) -
 
 
 def master(loader: ConfigLoader) -> DictConfig:
-    """The configuration of a sweep itself, before any override."""
+    """Compose the configuration of the sweep itself, before any override."""
     composed: DictConfig = loader.load_configuration("config", [], RunMode.MULTIRUN)
     return composed
 
 
 def set_values(composed: DictConfig, values: Sequence[Override]) -> None:
-    """Set values in a composed configuration, checked against its schema."""
+    """Set values in a composed configuration, and check them against its schema."""
     ConfigLoaderImpl._apply_overrides_to_config(list(values), composed)
 
 
 def resolve(composed: DictConfig, *keys: str) -> Path:
-    """The path that these keys give together, each resolved in the job's own context, as `run_job` does."""
+    """Join the values of `keys` to a path. Resolve each in the job's own context, as `run_job` does."""
     with resolving(composed):
         return Path(*(str(OmegaConf.select(composed, key)) for key in keys))
 
 
 def numbered(composed: DictConfig, number: int) -> DictConfig:
-    """Give a job of a sweep its number, as Hydra's launchers do."""
+    """Set the number of a job of a sweep, as Hydra's launchers do, and return its configuration."""
     with open_dict(composed):
         composed.hydra.job.update({"id": str(number), "num": number})
     return composed
 
 
 def place(composed: DictConfig, *keys: str) -> Path:
-    """Tell a job its directory, which these keys give together; `${hydra:runtime.output_dir}` resolves from now on."""
+    """Set a job's directory, the joined values of `keys`, so that `${hydra:runtime.output_dir}` resolves; return it."""
     directory = resolve(composed, *keys)
     with open_dict(composed):
         composed.hydra.runtime.output_dir = str(directory.absolute())
@@ -110,12 +110,12 @@ def place(composed: DictConfig, *keys: str) -> Path:
 
 
 def rehearse(composed: DictConfig, loader: ConfigLoader) -> None:
-    """Have Hydra prepare a job that has its place, in a temporary folder: what it would refuse is refused at once.
+    """Let Hydra prepare a job in a temporary folder, so that errors appear before anything trains.
 
-    Callbacks are not notified, and nothing is written where the job's own files will be.
+    Call `place` on the job first. Callbacks are not notified, and nothing is written to the job's own directory.
 
     Raises:
-        Exception: of Hydra, OmegaConf or Python's logging, for what cannot work.
+        Exception: an error of Hydra, OmegaConf or Python's logging, for a configuration that cannot work.
     """
     copied = copy.deepcopy(composed)
     with tempfile.TemporaryDirectory() as folder, open_dict(copied), resolving(copied):
@@ -130,7 +130,7 @@ def rehearse(composed: DictConfig, loader: ConfigLoader) -> None:
                     )
                 handler.filename = str(Path(folder) / "log")
                 if str(handler.get("class")).startswith("logging."):
-                    handler.delay = True  # else a file stays open where another part is refused
+                    handler.delay = True  # else the file stays open if another setting is invalid
         subdir = copied.hydra.output_subdir
         if subdir is not None and (Path(subdir).is_absolute() or ".." in Path(subdir).parts):
             copied.hydra.output_subdir = None
@@ -139,7 +139,7 @@ def rehearse(composed: DictConfig, loader: ConfigLoader) -> None:
 
 
 def begin_job(composed: DictConfig, task: TaskFunction, context: HydraContext) -> None:
-    """Do what Hydra does before a job of a sweep: make its directory, log and `.hydra`, notify its callbacks."""
+    """Begin a job of a sweep as Hydra does: make its directory, log and `.hydra`, and notify the callbacks."""
 
     def start(**about: Any) -> None:
         context.callbacks.on_job_start(**{**about, "task_function": task})
@@ -148,13 +148,13 @@ def begin_job(composed: DictConfig, task: TaskFunction, context: HydraContext) -
 
 
 def end_job(composed: DictConfig, outcome: TaskFunction, context: HydraContext) -> JobReturn:
-    """Do what Hydra does after a job that `begin_job` began; `outcome` returns what the job gave, or raises."""
+    """End a job that `begin_job` began, as Hydra does; `outcome` returns the job's result or raises its error."""
     end = context.callbacks.on_job_end
     return _run_half(outcome, composed, context, SimpleNamespace(on_job_start=_nothing, on_job_end=end))
 
 
 def _run_half(task: TaskFunction, composed: DictConfig, context: HydraContext, callbacks: Any) -> JobReturn:
-    # Hydra does both halves in one function, around the task; here many jobs lie between them.
+    # Hydra does both halves in one function, around the task. Here, many other jobs run between them.
     half = HydraContext(context.config_loader, callbacks)
     result: JobReturn = run_job(task, composed, "hydra.sweep.dir", "hydra.sweep.subdir", half)
     configure_log(composed.hydra.hydra_logging, composed.hydra.verbose)
@@ -166,7 +166,7 @@ def _nothing(*_: Any, **__: Any) -> None:
 
 
 class HydraApplication:
-    """Hydra's application object, for a run or a sweep; a context manager, since Hydra keeps it in a global."""
+    """Hydra's application object for a run or a sweep. It is a context manager because Hydra stores it in a global."""
 
     def __init__(self, loader: ConfigLoader, config_name: str | None):
         self._name = config_name or "config"
@@ -180,18 +180,18 @@ class HydraApplication:
         GlobalHydra.instance().clear()
 
     def compose(self, overrides: Sequence[str]) -> DictConfig:
-        """The configuration of a single run; its `hydra.mode` says whether it is one."""
+        """Compose the configuration of a single run. Its `hydra.mode` is MULTIRUN if it asks for a sweep instead."""
         composed = self._hydra.compose_config(self._name, list(overrides), RunMode.RUN, with_log_configuration=True)
         composed.hydra.mode = composed.hydra.mode or RunMode.RUN
         return composed
 
     def rehearse(self, composed: DictConfig) -> None:
-        """Make the callbacks of a run and rehearse it."""
+        """Create the callbacks of a run, and rehearse the run."""
         self._callbacks = Callbacks(composed)
         rehearse(composed, self._hydra.config_loader)
 
     def run(self, composed: DictConfig, task: TaskFunction) -> None:
-        """Run a task in a configuration's directory, as `Hydra.run` does; raises what the task raises."""
+        """Run a task in the directory of its configuration, as `Hydra.run` does. Raise any error of the task."""
         errors = []
 
         def kept(config: DictConfig) -> Any:
@@ -212,14 +212,14 @@ class HydraApplication:
         )
         callbacks.on_run_end(config=composed, config_name=self._name, job_return=result)
         for error in errors:
-            raise error  # `result.return_value` would, after a line of Hydra's own
+            raise error  # `result.return_value` would raise it too, but print a line first
 
     def sweep(self, overrides: Sequence[str], task: TaskFunction) -> list[Path]:
-        """Hand a sweep to Hydra's sweeper and launcher. Returns the directories of the jobs that were carried out."""
+        """Run a sweep with Hydra's sweeper and launcher. Return the directories of the jobs that ran."""
         lines = [*overrides, "hydra.mode=MULTIRUN"]
         composed = self._hydra.compose_config(self._name, lines, RunMode.MULTIRUN, with_log_configuration=True)
-        resolve(composed, "hydra.sweep.dir")  # of a sweep there is one, be it right or refused here
-        # `Hydra.multirun` would leave the sweep's own configuration without what `${hydra:...}` stands for.
+        resolve(composed, "hydra.sweep.dir")  # check it here: the whole sweep shares this one folder
+        # `Hydra.multirun` would leave `${hydra:...}` unresolved in the sweep's own configuration.
         with resolving(composed):
             callbacks = Callbacks(composed)
             callbacks.on_multirun_start(config=composed, config_name=self._name)
@@ -228,21 +228,21 @@ class HydraApplication:
             arguments = OmegaConf.to_container(composed.hydra.overrides.task, resolve=False)
             launched = sweeper.sweep(arguments=cast("list[str]", arguments))
             callbacks.on_multirun_end(config=composed, config_name=self._name)
-        if not isinstance(launched, list):  # a sweeper that is not ours may return anything
+        if not isinstance(launched, list):  # another sweeper may return anything
             return []
         jobs = [job for batch in launched for job in batch if job.hydra_cfg is not None]
         return [Path(job.hydra_cfg.hydra.runtime.output_dir) for job in jobs]
 
 
 def error_of(result: JobReturn) -> Any:
-    """What a job raised; `return_value` would print a line of Hydra's before it raises it."""
+    """Return the error that a job raised. Reading `return_value` would raise it and print a line of Hydra's first."""
     return result._return_value
 
 
 @contextmanager
 def globals_kept() -> Iterator[None]:
-    """Within, Hydra's globals are as at the start of a process; afterwards as they were before."""
-    Plugins.instance()  # they register their options once, as they are imported
+    """Reset Hydra's globals to those of a new process inside the `with` block, and restore them afterwards."""
+    Plugins.instance()  # load the plugins now: they register their options only once, on import
     store, application, job = ConfigStore.instance(), GlobalHydra.instance(), HydraConfig.instance()
     before = store.repo, application.hydra, job.cfg
     store.repo, application.hydra, job.cfg = copy.deepcopy(store.repo), None, None
@@ -253,7 +253,7 @@ def globals_kept() -> Iterator[None]:
 
 
 def show(typed: Namespace, overrides: Sequence[str], task: TaskFunction) -> None:
-    """Help, --cfg, --info and the like, which are all hydra.main's; it takes arguments from `sys.argv` alone."""
+    """Let hydra.main handle --help, --cfg, --info and similar flags. It only reads arguments from `sys.argv`."""
     flags = sys.argv[1:]
     for argument in typed.overrides:
         flags.remove(argument)
@@ -262,7 +262,7 @@ def show(typed: Namespace, overrides: Sequence[str], task: TaskFunction) -> None
 
 
 def complete(typed: Namespace, rewrite: Callable[[list[str]], list[str]], task: TaskFunction) -> None:
-    """Tab completion; Hydra takes the line from `COMP_LINE` alone, and composes its whole words to see what is left."""
+    """Complete the command line. Hydra reads it only from `COMP_LINE` and composes its complete words first."""
     command, *words = os.environ.get("COMP_LINE", "").split(" ")
     os.environ["COMP_LINE"] = " ".join([command, *rewrite(words[:-1]), *words[-1:]])
     show(typed, typed.overrides, task)

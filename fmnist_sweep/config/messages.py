@@ -1,4 +1,4 @@
-"""Say in one line what an error means, those of Hydra and OmegaConf included."""
+"""Explain errors, including those of Hydra and OmegaConf, in one line."""
 
 import re
 
@@ -7,7 +7,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from fmnist_sweep.errors import ConfigError, RunError, nearest
 
-# What OmegaConf says of a value of the wrong type, and what the user must give instead.
+# Patterns in OmegaConf's type errors, each with the value that the user must give instead.
 _WRONG_TYPES = {
     r"could not be converted to Integer": "a whole number",
     r"could not be converted to Float": "a number",
@@ -18,7 +18,7 @@ _WRONG_TYPES = {
 
 
 def reason(error: BaseException) -> str:
-    """What an error and its causes say, in one line."""
+    """Return the message of an error and its causes in one line."""
     chain = []
     link: BaseException | None = error
     while link is not None and link not in chain:
@@ -35,7 +35,7 @@ def reason(error: BaseException) -> str:
     if isinstance(error, UnicodeDecodeError):
         return "a file of options is not UTF-8 text"
     text = str(error)
-    # Hydra says which override or file, OmegaConf (its cause) says what is wrong with it.
+    # Hydra's error names the override or file. Its cause, an OmegaConf error, says what is wrong with it.
     if file := re.match(r"In '(\S+)': \w+ raised while composing config:\n(.*)", text, re.DOTALL):
         problem = of_omegaconf(file[2])
         group = file[1].split("/")[0]
@@ -62,7 +62,7 @@ def reason(error: BaseException) -> str:
 
 
 def of_omegaconf(text: str) -> str:
-    """What OmegaConf says of a key, in one line: its key first, and nothing of Python's."""
+    """Rewrite an OmegaConf message in one line that starts with the key and has no Python terms."""
     first = re.sub(r"^\w+ (raised )?while resolving interpolation: ", "", text.splitlines()[0]).strip('"')
     refers = r"refers to \1, which has no value there" if "while resolving" in text else "is missing"
     if re.search(r"value: hydra\.job\.(num|id)$", first):
@@ -73,7 +73,7 @@ def of_omegaconf(text: str) -> str:
     key = re.search(r"^\s*full_key: (\S+)", text, re.MULTILINE)
     first = re.sub(r"^Cannot merge DictConfig with ListConfig", "holds a list where a mapping belongs", first)
     if absent := re.match(r"Key '(\w+)' (is )?not in ", first):
-        from fmnist_sweep.config.schema import KEYS  # which imports this module
+        from fmnist_sweep.config.schema import KEYS  # imported here because schema imports this module
 
         first = f"there is no such key{nearest(key[1] if key else absent[1], KEYS)}"
     for pattern, allowed in _WRONG_TYPES.items():

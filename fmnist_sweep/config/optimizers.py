@@ -1,6 +1,6 @@
-"""Optimizers by name: any class in `torch.optim`, with the arguments that its configuration gives.
+"""Check and build optimizers: any class in `torch.optim`, with arguments from the configuration.
 
-torch is imported inside the functions, since Hydra's help and tab completion load this module too.
+The functions import torch themselves, so that Hydra's help and tab completion can load this module quickly.
 """
 
 from __future__ import annotations
@@ -18,12 +18,12 @@ from fmnist_sweep.errors import ConfigError, nearest
 if TYPE_CHECKING:
     import torch
 
-# These choose between implementations of the same formula; `build` chooses for the user.
+# Arguments that only select an implementation of the same formula. `build` makes this choice for the user.
 _IMPLEMENTATION = {"foreach", "fused", "capturable", "differentiable"}
 
 
 def build(optimizer: Mapping[str, Any], parameters: Iterable[torch.nn.Parameter]) -> torch.optim.Optimizer:
-    """The optimizer over these parameters, in its fused implementation where there is one."""
+    """Build the optimizer for these parameters, with its fused implementation if there is one."""
     cls = _class(optimizer)
     arguments: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in optimizer.items() if k != "name"}
     if "fused" in inspect.signature(cls).parameters:
@@ -32,25 +32,25 @@ def build(optimizer: Mapping[str, Any], parameters: Iterable[torch.nn.Parameter]
 
 
 def complete(optimizer: Mapping[str, Any]) -> dict[str, Any]:
-    """Name and arguments with torch's defaults filled in, so that a default spelled out changes nothing."""
+    """Return the name and arguments. Fill in torch's defaults, so that writing out a default changes nothing."""
     values = {name: parameter.default for name, parameter in _arguments(_class(optimizer)).items()}
     values |= {key: value for key, value in optimizer.items() if key != "name"}
     return {"name": optimizer["name"], **{key: _canonical(values[key]) for key in sorted(values)}}
 
 
 def _canonical(value: object) -> object:
-    """One form for values that mean the same: 0 and 0.0, lists and tuples."""
+    """Convert equal values to one form: whole numbers to floats, tuples to lists."""
     if isinstance(value, list | tuple):
         return [_canonical(item) for item in value]
     return float(value) if isinstance(value, int) and not isinstance(value, bool) else value
 
 
 def check(optimizer: Mapping[str, Any]) -> None:
-    """Raise `ConfigError` unless the optimizer can be made and can take a step on a perceptron's parameters."""
+    """Raise `ConfigError` if the optimizer cannot be built or cannot take a step on a perceptron's parameters."""
     _check(json.dumps(optimizer))
 
 
-@functools.cache  # a sweep has many jobs and few optimizers
+@functools.cache  # a sweep has many jobs but few optimizers
 def _check(encoded: str) -> None:
     import torch
 
@@ -77,7 +77,7 @@ def _check(encoded: str) -> None:
         parameter.grad = torch.zeros_like(parameter)
     try:
         build(optimizer, trial).step()
-    except Exception as error:  # an argument of the wrong kind fails wherever torch first uses it
+    except Exception as error:  # an argument of the wrong type fails where torch first uses it
         given = ", ".join(f"{key}={value}" for key, value in optimizer.items() if key != "name")
         raise ConfigError(f"optimizer {cls.__name__}({given}): torch refuses it: {reason(error)}") from error
 
@@ -100,5 +100,5 @@ def _class(optimizer: Mapping[str, Any]) -> type[torch.optim.Optimizer]:
 
 
 def _arguments(cls: type[torch.optim.Optimizer]) -> dict[str, inspect.Parameter]:
-    parameters = list(inspect.signature(cls).parameters.values())[1:]  # the first holds what to optimise
+    parameters = list(inspect.signature(cls).parameters.values())[1:]  # skip the first one, the model's parameters
     return {parameter.name: parameter for parameter in parameters if parameter.name not in _IMPLEMENTATION}

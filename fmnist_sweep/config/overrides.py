@@ -1,8 +1,8 @@
-"""Lets numbers choose options of a config group, as in `batch_size=100,500`.
+"""Rewrite overrides so that numbers can choose options of a config group, as in `batch_size=100,500`.
 
-Hydra takes a group's option by name only, and refuses a number there. So arguments are rewritten before Hydra
-parses them: where every number names an option of its group they become quoted choices; otherwise they go to the
-value that the group sets, so that any number works. Arguments that name nothing known are refused here, in one line.
+Hydra accepts only the name of an option, not a number. So this module rewrites arguments before Hydra parses them. If
+every number names an option of its group, the numbers become quoted choices. Otherwise they are assigned to the value
+that the group sets, so any number works. Arguments with unknown names are rejected here with a message of one line.
 """
 
 import re
@@ -19,24 +19,24 @@ from fmnist_sweep.config.schema import KEYS, TRACKERS
 from fmnist_sweep.errors import ConfigError, nearest
 
 GROUPS = ("optimizer", "batch_size", "dropout", "epochs", "figure", "paper", "tracker")
-SETS = ("figure", "tracker")  # several options are one choice, not a sweep over them
+SETS = ("figure", "tracker")  # a list of options is one choice, not a sweep
 NUMBERS = {"batch_size": "training.batch_size", "epochs": "training.epochs", "dropout": "model.dropout"}
 WHOLE_NUMBERS = ("batch_size", "epochs")
-MOST_JOBS = 100_000  # of a sweep: more would fill the memory before the first is composed
+MOST_JOBS = 100_000  # in a sweep: more would fill the memory before the first job is composed
 
 
 def rewrite(arguments: Sequence[str], loader: ConfigLoader) -> list[str]:
-    """Overrides as typed, such as `batch_size=100,64`, in the form that Hydra takes, as `training.batch_size=100,64`.
+    """Rewrite typed overrides for Hydra, for example `batch_size=100,64` to `training.batch_size=100,64`.
 
     Raises:
-        ConfigError: one names nothing that the loader knows, or a number is given twice.
+        ConfigError: an override has a name that the loader does not know, or a number is given twice.
     """
     overrides = parse(arguments, loader)
     given: dict[str, str | None] = {}
     for override in overrides:
         key = target(override)
         if key in NUMBERS.values() and key in given:
-            # An option and a number are applied at different times: the last one would not always win.
+            # Hydra applies options and numbers at different times, so the last one would not always win.
             raise ConfigError(f"{override.input_line}: given twice, see {given[key]}; give it once")
         given[key] = override.input_line
         _check_length(override)
@@ -54,17 +54,19 @@ def _check_trackers(overrides: Sequence[Override]) -> None:
 
 
 def target(override: Override) -> str:
-    """The key that an override sets: of a group of numbers the value's, be it by an option or by a number."""
+    """Return the key that an override sets. For a group in `NUMBERS`, this is the key of the number."""
     return NUMBERS.get(override.key_or_group, override.key_or_group)
 
 
 def beneath(lines: Sequence[str], arguments: Sequence[str], loader: ConfigLoader) -> list[str]:
-    """Those of a file's overrides that the command line leaves as they are: an optimizer brings its own arguments.
+    """Return the overrides of a file that the command line does not replace.
+
+    If the command line chooses an optimizer, the file's arguments for the optimizer are dropped too.
 
     Args:
-        lines: the file's, as Hydra takes them.
-        arguments: the command line's, likewise.
-        loader: knows the options of each group.
+        lines: the file's overrides, rewritten for Hydra.
+        arguments: the overrides of the command line, rewritten for Hydra.
+        loader: the loader that knows the options of each group.
     """
     parser = OverridesParser.create(loader)
     given = {target(override) for override in parser.parse_overrides(list(arguments))}
@@ -77,21 +79,21 @@ def beneath(lines: Sequence[str], arguments: Sequence[str], loader: ConfigLoader
 
 
 def _check_length(override: Override) -> None:
-    """Raise `ConfigError` for a range that would take for ever to list."""
+    """Raise `ConfigError` for a range of more than `MOST_JOBS` values, which would take too long to list."""
     sweep = override.value()
     if isinstance(sweep, RangeSweep):
         assert sweep.start is not None and sweep.stop is not None
-        if not abs(sweep.stop - sweep.start) <= MOST_JOBS * abs(sweep.step):  # so where one of them is nan, too
+        if not abs(sweep.stop - sweep.start) <= MOST_JOBS * abs(sweep.step):  # `not <=` also catches nan
             raise ConfigError(f"{override.input_line}: gives more than {MOST_JOBS} values, the most that a sweep takes")
 
 
 def is_sweep(arguments: Sequence[str]) -> str | None:
-    """The first of these overrides that gives several values, or None."""
+    """Return the first override that gives several values, or None."""
     return next((override.input_line for override in parse(arguments) if override.is_sweep_override()), None)
 
 
 def as_typed(message: str, typed: Sequence[str]) -> str:
-    """Put the keys of a message as they were typed, where they had been rewritten for Hydra."""
+    """Replace keys in a message that were rewritten for Hydra with the keys that the user typed."""
     for line in typed:
         key = line.partition("=")[0]
         forms = [
@@ -106,7 +108,7 @@ def as_typed(message: str, typed: Sequence[str]) -> str:
 
 
 def words(override: Override) -> list[str]:
-    """The values that an override gives, without quotes; figures and trackers may come in Hydra's own form `[a,b]`."""
+    """Return the values of an override without quotes. Figures, trackers and papers may also have the form `[a,b]`."""
     _check_length(override)
     values = list(override.sweep_iterator()) if override.is_sweep_override() else [override.value()]
     if values and override.key_or_group in (*SETS, "paper") and isinstance(values[0], list):
@@ -116,7 +118,7 @@ def words(override: Override) -> list[str]:
 
 
 def _settings(overrides: Sequence[Override], loader: ConfigLoader) -> list[str]:
-    """The settings of the sweeper that is chosen, which may be typed without `hydra.sweeper.`."""
+    """Return the settings of the chosen sweeper. The user may type them without `hydra.sweeper.`."""
     names = [str(override.value()) for override in overrides if override.key_or_group == "hydra/sweeper"]
     if not names or names[-1] not in loader.get_group_options("hydra/sweeper"):
         return []
@@ -129,7 +131,7 @@ def _settings_of(sweeper: str) -> list[str]:
 
 
 def _needs(key: str) -> str:
-    """What to add where the setting of a sweeper is typed that was not chosen, or nothing."""
+    """Return a hint for a setting of a sweeper that was not chosen, or "" for any other key."""
     if key in _settings_of("settle"):
         return " here; it belongs to until=settled, so add that and paper=NAME"
     return " here; it belongs to a search, so add -m hydra/sweeper=search" if key in _settings_of("search") else ""
@@ -159,7 +161,7 @@ def _rewrite_one(override: Override, loader: ConfigLoader, settings: Sequence[st
     if override.type != OverrideType.CHANGE or override.package or override.is_hydra_override():
         return line
     if key.startswith("optimizer."):
-        # Arguments beyond those that the option's file lists are welcome; the optimizer's signature decides.
+        # Allow arguments that the option's file does not list. `optimizers.check` compares them with the signature.
         return f"++{line}"
     if key not in known:
         meant = _needs(key) or f"; see --help for what there is{nearest(key, [*known, 'optimizer.lr'])}"
@@ -185,7 +187,7 @@ def _rewrite_group(override: Override, options: list[str]) -> str:
             also = ", or any number" if key in NUMBERS else ""
             raise ConfigError(f"{key}={word}: must be one of {', '.join(options)}{also}{nearest(word, options)}")
     if all(chosen.values()):
-        # Names stay as they are; numbers are quoted, or Hydra would take them for numbers again.
+        # Names stay unchanged. Numbers are quoted, or Hydra would read them as numbers again.
         names = [str(name) if str(name).isidentifier() else f"'{name}'" for name in dict.fromkeys(chosen.values())]
         return f"{key}=[{','.join(names)}]" if key in SETS and len(names) > 1 else f"{key}={','.join(names)}"
     for word in typed:
@@ -196,14 +198,14 @@ def _rewrite_group(override: Override, options: list[str]) -> str:
 
 
 def _option(word: str, options: list[str]) -> str | None:
-    """The option that this word names: itself, or as a number (0.20 for 0.2)."""
+    """Return the option that a word names, by its text or by its number (0.20 names 0.2), or None."""
     if word in options:
         return word
     return next((o for o in options if _is_number(o) and _is_number(word) and float(o) == float(word)), None)
 
 
 def _whole(word: str) -> str:
-    """64 for 64.0 and 6.4e1; what is no whole number stays as it is."""
+    """Write a whole number without a point or exponent (64.0 and 6.4e1 as 64). Return other words unchanged."""
     return f"{float(word):.0f}" if not word.isdecimal() and float(word).is_integer() else word
 
 

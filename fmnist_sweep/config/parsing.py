@@ -1,4 +1,4 @@
-"""Parse overrides as they were typed, and say what to type instead of a wrong one."""
+"""Parse overrides as typed, and suggest a correction for a wrong one."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from hydra.errors import HydraException
 
 from fmnist_sweep.errors import ConfigError
 
-# How messages of the parser's grammar begin, which speak of tokens.
+# First words of the parser's grammar messages, which are about tokens and would not help a user.
 _OF_GRAMMAR = (
     "LexerNoViable",
     "mismatched input",
@@ -23,7 +23,7 @@ _OF_GRAMMAR = (
 
 
 def parse(arguments: Sequence[str], loader: ConfigLoader | None = None) -> list[Override]:
-    """Parse overrides; `ConfigError` says what is wrong with one, and what to write instead."""
+    """Parse overrides. Raise `ConfigError` for a wrong one; it says what is wrong and what to write instead."""
     parser = OverridesParser.create(loader)
     parsed = []
     for line in arguments:
@@ -31,7 +31,7 @@ def parse(arguments: Sequence[str], loader: ConfigLoader | None = None) -> list[
             parsed += parser.parse_overrides([line])
             if not parsed[-1].key_or_group:
                 raise ValueError
-        # Hydra's parser lets errors of Python through, such as of `range(a,b)`.
+        # Hydra's parser does not catch some Python errors, for example for `range(a,b)`.
         except (HydraException, ValueError, TypeError, AssertionError) as error:
             raise ConfigError(f"{line or repr(line)}: {_mistake(line, parser, error)}") from error
     return parsed

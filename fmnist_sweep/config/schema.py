@@ -1,7 +1,7 @@
-"""What can be configured: what to train, apart from how to carry it out; what is checked; what tells runs apart.
+"""The schema of the configuration: all keys, their checks, and the identity of a run.
 
-`Config` decides a run's results and its name; `Execution` decides nothing of the kind. Both are read from the same
-composed configuration (`parse`), and `Config` alone is what a run directory records.
+`Config` determines a run's results and its name; `Execution` determines neither. `parse` reads both from the same
+composed configuration. A run directory records only `Config`.
 """
 
 import hashlib
@@ -26,17 +26,17 @@ from fmnist_sweep.config.messages import of_omegaconf
 from fmnist_sweep.data import CHECKSUMS, FILES, HOLDOUT_SIZE
 from fmnist_sweep.errors import ConfigError, first_problem, nearest
 
-# Raised whenever a change makes the same configuration give other numbers: old runs then keep their names.
+# Increase this whenever a change alters the results of a configuration. New runs then get other names than old ones.
 TRAINING_VERSION = 1
 
 _IMAGES = FILES["train-images-idx3-ubyte"][0]
 TRAINING_IMAGES = {"test": _IMAGES, "holdout": _IMAGES - HOLDOUT_SIZE}
 
-# In a wheel the configuration lies inside the package, in a checkout beside it.
+# The configuration folder is inside the package in a wheel, and beside the package in a checkout.
 _PACKAGE = Path(__file__).parents[1]
 CONFIG_FOLDER = _PACKAGE / "conf" if (_PACKAGE / "conf").is_dir() else _PACKAGE.parent / "conf"
 
-# OmegaConf evaluates annotations on Python 3.10 too, so optional values are written Optional[...] here.
+# OmegaConf also evaluates annotations on Python 3.10, so optional values are written Optional[...] here.
 _CHECKED = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False)
 _Whole = Annotated[int, Field(ge=1, lt=2**31)]
 
@@ -55,7 +55,7 @@ def _one_of(*options: str | None) -> AfterValidator:
 
 @dataclass(config=_CHECKED)
 class TrainingConfig:
-    """How long and in what portions to train."""
+    """Settings of the training: batch size and number of epochs."""
 
     batch_size: _Whole = MISSING
     epochs: _Whole = MISSING
@@ -63,16 +63,16 @@ class TrainingConfig:
 
 @dataclass(config=_CHECKED)
 class ModelConfig:
-    """The perceptron: units of each hidden layer, probability of dropping each of them."""
+    """Settings of the perceptron: the units of each hidden layer, and the probability of dropping a unit."""
 
-    # One unit would make products with one column, which depend on a model's company: see model.py.
+    # With one unit, a product has one column, and its result depends on the other models in the stack: see model.py.
     hidden: Annotated[list[Annotated[int, Field(ge=2, lt=2**31)]], Field(min_length=1, max_length=64)] = MISSING
     dropout: Annotated[float, Field(ge=0, lt=1)] = MISSING
 
 
 @dataclass(config=_CHECKED)
 class DataConfig:
-    """Which images validate, how pixels are scaled: (x / 255 - mean) / std."""
+    """Settings of the data: the images for validation, and the pixel scaling (x / 255 - mean) / std."""
 
     validation: Annotated[str, _one_of("test", "holdout")] = "test"
     mean: float = 0.5
@@ -81,7 +81,7 @@ class DataConfig:
 
 @dataclass(config=_CHECKED)
 class Config:
-    """One run: every value that can change its results."""
+    """The configuration of a run: every value that can change its results."""
 
     optimizer: dict[str, Any] = MISSING
     training: TrainingConfig = field(default_factory=TrainingConfig)
@@ -92,14 +92,14 @@ class Config:
 
 @dataclass(config=_CHECKED)
 class TensorBoardConfig:
-    """TensorBoard; its event files go to a run's own directory, or below a folder."""
+    """Settings of TensorBoard: event files go to each run's directory, or below `folder` if it is set."""
 
     folder: Optional[str] = None  # noqa: UP045
 
 
 @dataclass(config=_CHECKED)
 class MlflowConfig:
-    """MLflow: the tracking URI, or what MLflow takes by itself, and the experiment that gets the runs."""
+    """Settings of MLflow: the tracking URI (None: MLflow's default) and the experiment for the runs."""
 
     uri: Optional[str] = None  # noqa: UP045
     experiment: Annotated[str, Field(min_length=1, max_length=500)] = "fmnist_sweep"
@@ -107,7 +107,7 @@ class MlflowConfig:
 
 @dataclass(config=_CHECKED)
 class WandbConfig:
-    """Weights & Biases, offline: the project that gets the runs, and where the folder `wandb` is."""
+    """Settings of Weights & Biases in offline mode: the project for the runs, and the parent of the folder `wandb`."""
 
     project: Annotated[str, Field(min_length=1, max_length=128)] = "fmnist_sweep"
     folder: str = "."
@@ -115,7 +115,7 @@ class WandbConfig:
 
 @dataclass(config=_CHECKED)
 class TrackerConfig:
-    """The trackers that are shown the runs; None for those that are not."""
+    """Settings of each tracker that receives the runs; None for trackers that are not chosen."""
 
     tensorboard: Optional[TensorBoardConfig] = None  # noqa: UP045
     mlflow: Optional[MlflowConfig] = None  # noqa: UP045
@@ -138,7 +138,7 @@ class _How:
 
 @dataclass(config=_CHECKED)
 class Execution(_How):
-    """How to carry a run out; the values of `SWEEP_WIDE` hold for all runs of a sweep."""
+    """Settings for carrying out a run. Those in `SWEEP_WIDE` must be the same for all runs of a sweep."""
 
     data_dir: Optional[str] = None  # noqa: UP045
 
@@ -150,13 +150,13 @@ class _DataSection(DataConfig):
 
 @dataclass(config=_CHECKED)
 class Schema(_How, Config):
-    """The whole composed configuration, as Hydra validates it."""
+    """The schema with which Hydra validates the whole composed configuration."""
 
     data: _DataSection = field(default_factory=_DataSection)
 
 
 def leaves(cls: type) -> Iterator[str]:
-    """Every key of a configuration class, such as `model.dropout`; those of the optimizer are torch's."""
+    """Yield every key of a configuration class, such as `model.dropout`. The optimizer's arguments are not included."""
     hints = get_type_hints(cls)
     for item in fields(cls):
         hint = hints[item.name]
@@ -171,12 +171,12 @@ SWEEP_WIDE = tuple(key for key in leaves(_How) if key != "device")
 
 
 def decides(key: str) -> bool:
-    """Tell whether a key can change a result, and not only how a run is carried out."""
+    """Return whether a key can change a result. The other keys only change how a run is carried out."""
     return key.replace("data.dir", "data_dir").split(".")[0] not in {item.name for item in fields(Execution)}
 
 
 def flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Nested values by their whole keys, such as `optimizer.lr`."""
+    """Flatten nested values to a dictionary with dotted keys, such as `optimizer.lr`."""
     result: dict[str, Any] = {}
     for key, value in values.items():
         result |= flat(value, f"{prefix}{key}.") if isinstance(value, dict) else {f"{prefix}{key}": value}
@@ -190,11 +190,11 @@ _EXECUTION: TypeAdapter[Execution] = TypeAdapter(Execution)
 
 @contextmanager
 def resolving(composed: DictConfig) -> Iterator[None]:
-    """Within, `${hydra:...}` stands for what it does in this configuration, as in a job that Hydra runs."""
+    """Resolve `${hydra:...}` from this configuration inside the `with` block, as in a job that Hydra runs."""
     setup_globals()
     current: Any = HydraConfig.instance()
     before = current.cfg
-    if "hydra" in composed:  # else Hydra is running this very job
+    if "hydra" in composed:  # else Hydra is already running this job
         current.cfg = composed
     try:
         yield
@@ -203,14 +203,14 @@ def resolving(composed: DictConfig) -> Iterator[None]:
 
 
 def parse(composed: DictConfig) -> tuple[Config, Execution]:
-    """Turn a composed configuration into what to train and how; `ConfigError` says what is wrong with it."""
+    """Convert a composed configuration to `Config` and `Execution`; raise `ConfigError` if it is invalid."""
     how = _plain(composed, [item.name for item in fields(_How)])
     how["data_dir"] = _plain(composed, ["data"])["data"]["dir"]
     return parse_config(composed), _validated(_EXECUTION, how)
 
 
 def parse_config(composed: DictConfig) -> Config:
-    """Turn a composed configuration into what to train. A run is named by it before its directory is known."""
+    """Convert a composed configuration to `Config`. The run's name needs it before the run's directory is known."""
     of_execution = {item.name for item in fields(_How)}
     keys = dict.fromkeys([*(item.name for item in fields(Config)), *map(str, composed)])
     plain = _plain(composed, [key for key in keys if key != "hydra" and key not in of_execution])
@@ -225,7 +225,7 @@ def parse_config(composed: DictConfig) -> Config:
 
 
 def _plain(composed: DictConfig, keys: Sequence[str]) -> dict[str, Any]:
-    """The values of some keys of the first level, with references followed."""
+    """Return the values of some top-level keys with their interpolations resolved."""
     plain: dict[str, Any] = {}
     try:
         with resolving(composed):
@@ -243,16 +243,16 @@ def _plain(composed: DictConfig, keys: Sequence[str]) -> dict[str, Any]:
 
 def _validated(kind: TypeAdapter[T], plain: dict[str, Any]) -> T:
     try:
-        # As JSON, the form in which run.json is read: 1 is a number there where a float is asked for.
+        # Validate JSON, as when reading run.json: strict mode accepts 1 for a float there.
         return kind.validate_json(json.dumps(plain))
     except ValidationError as error:
-        # Keys that have a group are typed by its name.
+        # The user types a key that has a group by the group's name.
         problem = re.sub(r"^(training|model)\.(batch_size|epochs|dropout)=", r"\2=", first_problem(error, KEYS))
         raise ConfigError(problem) from error
 
 
 def agree(executions: Sequence[Execution]) -> None:
-    """Raise `ConfigError` where the jobs of a sweep differ in a value that holds for all of them."""
+    """Raise `ConfigError` if the jobs of a sweep differ in a value that must be the same for all of them."""
     flattened = [flat(asdict(execution)) for execution in executions]
     for key in SWEEP_WIDE:
         values = dict.fromkeys(values.get(key) for values in flattened)
@@ -262,15 +262,15 @@ def agree(executions: Sequence[Execution]) -> None:
 
 
 def device_type(name: str) -> str:
-    """The device type that `device` stands for; auto is what this machine has: CUDA, then MPS, then the CPU."""
+    """Return the device type for a value of `device`. auto means the first available of CUDA, MPS and the CPU."""
     return resolve_device(name) if name == "auto" else name
 
 
 def resolve_device(name: str) -> str:
-    """The same, where training is to happen.
+    """Return the device type for a value of `device`, and check that this machine has such a device.
 
     Raises:
-        ConfigError: this machine has none.
+        ConfigError: this machine has no such device.
     """
     import torch
 
@@ -286,17 +286,17 @@ def resolve_device(name: str) -> str:
 
 
 def identity(config: Config) -> dict[str, Any]:
-    """Every value that can change the results, by whole key, with those arguments of the optimizer that torch sets.
+    """Return every value that can change the results by dotted key, including torch's defaults for the optimizer.
 
-    Two configurations with the same identity are the same one: this is the only place that says so.
+    Two configurations are the same if their identities are equal. Only this function decides that.
     """
     return flat({**asdict(config), "optimizer": optimizers.complete(config.optimizer)})
 
 
 def digest(config: Config, device: str) -> str:
-    """Eight hex digits for all that can change the results on a device type but the number of epochs.
+    """Return eight hex digits of a hash of everything except epochs that can change the results on a device type.
 
-    Runs that differ only in epochs share the digits: one is the beginning of the other.
+    Runs that differ only in epochs have the same digest, because the shorter run is the beginning of the longer one.
     """
     values = asdict(config)
     del values["training"]["epochs"]

@@ -1,4 +1,4 @@
-"""Which trackers are chosen, and whether their packages are installed."""
+"""Select the chosen trackers and check that their packages are installed."""
 
 from __future__ import annotations
 

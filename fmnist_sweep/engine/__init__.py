@@ -1,1 +1,1 @@
-"""Stacks of networks and their training: the only package that computes with torch."""
+"""The networks and their training. No other package computes with torch."""

@@ -1,6 +1,7 @@
-"""A model's progress as bytes. They may come from anyone: they execute nothing, and nothing is taken that does not fit.
+"""Encode a model's progress as bytes, and decode it.
 
-An optimizer's fused step trusts the state that it is given: with tensors of other shapes it would write past their end.
+A checkpoint may come from anyone. Decoding executes no code in it and accepts only a state that fits the model. An
+optimizer's fused step trusts its state: given tensors of other shapes, it would write past their end.
 """
 
 from __future__ import annotations
@@ -23,12 +24,12 @@ _DIGEST_BYTES = 32
 
 @dataclass
 class Checkpoint:
-    """A model's progress with the rows that led there.
+    """A model's progress, and the rows of its epochs so far.
 
     Attributes:
-        metrics: a row an epoch.
-        seconds: up to each epoch's end; see `records.read_timing`.
-        cpu: on which it was trained; of several types each in turn.
+        metrics: one row per epoch.
+        seconds: training time up to the end of each epoch; see `layout.read_timing`.
+        cpu: the type of CPU that trained it. If there were several, all of them in order.
     """
 
     progress: Progress
@@ -38,7 +39,7 @@ class Checkpoint:
 
 
 def encode(checkpoint: Checkpoint, version: str) -> bytes:
-    """A file's content; decoding asks for the same version."""
+    """Return a checkpoint file's content. Decoding requires the same version."""
     stream, progress = io.BytesIO(), checkpoint.progress
     saved = {
         "version": version,
@@ -54,7 +55,11 @@ def encode(checkpoint: Checkpoint, version: str) -> bytes:
 
 
 def decode(content: bytes, version: str, config: Config, epoch: int) -> Checkpoint:
-    """What `encode` was given; any exception where it is torn, of another version, or not of that model and epoch."""
+    """Return the checkpoint that `encode` was given.
+
+    Raises:
+        Exception: of any type, if the content is damaged, of another version, or of another model or epoch.
+    """
     saved = _saved(content)
     if saved["version"] != version:
         raise ValueError(f"is of version {saved['version']}, not {version}")
@@ -75,7 +80,11 @@ def decode(content: bytes, version: str, config: Config, epoch: int) -> Checkpoi
 
 
 def decode_parameters(content: bytes, config: Config) -> list[torch.Tensor]:
-    """A model's parameters alone, of whatever version; any exception where it is torn or of another model."""
+    """Return only the model's parameters, from a checkpoint of any version.
+
+    Raises:
+        Exception: of any type, if the content is damaged or of another model.
+    """
     parameters: list[torch.Tensor] = _saved(content)["parameters"]
     if _form(parameters) != _form(start(config).parameters):
         raise ValueError("is of another model")
@@ -94,12 +103,15 @@ def _saved(content: bytes) -> dict[str, Any]:
 
 
 def most_bytes(config: Config) -> int:
-    """The most that a checkpoint can take: parameters, an optimizer's state several times as large, rows."""
+    """Return an upper limit for a checkpoint's size in bytes.
+
+    It has room for the parameters, an optimizer state several times as large, and the rows.
+    """
     return (64 << 20) + 16 * sum(tensor.nbytes for tensor in start(config).parameters)
 
 
 def _stepped(config: Config) -> Progress:
-    """A model after one step, along a gradient of zero: of the form that its checkpoints have."""
+    """Return a model after one step with zero gradients. It has the same form as the model's checkpoints."""
     parameters = [torch.nn.Parameter(tensor) for tensor in start(config).parameters]
     for parameter in parameters:
         parameter.grad = torch.zeros_like(parameter)
@@ -109,7 +121,10 @@ def _stepped(config: Config) -> Progress:
 
 
 def _form(value: object) -> object:
-    """What must agree for one value to stand in for another: of tensors all but their numbers, else everything."""
+    """Return a value with each tensor replaced by its shape, strides, dtype, device and layout.
+
+    A checkpoint fits a model if their forms are equal.
+    """
     if isinstance(value, torch.Tensor):
         return value.shape, value.stride(), value.dtype, value.device, value.layout
     if isinstance(value, dict):

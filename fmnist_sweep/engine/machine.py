@@ -1,4 +1,4 @@
-"""The machine that trains: what a run's record says of it, and how fast it is."""
+"""Describe the training machine for a run's record, and measure its speed."""
 
 import functools
 import platform
@@ -12,7 +12,7 @@ from fmnist_sweep.data import CHECKSUMS
 
 
 def products_per_second() -> float:
-    """Floating-point operations per second of matrix products on one core, measured for a fifth of a second."""
+    """Measure the speed of matrix products on one core for 0.2 s, in floating-point operations per second."""
     torch.set_num_threads(1)
     a, b = torch.randn(2, 512, 512)
     operations, began = 0, time.perf_counter()
@@ -22,12 +22,12 @@ def products_per_second() -> float:
     return operations / elapsed
 
 
-_COMMIT = ("--always", "--dirty", "--exclude=*", "--abbrev=40")  # the whole hash, whatever tags there are
+_COMMIT = ("--always", "--dirty", "--exclude=*", "--abbrev=40")  # the full hash, even if there are tags
 
 
 @functools.cache
 def environment(device: str) -> dict[str, object]:
-    """Where a run was trained: versions, machine, commit, data."""
+    """Return the versions, machine, commit and data checksums for a run's record."""
     return {
         "python": platform.python_version(),
         "torch": torch.__version__,
@@ -42,7 +42,7 @@ def environment(device: str) -> dict[str, object]:
 
 @functools.cache
 def cpu() -> str:
-    """The type of this machine's CPU."""
+    """Return the type of this machine's CPU."""
     try:
         lines = Path("/proc/cpuinfo").read_text().splitlines()
         return next(line.split(":", 1)[1].strip() for line in lines if line.startswith("model name"))
@@ -51,9 +51,10 @@ def cpu() -> str:
 
 
 def _git_commit() -> str | None:
-    """The commit of this package, with `-dirty` after it where tracked files have changed since.
+    """Return the commit of this package, with the suffix `-dirty` if tracked files have changed since.
 
-    None where no repository tracks the package: one that merely encloses the virtual environment says nothing of it.
+    Return None if no repository tracks the package. A repository that merely contains the virtual environment says
+    nothing about the package.
     """
     git = ["git", "--no-optional-locks", "-C", str(Path(__file__).parent)]
     try:

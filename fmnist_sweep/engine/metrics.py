@@ -1,4 +1,4 @@
-"""The numbers that a run has after each epoch."""
+"""The metrics of a run after each epoch."""
 
 import math
 from dataclasses import astuple, dataclass, fields
@@ -11,11 +11,11 @@ FloatArray = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class Metrics:
-    """A run's numbers after an epoch; losses in nats, accuracies as fractions.
+    """A run's metrics after an epoch. Losses are in nats, accuracies are fractions.
 
     `train_*` and `val_*` are measured after the epoch with dropout off, as means over all samples. `running_*` are
-    taken from the batches as they go by, dropout on: `running_loss` is the mean over batches of each batch's mean
-    loss, `running_accuracy` the share of samples that were predicted right.
+    measured on the batches during training, with dropout on: `running_loss` is the mean over batches of each batch's
+    mean loss, `running_accuracy` the fraction of samples that were predicted correctly.
     """
 
     epoch: int
@@ -28,7 +28,7 @@ class Metrics:
 
     @property
     def finite(self) -> bool:
-        """False once training has diverged."""
+        """Tell whether all metrics are finite. They are not once training has diverged."""
         return all(map(math.isfinite, astuple(self)))
 
 
@@ -38,7 +38,7 @@ METRICS_COLUMNS = tuple(field.name for field in fields(Metrics))
 MEASURES = METRICS_COLUMNS[1:]
 
 
-# Generalisation gaps, positive where the model does better on what it was trained on.
+# Generalisation gaps. They are positive if the model does better on its training images.
 GAPS = {
     "loss_gap": ("val_loss", "train_loss"),
     "accuracy_gap": ("train_accuracy", "val_accuracy"),

@@ -1,11 +1,11 @@
-"""K multilayer perceptrons trained as one: every layer is one batched product over the stack.
+"""Train K multilayer perceptrons as one: every layer is one batched product over the stack.
 
-The forward and backward passes are written out (ten lines each for a perceptron): every product then writes
-into a buffer that is allocated once, and a step costs little more than its products.
+The forward and backward passes are written out by hand, ten lines each. Every product then writes into a buffer that
+is allocated once, and a step costs little more than its products.
 
-A model's numbers must not depend on what it is stacked with, to the last bit. Batched products treat each
-model's slice on its own and so give that, but for [m, k] @ [k, 1]: a lone model's product with one column takes
-another routine. No product here has a right side of one column, and sums over a batch have the ones on the left.
+A model's numbers must not depend on the other models in its stack, to the last bit. Batched products compute each
+model's slice independently, with one exception: for a single model, [m, k] @ [k, 1] uses another routine. So no product
+here has a right-hand side with one column, and sums over a batch multiply by a row of ones from the left.
 """
 
 from __future__ import annotations
@@ -16,19 +16,19 @@ from itertools import pairwise
 import torch
 from torch import Tensor, nn
 
-DROPOUT_LEVELS = 2**16  # a unit is dropped where 16 random bits, as a number, fall below a threshold
+DROPOUT_LEVELS = 2**16  # a unit is dropped if 16 random bits, read as a number, are below a threshold
 
 
 def initial_parameters(widths: Sequence[int], generator: torch.Generator) -> list[Tensor]:
     """Draw one perceptron's parameters as `torch.nn.Linear` does: uniform in +-1/sqrt(inputs).
 
     Args:
-        widths: number of inputs, of units of each hidden layer, and of classes.
-        generator: a CPU generator. Seeded alike, it gives the numbers of an `nn.Sequential` of `nn.Linear`
-            that is built after `torch.manual_seed`.
+        widths: number of inputs, of units in each hidden layer, and of classes.
+        generator: a CPU generator. With the same seed it gives the same numbers as `torch.manual_seed` followed by
+            an `nn.Sequential` of `nn.Linear`.
 
     Returns:
-        Weight [out, in] and bias [out] of each layer in turn.
+        Weight [out, in] and bias [out] of each layer in order.
     """
     parameters = []
     for inputs, outputs in pairwise(widths):
@@ -39,10 +39,10 @@ def initial_parameters(widths: Sequence[int], generator: torch.Generator) -> lis
 
 
 def sequential(parameters: Sequence[Tensor], dropout: float) -> nn.Sequential:
-    """The perceptron of these parameters as ordinary layers, in evaluation mode; images [n, ...] to logits.
+    """Return a perceptron of ordinary layers in evaluation mode, which maps images [n, ...] to logits.
 
     Args:
-        parameters: weight [out, in] and bias [out] of each layer in turn.
+        parameters: weight [out, in] and bias [out] of each layer in order.
         dropout: the probability of dropping a hidden unit.
     """
     layers: list[nn.Module] = [nn.Flatten()]
@@ -59,9 +59,9 @@ class PerceptronStack:
     """K perceptrons of the same widths, with ReLU and dropout after each hidden layer.
 
     Args:
-        models: the parameters of each model, weight [out, in] and bias [out] of each layer in turn.
+        models: the parameters of each model, weight [out, in] and bias [out] of each layer in order.
         dropout: each model's probability of dropping a hidden unit, in [0, 1).
-        device: where the stack lives.
+        device: the device that holds the stack.
     """
 
     def __init__(self, models: Sequence[Sequence[Tensor]], dropout: Sequence[float], device: torch.device):
@@ -75,13 +75,13 @@ class PerceptronStack:
         dropped = [min(round(p * DROPOUT_LEVELS), DROPOUT_LEVELS - 1) for p in dropout]
         self.drops = [level > 0 for level in dropped]
         thresholds = [float(level - DROPOUT_LEVELS // 2) for level in dropped]
-        # The scale belongs to the probability in force, p rounded to 1/65536, so that expectations are exact.
+        # Scale by the effective probability, p rounded to a multiple of 1/65536, so that expectations are exact.
         scales = [1 / (1 - level / DROPOUT_LEVELS) for level in dropped]
         self._threshold = torch.tensor(thresholds, device=device).view(-1, 1, 1)
         self._scale = torch.tensor(scales, device=device).view(-1, 1, 1)
 
     def parameters(self, k: int) -> list[nn.Parameter]:
-        """Model k's parameters, shaped as in `nn.Linear`: views of the stack with their gradients attached."""
+        """Return model k's parameters, shaped as in `nn.Linear`: views of the stack with their gradients attached."""
         parameters = []
         for tensor, gradient in zip(self.tensors, self.gradients, strict=True):
             parameter = nn.Parameter(tensor[k])
@@ -90,16 +90,16 @@ class PerceptronStack:
         return parameters
 
     def workspace(self, batch_size: int, *, training: bool) -> Workspace:
-        """Allocate what passes over batches of this size write into."""
+        """Allocate the buffers for passes over batches of this size."""
         return Workspace(self, batch_size, training)
 
     def forward(self, images: Tensor, space: Workspace, noise: Sequence[torch.Generator] | None = None) -> Tensor:
         """Compute the logits.
 
         Args:
-            images: [K, B, inputs]; an expanded view where all models see the same batch.
-            space: the workspace for B; the activations stay in it for `backward`.
-            noise: each model's source of dropout noise; None switches dropout off.
+            images: [K, B, inputs]; an expanded view if all models see the same batch.
+            space: the workspace for B. It keeps the activations for `backward`.
+            noise: each model's generator of dropout noise; None switches dropout off.
 
         Returns:
             Logits [K, B, classes], a buffer of `space`.
@@ -125,9 +125,9 @@ class PerceptronStack:
         return keep.ge_(self._threshold).mul_(self._scale)
 
     def backward(self, images: Tensor, space: Workspace, logits_gradient: Tensor) -> None:
-        """Compute all gradients from that of the logits, [K, B, classes].
+        """Compute the gradients of all parameters from the gradient of the logits, [K, B, classes].
 
-        `images` is what the forward pass got; dropout is taken as it was then.
+        `images` and `space` must be those of the forward pass. The units that it dropped stay dropped.
         """
         gradient = logits_gradient  # of the layer's outputs, [K, B, out]
         for layer in range(len(self.weights) - 1, -1, -1):
@@ -137,7 +137,7 @@ class PerceptronStack:
             if layer:
                 below = space.hidden_gradients[layer - 1]  # [K, B, in]
                 torch.bmm(gradient, self.weights[layer], out=below)
-                # A unit's output is positive where ReLU was open and dropout kept it.
+                # A unit's output is positive only if ReLU passed it and dropout kept it.
                 torch.ops.aten.threshold_backward.grad_input(below, inputs, 0, grad_input=below)
                 if space.keep:
                     below.mul_(self._scale)
@@ -148,10 +148,10 @@ class Workspace:
     """Buffers for one batch size B, so that a step allocates nothing large.
 
     Attributes:
-        outputs: what each layer puts out, [K, B, width]; the last is the logits.
-        hidden_gradients: the loss's gradient at each hidden layer's output, [K, B, width].
+        outputs: each layer's output, [K, B, width]; the last is the logits.
+        hidden_gradients: the gradient of the loss with respect to each hidden layer's output, [K, B, width].
         words, bits: random words int64 [K, n] of each hidden layer, and the same memory as int16 [K, B, width].
-        keep: dropout factors of each hidden layer, [K, B, width]; an empty list where no model drops.
+        keep: dropout factors of each hidden layer, [K, B, width]; an empty list if no model uses dropout.
         ones: [K, 1, B].
     """
 

@@ -16,17 +16,17 @@ from fmnist_sweep.data import CLASS_NAMES, PIXELS, Data
 from fmnist_sweep.engine.metrics import Metrics
 from fmnist_sweep.engine.model import PerceptronStack, Workspace, initial_parameters
 
-# Enough rows for products to run at full speed, few enough for their results to stay in the cache.
+# Enough rows for products to run at full speed, and few enough for the results to stay in the cache.
 EVALUATION_BATCH = 1000
 
 
 @dataclass
 class Progress:
-    """Where a model is: all that its next epoch depends on, besides its configuration.
+    """The state of a model in training. Its next epoch depends only on this state and on its configuration.
 
     Attributes:
         epoch: epochs trained so far.
-        parameters: weight [out, in] and bias [out] of each layer in turn.
+        parameters: weight [out, in] and bias [out] of each layer in order.
         optimizer: the optimizer's `state_dict`, or None before the first step.
     """
 
@@ -37,7 +37,7 @@ class Progress:
 
 @dataclass(frozen=True)
 class Evaluation:
-    """Mean loss and accuracy of each model, [K], and its predicted classes, uint8 [K, n]."""
+    """The mean loss and the accuracy of each model, [K], and its predicted classes, uint8 [K, n]."""
 
     loss: Tensor
     accuracy: Tensor
@@ -45,17 +45,17 @@ class Evaluation:
 
 
 def random_stream(seed: int, purpose: str, epoch: int, device: str = "cpu") -> torch.Generator:
-    """The generator of a run's random numbers for one purpose in one epoch.
+    """Return the generator of a run's random numbers for one purpose in one epoch.
 
-    Streams are told apart by a digest rather than drawn one after another, so that resuming an interrupted run, or
-    training it in company, needs no generator state.
+    Each stream is seeded by a digest of seed, purpose and epoch. So nobody needs to save the state of a generator to
+    resume a run or to train it in a stack.
     """
     number = hashlib.sha256(f"{seed}/{purpose}/{epoch}".encode()).digest()[:8]
     return torch.Generator(device).manual_seed(int.from_bytes(number, "big") >> 1)
 
 
 def start(config: Config) -> Progress:
-    """A model before its first epoch."""
+    """Return the state of a model before its first epoch."""
     widths = [PIXELS, *config.model.hidden, len(CLASS_NAMES)]
     return Progress(0, initial_parameters(widths, random_stream(config.seed, "initialisation", 0)), None)
 
@@ -66,8 +66,8 @@ class Model:
 
     Attributes:
         epoch: epochs trained so far.
-        parameters: views of the stack, weight [out, in] and bias [out] of each layer in turn.
-        error: what its optimizer raised, if anything; the model then stays as it is.
+        parameters: views of the stack, weight [out, in] and bias [out] of each layer in order.
+        error: the exception of its optimizer, if there was one. The model is not trained after that.
     """
 
     config: Config
@@ -77,18 +77,18 @@ class Model:
     error: Exception | None = None
 
     def progress(self) -> Progress:
-        """Where it is now; tensors are copies on the CPU."""
+        """Return the model's current state. Its parameters are copies on the CPU."""
         parameters = [parameter.detach().cpu().clone() for parameter in self.parameters]
         return Progress(self.epoch, parameters, self.optimizer.state_dict())
 
 
 class Trainer:
-    """Trains K models that agree in batch size and widths, each by its own optimizer, dropout and random streams.
+    """Trains K models of the same batch size and widths, each with its own optimizer, dropout and random streams.
 
     Args:
         configs: each model's configuration.
-        progress: where each model starts; they need not be at the same epoch.
-        data: the images, on the device where training happens.
+        progress: the state in which each model starts. The models may be at different epochs.
+        data: the images, on the device that trains.
     """
 
     def __init__(self, configs: Sequence[Config], progress: Sequence[Progress], data: Data):
@@ -105,13 +105,13 @@ class Trainer:
             self.models.append(Model(config, begun.epoch, parameters, optimizer))
 
     def _stack(self, parameters: Sequence[Sequence[Tensor]], dropout: Sequence[float]) -> None:
-        """Lay the models side by side; what depends on their number is allocated anew."""
+        """Build a new stack from the models, and discard the buffers, whose sizes depend on the number of models."""
         self.stack = PerceptronStack(parameters, dropout, self.device)
         self._batches: dict[int, _Batch] = {}
 
     @torch.no_grad()
     def train_epoch(self) -> list[Metrics]:
-        """Train every model for one epoch, then evaluate it on the training and on the validation images."""
+        """Train every model for one epoch, then evaluate it on the training and the validation images."""
         data, size, samples = self.data, self.stack.size, len(self.data.train_images)
         for model in self.models:
             model.epoch += 1
@@ -145,7 +145,12 @@ class Trainer:
         return [Metrics(model.epoch, *row) for model, row in zip(self.models, values, strict=True)]
 
     def _step(self, batch: _Batch, noise: Sequence[torch.Generator]) -> tuple[Tensor, Tensor]:
-        """One step of every model. Returns each batch's mean loss and hits, [K], without waiting for the device."""
+        """Take one step with every model.
+
+        Returns:
+            The mean loss and the number of correct predictions of each model's batch, [K]. The device may still be
+            computing them.
+        """
         logits = self.stack.forward(batch.images, batch.space, noise)
         losses, hits = batch.cross_entropy(logits)
         self.stack.backward(batch.images, batch.space, batch.logits_gradient())
@@ -153,13 +158,13 @@ class Trainer:
             if model.error is None:
                 try:
                     model.optimizer.step()
-                except Exception as error:  # one model's failure is its own: the others go on
+                except Exception as error:  # one model's failure must not stop the others
                     model.error = error
         return losses, hits
 
     @torch.no_grad()
     def evaluate(self, images: Tensor, labels: Tensor) -> Evaluation:
-        """Evaluate every model on the same images, uint8 [n, inputs], with dropout off; the results are on the CPU."""
+        """Evaluate every model on the same images, uint8 [n, inputs], with dropout off. The results are on the CPU."""
         size, samples = self.stack.size, len(images)
         loss = torch.zeros(size, dtype=_accumulator(self.device), device=self.device)
         correct = torch.zeros(size, dtype=torch.int64, device=self.device)
@@ -175,11 +180,11 @@ class Trainer:
         return Evaluation(loss.cpu().double() / samples, correct.cpu().double() / samples, predictions.cpu())
 
     def keep(self, models: Sequence[Model]) -> None:
-        """Go on with these of the models only."""
+        """Keep only these models for further training."""
         self.models = list(models)
         parameters = [[parameter.detach() for parameter in model.parameters] for model in models]
         self._stack(parameters, [model.config.model.dropout for model in models])
-        # An optimizer's state hangs on its parameter objects: those stay, and look into the new stack.
+        # An optimizer finds its state by parameter object. So keep these objects, and make them views of the new stack.
         for k, model in enumerate(models):
             for parameter, view in zip(model.parameters, self.stack.parameters(k), strict=True):
                 parameter.data, parameter.grad = view.data, view.grad
@@ -192,7 +197,7 @@ class Trainer:
 
 
 class _Batch:
-    """One batch of B samples for each of K models, and the buffers that a pass over it writes into."""
+    """One batch of B samples for each of K models, and the buffers for a pass over it."""
 
     def __init__(self, stack: PerceptronStack, size: int, *, training: bool):
         self.size = size
@@ -202,12 +207,12 @@ class _Batch:
         self._pixels = torch.empty(copies * size, inputs, dtype=torch.uint8, device=stack.device)
         self._scaled = torch.empty(copies * size, inputs, device=stack.device)
         self.images = self._scaled.view(copies, size, inputs).expand(models, size, inputs)
-        # Classes before samples: what follows then runs along contiguous samples, which is many times faster.
+        # Classes come before samples. The softmax then runs along contiguous samples, which is many times faster.
         self._log_probabilities = torch.empty(models, classes, size, device=stack.device)
         self._minus_one = torch.full((1, 1, 1), -1.0, device=stack.device).expand(models, 1, size)
 
     def take(self, data: Data, indices: Tensor) -> None:
-        """Fill in the training samples at these indices, [K * B]."""
+        """Fill the batch with the training samples at these indices, [K * B]."""
         torch.index_select(data.train_images, 0, indices, out=self._pixels)
         data.batch(self._pixels, self._scaled)
         self.labels = data.train_labels.index_select(0, indices).view(-1, 1, self.size)
@@ -218,7 +223,7 @@ class _Batch:
         self.labels = labels.expand(self.images.shape[0], 1, self.size)
 
     def cross_entropy(self, logits: Tensor) -> tuple[Tensor, Tensor]:
-        """Mean loss and number of correct predictions of each model, [K], from logits [K, B, classes]."""
+        """Return each model's mean loss and number of correct predictions, [K], from logits [K, B, classes]."""
         scores = self._log_probabilities.copy_(logits.transpose(1, 2))
         torch.log_softmax(scores, 1, out=self._log_probabilities)
         losses = self._log_probabilities.gather(1, self.labels).sum(2)
@@ -227,11 +232,14 @@ class _Batch:
         return losses.squeeze(1).div_(-self.size), hits
 
     def logits_gradient(self) -> Tensor:
-        """Gradient of the mean cross-entropy with respect to the logits, [K, B, classes]: (softmax - one-hot) / B."""
+        """Return the gradient of the mean cross-entropy with respect to the logits: (softmax - one-hot) / B.
+
+        Its shape is [K, B, classes]. Call `cross_entropy` first; this overwrites its log-probabilities.
+        """
         gradient = self._log_probabilities.exp_().scatter_add_(1, self.labels, self._minus_one)
         return gradient.div_(self.size).transpose(1, 2)
 
 
 def _accumulator(device: torch.device) -> torch.dtype:
-    """The type to add up losses in: double precision where the device has it."""
+    """Return the dtype in which losses are summed: double precision if the device has it."""
     return torch.float32 if device.type == "mps" else torch.float64

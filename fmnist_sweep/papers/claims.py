@@ -1,4 +1,4 @@
-"""One statement of a paper, and the expression over the results that decides it."""
+"""Claims: statements of a paper, each with the expression over the results that decides it."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ Why = Annotated[  # by language, or the name of a text under `reasons`
 
 
 class Resolution(Plain):
-    """How far from a number another must lie to be told from it, where the default of `resolution.py` will not do."""
+    """A stated resolution of a number of one run; it replaces the default of `resolution.py`."""
 
     value: Annotated[float, Field(gt=0)]
     why: Why
@@ -31,15 +31,17 @@ class Resolution(Plain):
 class Claim(Plain):
     """One statement of a paper, and the expression over the results that decides it.
 
-    The quantity is `reduce` of `metric` of the configuration `of`; a comparison subtracts the same of `than`.
+    The quantity is `reduce` applied to `metric` of the configuration `of`. A comparison subtracts the same quantity of
+    the configuration `than`.
 
     Attributes:
-        kind: run (a number that one run gave, judged by the spread of single runs), or what is tested over seeds: value
-            (the mean of several runs), shape (a property of a configuration's curves) or comparison (of less than).
-        figure, panel: where in the paper: one of its figures, and a letter in it.
-        unnamed: the text does not say whether its number is of training or of validation.
-        why: of the tolerance or threshold.
-        resolution: of a run; see `Paper.resolution`.
+        kind: `run` is a number that one run gave, judged by the spread of single runs. The other kinds are tested over
+            seeds: `value` (the mean of several runs), `shape` (a property of one configuration's curves) and
+            `comparison` (the difference `of` minus `than`).
+        figure, panel: the place in the paper: one of its figures, and a letter in it.
+        unnamed: true if the paper does not say whether the number is a training or a validation metric.
+        why: the reason for the tolerance or threshold.
+        resolution: the resolution of a claim of kind run; see `Paper.resolution`.
     """
 
     id: Name
@@ -70,20 +72,20 @@ class Claim(Plain):
 
     @property
     def is_number(self) -> bool:
-        """Whether the paper quotes a number; the other kinds state a property or a difference."""
+        """Return whether the paper quotes a number; the other kinds state a property or a difference."""
         return self.kind in ("value", "run")
 
     @property
     def is_tested(self) -> bool:
-        """Whether it is tested over seeds; the others are judged by the spread of single runs."""
+        """Return whether the claim is tested over seeds; other claims are judged by the spread of single runs."""
         return self.kind != "run"
 
     @property
     def sides(self) -> list[str]:
-        """The configurations that it speaks of."""
+        """Return the names of the configurations that the claim refers to."""
         return [self.of] if self.than is None else [self.of, self.than]
 
     @property
     def expression(self) -> str:
-        """The quantity, in the file's own words."""
+        """Return the quantity as an expression in the words of the file."""
         return f"{self.reduce} of {self.metric}: {' minus '.join(self.sides)}"

@@ -1,4 +1,4 @@
-"""Values of configuration keys in a file: checked, written as on the command line, and composed as those are."""
+"""Check the configuration values of a file, write them as command-line overrides, and compose them with Hydra."""
 
 import re
 from collections.abc import Mapping, Sequence
@@ -16,11 +16,11 @@ Values = dict[str, Any]
 
 _KEYS = [*overrides.NUMBERS, *(key for key in leaves(Config) if key != "seed"), "optimizer.lr"]
 _ARGUMENT = re.compile(r"optimizer\.(?!name$)[a-z_]\w*", re.ASCII)
-_PLAIN = re.compile(r"[\w.+-]+", re.ASCII)  # nothing that would be a sweep, an interpolation or another key
+_PLAIN = re.compile(r"[\w.+-]+", re.ASCII)  # excludes sweeps, interpolations and further keys
 
 
 def check(place: str, values: Values, fixed: Values) -> None:
-    """Raise `ConfigError` for a key or a value that cannot be typed, or that is not the one that is `fixed`."""
+    """Raise `ConfigError` for a key or value that cannot be typed as an override, or that differs from `fixed`."""
     for key, value in values.items():
         if key not in _KEYS and not _ARGUMENT.fullmatch(key):
             allowed = f"{', '.join(_KEYS)} and other arguments of the optimizer"
@@ -33,26 +33,26 @@ def check(place: str, values: Values, fixed: Values) -> None:
 
 
 def typed(values: Values) -> dict[str, str]:
-    """The values as they are typed, such as `[128,64]`."""
+    """Return the values in the form typed on the command line, such as `[128,64]`."""
     return {key: f"[{','.join(map(_word, v))}]" if isinstance(v, list) else _word(v) for key, v in values.items()}
 
 
 def product(grids: Sequence[Mapping[str, str]]) -> dict[str, str]:
-    """The grid of every combination of the values that these have."""
+    """Return one grid of all combinations of the values in several grids."""
     keys = dict.fromkeys(key for grid in grids for key in grid)
     return {key: ",".join(dict.fromkeys(grid[key] for grid in grids if key in grid)) for key in keys}
 
 
 def compose(named: Mapping[str, Values], loader: ConfigLoader) -> dict[str, Config]:
-    """The configuration for each name's values; `ConfigError` names the first that cannot work."""
+    """Compose the configuration for each name's values; `ConfigError` names the first one that is invalid."""
     composer = Composer(loader, hydra_private.master(loader))
     configs = {}
     for name, values in named.items():
-        # Numbers as values, not as options: every combination of options is composed anew, which takes time.
+        # Pass numbers as values, not as options: Hydra composes every combination of options anew, which is slow.
         lines = [f"{overrides.NUMBERS.get(key, key)}={text}" for key, text in typed(values).items()]
         try:
             configs[name] = parse(composer.compose(overrides.rewrite(lines, loader)))[0]
-        except Exception as error:  # what a value may be is for Hydra, OmegaConf and torch to say
+        except Exception as error:  # Hydra, OmegaConf and torch check the values and raise many kinds
             raise ConfigError(f"configuration {name}: {reason(error)}") from error
     return configs
 

@@ -1,4 +1,4 @@
-"""What a claim expects of its quantity."""
+"""The region in which a claim expects its quantity."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from fmnist_sweep.papers.yaml_file import Plain
 
 
 class Expectation(Plain):
-    """A region: `about` ± `tolerance`, both ends included, or beyond `above`, or beyond `below`.
+    """A region: `about` ± `tolerance`, both ends included, or the numbers above `above`, or those below `below`.
 
-    `margin` says of a region with one end how far beyond it a quantity must lie to count as different from it.
+    A region with one end may have a `margin`: how far beyond its end a quantity must lie to count as different.
     """
 
     about: float | None = None
@@ -31,21 +31,21 @@ class Expectation(Plain):
 
     @property
     def value(self) -> float:
-        """The number itself."""
+        """Return the number that defines the region: `about`, `above` or `below`."""
         return next(x for x in (self.about, self.above, self.below) if x is not None)
 
     @property
     def low(self) -> float:
-        """Where the expected region begins."""
-        # Rounded so that 0.36 lies within 0.35 ± 0.01, which binary fractions would deny.
+        """Return the lower end of the expected region."""
+        # Round, so that 0.36 lies within 0.35 ± 0.01 in spite of binary rounding errors.
         return round(self.value - (self.tolerance or 0), 12) if self.below is None else -math.inf
 
     @property
     def high(self) -> float:
-        """Where the expected region ends."""
+        """Return the upper end of the expected region."""
         return round(self.value + (self.tolerance or 0), 12) if self.above is None else math.inf
 
     def __str__(self) -> str:
-        """Such as "0.35 ± 0.05", "> 0.4" or "< 0"."""
+        """Return text such as "0.35 ± 0.05", "> 0.4" or "< 0"."""
         value, tolerance = (f"{x:.12f}".rstrip("0").rstrip(".") for x in (self.value, self.tolerance or 0))
         return f"{value} ± {tolerance}" if self.tolerance else f"{'<' if self.above is None else '>'} {value}"

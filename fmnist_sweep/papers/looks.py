@@ -1,31 +1,33 @@
-"""Which claims are decided, at which number of seeds: an error rate that holds however often one looks.
+"""Decide claims at growing numbers of seeds, with an error rate that holds for any number of looks.
 
-Seeds may be added to claims that are open, and only to them, so data are looked at again and again. The looks are
-replayed from the values alone, so that a verdict does not depend on who launched the runs, or when.
+Seeds are added only to claims that are still open, so the same data are tested repeatedly. Every call replays all looks
+from the values alone, so a verdict does not depend on who launched the runs, or when.
 
-**Looks.** Look k = 1, 2, … takes the first 5·2^(k-1) seeds and may err with A/2^k, where A is `statistics.ALPHA`, 5 %:
-seeds double, levels halve, and all levels together stay below A, without an end. At n seeds A(1 - 2.5/n) is spent: an
-alpha spending function (Lan and DeMets, Biometrika 70, 1983, 659-663). The levels are added up by Bonferroni's
-inequality, which wants no joint distribution of the looks (as Slud and Wei, Journal of the American Statistical
-Association 77, 1982, 862-868, split the error among looks). Seeds beyond the last whole look wait for the next. A claim
-with fewer than 5 seeds takes part in look 1 with those it has, as a preview of it.
+**Looks.** Look k = 1, 2, … takes the first 5·2^(k-1) seeds and has level A/2^k, where A is `statistics.ALPHA`, 5 %.
+The seeds double and the levels halve, so the levels of any number of looks sum to less than A. After n seeds,
+A(1 - 2.5/n) is spent: an alpha spending function (Lan and DeMets, Biometrika 70, 1983, 659-663). Bonferroni's
+inequality adds up the levels, so the joint distribution of the looks is not needed. (Slud and Wei, Journal of the
+American Statistical Association 77, 1982, 862-868, also split the error among looks.) Seeds beyond the last complete
+look wait for the next. A claim with fewer than 5 seeds takes part in look 1 with the seeds it has, as a preview.
 
-**Two families of hypotheses.** Of each claim: "the quantity lies in the expected region", and "it does not lie in it
-beyond the margin" (`statistics.region_tests`). So a difference that is practically nothing does not stay open for ever
-(practical equivalence; Schuirmann, Journal of Pharmacokinetics and Biopharmaceutics 15, 1987). Each family has half of
-a look's level. Where both decide at one look, the difference is real but practically nothing: not reproduced.
+**Two families of hypotheses.** Each claim has two hypotheses: "the quantity lies in the expected region", and "it does
+not lie in it beyond the margin" (`statistics.region_tests`). The second settles a claim whose difference is negligible,
+which would otherwise stay open for ever (practical equivalence; Schuirmann, Journal of Pharmacokinetics and
+Biopharmaceutics 15, 1987). Each family has half of a look's level. If both families decide a claim at one look, the
+difference is real but negligible: not reproduced.
 
-**Holm's step-down in each family** (Holm, Scandinavian Journal of Statistics 6, 1979). Its multiplicity begins with
-all tested claims of the paper, those without runs too, less those that this family has decided so far.
+**Holm's step-down in each family** (Holm, Scandinavian Journal of Statistics 6, 1979). The multiplicity is the number
+of tested claims of the paper, including those without runs, minus the claims that this family has already decided.
 
-Why that holds, whatever the dependence of claims and looks: let m hypotheses of a family be untrue. Before its first
-wrong decision the family has decided only others, so its multiplicity is at least m, and one of the m has a p value
-below L/m, where L is the family's level at that look. Each of the m has that with a chance of at most L/m: in sum over
-the m and all looks, at most A/2. What the other family decides must not lower the multiplicity: the most deviant of
-many null effects, left over once the others were found equivalent, has still to pay for them all.
+The error rate holds for any dependence between claims and looks, for the following reason. Let m hypotheses of a family
+be untrue. Before its first wrong decision the family has decided only other hypotheses, so its multiplicity is at least
+m. A first wrong decision therefore needs a p value below L/m for one of the m, where L is the family's level at that
+look. Each of the m has such a p value with probability at most L/m. The sum over the m and all looks is at most A/2.
+Decisions of the other family must not lower the multiplicity. Otherwise, once most of many null effects were found
+equivalent, the most extreme one left would be corrected for too few tests.
 
-A decided claim stays decided while claims come to a look together. Seeds that a claim gets late, for a look that others
-have left behind, can add decisions to that look.
+A decided claim stays decided as long as claims reach each look together. If a claim gets seeds late, for a look that
+other claims have passed, it can add decisions to that look.
 """
 
 import math
@@ -38,23 +40,24 @@ import numpy as np
 from fmnist_sweep.engine.metrics import FloatArray
 from fmnist_sweep.papers.statistics import ALPHA, has_spread, region_tests, step_down
 
-MOST_LOOKS = 10  # a claim that 2,560 seeds would leave open is said to need more than can be run
+# With 10 looks, a claim that 2,560 seeds would leave open is reported as needing more seeds than can be run.
+MOST_LOOKS = 10
 _INSIDE, _OUTSIDE = 0, 1  # the families
 
 
 def look_size(look: int) -> int:
-    """How many seeds look 1, 2, … takes."""
+    """Return the number of seeds that look 1, 2, … takes."""
     return int(5 * 2 ** (look - 1))
 
 
 @dataclass(frozen=True)
 class Evidence:
-    """What the runs say of a tested claim.
+    """The measured values of a tested claim and the region in which it expects them.
 
     Attributes:
-        values: `[n_seeds]`, a number for each seed that has ended, ascending; NaN where the seed does not count.
-        low, high: ends of the expected region, of which one may be infinite.
-        margin: what counts as a difference from the one end of a half-line.
+        values: `[n_seeds]`, one number for each seed that has ended, by ascending seed; NaN if the seed does not count.
+        low, high: ends of the expected region. One of them may be infinite.
+        margin: the smallest difference from the end of a half-line that counts.
     """
 
     values: FloatArray
@@ -63,25 +66,25 @@ class Evidence:
     margin: float = 0.0
 
     def first(self, look: int) -> FloatArray:
-        """The values that count at a look."""
+        """Return the values that count at a look."""
         slots = self.values[: look_size(look)] if look else self.values[:0]
         return slots[~np.isnan(slots)]
 
     def takes_part(self, look: int) -> bool:
-        """Whether there are enough seeds for a look, or for a preview of the first."""
+        """Return whether there are enough seeds for a look, or for a preview of the first look."""
         return len(self.values) >= (look_size(look) if look > 1 else 1)
 
 
 @dataclass(frozen=True)
 class Decision:
-    """What is decided of a claim.
+    """The decision on a claim.
 
     Attributes:
         inside: whether the quantity lies in the region; None while the claim is open.
-        look: the look that decided it; of an open claim the last that it took, 0 before the first.
-        p_value: corrected for looks, families and claims, to be compared with `ALPHA`; NaN without a test. Of an open
-            claim that of the family nearer to a decision.
-        seeds_needed: of an open claim the size of the look that would decide it, see `_seeds_needed`.
+        look: the look that decided the claim. For an open claim, the last look that it took, or 0 before the first.
+        p_value: the p value, corrected for looks, families and claims; compare it with `ALPHA`. For an open claim, that
+            of the family nearer to a decision. NaN without a test.
+        seeds_needed: for an open claim, the size of the look that would decide it; see `_seeds_needed`.
     """
 
     inside: bool | None = None
@@ -91,7 +94,7 @@ class Decision:
 
 
 def decide(claims: Sequence[Evidence]) -> list[Decision]:
-    """Decide all tested claims of a paper, in their order; this module's docstring says how."""
+    """Decide all tested claims of a paper, in their order, as this module's docstring describes."""
     decisions = [Decision() for _ in claims]
     multiplicity = np.array([len(claims), len(claims)])  # by family
     for look in count(1):
@@ -122,7 +125,10 @@ def _testable(values: FloatArray) -> bool:
 
 
 def _p_values(claim: Evidence, look: int) -> FloatArray:
-    """Of a claim at a look, by family. Values without spread are judged as they are; one or none says nothing."""
+    """Return the p values of a claim at a look, by family.
+
+    Values without spread are judged directly and give 0 or 1. Fewer than 2 values are no evidence and give 1 and 1.
+    """
     values = claim.first(look)
     if len(values) < 2:
         return np.ones(2)
@@ -134,15 +140,15 @@ def _p_values(claim: Evidence, look: int) -> FloatArray:
 
 
 def _tests(claim: Evidence, values: FloatArray, size: int) -> FloatArray:
-    """p values by family, had so many seeds given the mean and the standard deviation of these values."""
+    """Return the p values by family that `size` seeds would give with the mean and standard deviation of `values`."""
     return region_tests(values.mean(), values.std(ddof=1), size, claim.low, claim.high, claim.margin)
 
 
 def _seeds_needed(claim: Evidence, look: int, multiplicity: FloatArray) -> int | None:
-    """The size of the first later look that would decide an open claim; None where none up to `MOST_LOOKS` would.
+    """Return the size of the first later look that would decide an open claim; None if none up to `MOST_LOOKS` would.
 
-    Mean, standard deviation and multiplicity are taken to stay as they are, and all further seeds to count. A claim
-    that has not filled the first look and cannot be measured needs that one.
+    This assumes that mean, standard deviation and multiplicity do not change and that all further seeds count. With
+    fewer than 2 values nothing can be estimated. The claim then needs the first look, or gets None if that is filled.
     """
     values, filled = claim.first(look), len(claim.values) >= look_size(1)
     if len(values) < 2:
@@ -155,5 +161,5 @@ def _seeds_needed(claim: Evidence, look: int, multiplicity: FloatArray) -> int |
 
 
 def _corrected(p_values: FloatArray, look: int) -> FloatArray:
-    """p values that Holm's method has corrected, corrected for looks and families too."""
+    """Correct p values for looks and families, after Holm's method has corrected them for claims."""
     return np.asarray(np.minimum(1, 2 * 2**look * p_values))

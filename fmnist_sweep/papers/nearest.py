@@ -1,4 +1,4 @@
-"""Which configuration that was run comes nearest to the numbers that a paper quotes from one figure."""
+"""Find the trained configuration that comes nearest to the numbers that a paper quotes from one figure."""
 
 from collections.abc import Sequence
 
@@ -12,7 +12,7 @@ from fmnist_sweep.store.tables import CONFIGURATION, FACTORS, Collection, recipe
 
 
 def quoted(paper: Paper) -> dict[tuple[str | None, str], list[Claim]]:
-    """The quoted numbers (value ± tolerance) by figure and configuration."""
+    """Return the quoted numbers (value ± tolerance) by figure and configuration."""
     numbers: dict[tuple[str | None, str], list[Claim]] = {}
     for claim in paper.claims:
         if claim.is_number and claim.expect.tolerance is not None:
@@ -21,10 +21,11 @@ def quoted(paper: Paper) -> dict[tuple[str | None, str], list[Claim]]:
 
 
 def distance(means: Sequence[float], claims: Sequence[Claim]) -> float:
-    """Root mean square of (mean - quoted) / tolerance over quoted numbers: below 1, within tolerance on the whole.
+    """Return the root mean square of (mean - quoted) / tolerance over the quoted numbers.
 
-    The tolerance is the paper's alone, so a table, a search and two stores give the same means the same distance. How
-    far single runs differ is no part of it: that is for the verdicts to weigh.
+    A distance below 1 is within tolerance on the whole. The tolerance comes from the paper alone, so the same means
+    have the same distance in a table, in a search and in another store. The distance ignores the spread of single runs;
+    the verdicts consider it.
     """
     expected = [claim.expect for claim in claims]
     quotes, tolerances = (np.array([getattr(one, key) for one in expected], float) for key in ("value", "tolerance"))
@@ -34,14 +35,15 @@ def distance(means: Sequence[float], claims: Sequence[Claim]) -> float:
 def nearest_configuration(
     claims: Sequence[Claim], paper: Paper, collection: Collection, curves: Curves
 ) -> pd.DataFrame:
-    """Distance of every configuration that was run to some quoted numbers of one configuration, nearest first.
+    """Rank all trained configurations by their distance to the quoted numbers of one configuration, nearest first.
 
-    Each claim's reduction is applied to each configuration, and the means over seeds are compared with the quoted
-    numbers, as `distance` says. Configurations in which a claim cannot be measured, for want of epochs or of finite
-    values, are left out.
+    Each claim's reduction is applied to each configuration, and `distance` compares the means over seeds with the
+    quoted numbers. A configuration is left out if a claim cannot be measured in it, because its runs are too short or
+    their values are not finite.
 
-    Columns: `FACTORS`, own (whether the numbers were quoted of it), seeds (how many: the fewest of any claim),
-    distance, and the measured mean under each claim's id.
+    Returns:
+        A table with the columns `FACTORS`, own (whether the paper quotes the numbers for this configuration), seeds
+        (the smallest number of seeds for any claim), distance, and for each claim its id with the measured mean.
     """
     own = paper.configs[claims[0].of]
     factors = list(FACTORS)

@@ -1,7 +1,7 @@
-"""A paper as one YAML file: its protocol, configurations, figures and claims, read and checked.
+"""Read and check a paper: one YAML file with its protocol, configurations, figures and claims.
 
-`conf/paper/caprari2024.yaml` explains the format. A mistake is said in one line: place, what is wrong, what is allowed.
-Configurations are written as on the command line and composed by Hydra, so they mean what they mean there.
+`conf/paper/caprari2024.yaml` explains the format. An error message is one line: the place, the problem and what is
+allowed. Configurations are written as on the command line and composed by Hydra, so they mean the same in both places.
 """
 
 from __future__ import annotations
@@ -28,29 +28,30 @@ from fmnist_sweep.papers.resolution import Measured, measured, resolution
 from fmnist_sweep.papers.yaml_file import Plain, load
 
 DEFAULT = "caprari2024"
-ALL, GRID = "paper", "grid"  # sweeps that every paper has, beside its figures
+ALL, GRID = "paper", "grid"  # sweeps that every paper has in addition to its figures
 _MOST = 1000  # configurations, figures or claims of one paper
 _Measure = Literal["loss", "accuracy"]
 _NUMBERED = re.compile(r"(?:fig|figure|figura|exp|experiment|experimento)[-_]?0*(\d+)")
 
 
 class PaperError(ConfigError):
-    """A paper's file that cannot be used; one line that names the place."""
+    """Raised for a paper that cannot be found or has a mistake; the message is one line that names the place."""
 
     def __init__(self, message: str):
         super().__init__(one_line(message, 500))
 
 
 class Figure(Plain):
-    """One figure.
+    """A figure of a paper.
 
     Attributes:
-        kind: curves (a row of panels a configuration) or final (final values side by side, an option each).
+        kind: `curves` draws a row of panels for each configuration. `final` draws the final values of all
+            configurations side by side.
         rows: names of configurations.
-        training: which metric its training curve is: `evaluation`, measured after each epoch with dropout off, or
-            `running`, taken from the batches as they go by.
-        measures: what is shown, from left to right.
-        number: the paper's, where its name in the file does not say it; see `Paper.number`.
+        training: the metric of the training curve: `evaluation`, measured after each epoch with dropout off, or
+            `running`, taken from the batches as they are trained.
+        measures: the measures shown, from left to right.
+        number: the figure's number in the paper, if its name in the file does not give it; see `Paper.number`.
     """
 
     title: Text
@@ -62,14 +63,17 @@ class Figure(Plain):
 
     @property
     def curve(self) -> str:
-        """The training curve as metrics name it: `train` or `running`."""
+        """Return the prefix of the training curve's metrics: `train` or `running`."""
         return "running" if self.training == "running" else "train"
 
 
 class Paper(Plain):
-    """A paper. `protocol` is what all its runs share; `configurations` are what it trains, by name.
+    """A paper: the models it trains, its figures and its claims.
 
-    `resolutions` are for all claims that state none of their own.
+    Attributes:
+        protocol: configuration values that all runs of the paper share.
+        configurations: what the paper trains, by name; `protocol` adds the shared values.
+        resolutions: for all claims of a measure that state none of their own.
     """
 
     title: Words
@@ -115,49 +119,49 @@ class Paper(Plain):
 
     @property
     def name(self) -> str:
-        """Its file's, without the ending."""
+        """Return the name of the paper's file without its extension."""
         return self._name
 
     @property
     def configs(self) -> Mapping[str, Config]:
-        """Its configurations as Hydra composes them, by name; the seed is the default's."""
+        """Return the paper's configurations by name, as Hydra composes them with the default seed."""
         return self._configs
 
     @property
     def byline(self) -> str:
-        """Authors and year."""
+        """Return authors and year as one text."""
         return f"{', '.join(self.authors)}, {self.year}"
 
     @cached_property
     def _pinned(self) -> dict[str, Any]:
-        """What the protocol fixes, by the keys of `identity`."""
+        """Return the values that the protocol fixes, by the keys of `identity`."""
         values = identity(next(iter(self._configs.values())))
         keys = [{"optimizer": "optimizer.name", **overrides.NUMBERS}.get(key, key) for key in self.protocol]
         return {key: values[key] for key in keys}
 
     def covers(self, config: Config) -> bool:
-        """Whether a run is of this paper's protocol."""
+        """Return whether a run follows this paper's protocol."""
         return self._pinned.items() <= identity(config).items()
 
     def number(self, figure: str) -> str:
-        """A figure's number in the paper: as stated, or as in `fig2` and `exp3`; else its name in the file."""
+        """Return a figure's number: the stated one, else the one in a name like `fig2` or `exp3`, else its name."""
         stated = self.figures[figure].number
         numbered = _NUMBERED.fullmatch(figure)
         return str(stated) if stated is not None else numbered[1] if numbered else figure
 
     def place(self, claim: Claim) -> str:
-        """Number and panel of a claim's figure, such as `2a`; empty where no figure shows it."""
+        """Return number and panel of a claim's figure, such as `2a`; an empty string if no figure shows it."""
         if claim.figure is None:
             return ""
         number = self.number(claim.figure)
         return f"{number}{claim.panel}" if number[-1].isdigit() else f"{number} {claim.panel}".rstrip()
 
     def why(self, claim: Claim) -> Mapping[str, str]:
-        """Why a claim's tolerance or threshold is what it is, by language."""
+        """Return the reason for a claim's tolerance or threshold, by language."""
         return self._text(claim.why)
 
     def resolution(self, claim: Claim) -> float | None:
-        """How far from a number of one run another must lie to be told from it; None where it has to be stated."""
+        """Return the smallest detectable difference for a number of one run; None if the paper has to state one."""
         if claim.resolution:
             return claim.resolution.value
         stated = self.resolutions.get(measured(claim.reduce, claim.metric))
@@ -165,7 +169,7 @@ class Paper(Plain):
         return resolution(claim.reduce, claim.metric, epochs, stated.value if stated else None)
 
     def resolution_why(self, claim: Claim) -> Mapping[str, str] | None:
-        """Why a claim's resolution is what it is, by language; None for a default."""
+        """Return the reason for a claim's resolution, by language; None if it is a default."""
         stated = claim.resolution or self.resolutions.get(measured(claim.reduce, claim.metric))
         return self._text(stated.why) if stated else None
 
@@ -173,13 +177,13 @@ class Paper(Plain):
         return self.reasons[why] if isinstance(why, str) else why
 
     def quotes(self, figure: str, row: str) -> list[tuple[Claim, int]]:
-        """The numbers that the paper quotes of one row of a figure, each with its epoch."""
+        """Return the numbers that the paper quotes for one row of a figure, each with its epoch."""
         epochs = self._configs[row].training.epochs
         claims = [c for c in self.claims if (c.figure, c.of) == (figure, row) and c.is_number and c.metric in MEASURES]
         return [(claim, epoch) for claim in claims if (epoch := claim.reduce.epoch(epochs)) is not None]
 
     def require(self, language: str) -> None:
-        """Raise `PaperError` where a text is missing in a language."""
+        """Raise `PaperError` if a text is missing in a language."""
         texts = {f"figures.{name}.title": figure.title for name, figure in self.figures.items()}
         texts |= {f"claim {claim.id}: statement": claim.statement for claim in self.claims}
         texts |= {f"claim {claim.id}: why": dict(self.why(claim)) for claim in self.claims}
@@ -191,7 +195,10 @@ class Paper(Plain):
                 raise PaperError(f"{self.name}: {place}: has no text in {language}, only in {', '.join(text)}")
 
     def sweeps(self) -> dict[str, dict[str, dict[str, str]]]:
-        """Grids for the sweeper: of each figure, of `paper` (all that is named), of `grid` (every combination)."""
+        """Return the sweeper's grids by name: one per figure, `paper` and `grid`.
+
+        `paper` has every configuration that a figure or a claim names. `grid` has every combination of their values.
+        """
         named = {name: figure.rows for name, figure in self.figures.items()}
         claimed = [side for claim in self.claims for side in claim.sides]
         named[ALL] = list(dict.fromkeys([*(row for rows in named.values() for row in rows), *claimed]))
@@ -204,7 +211,7 @@ class Paper(Plain):
 
 
 def find(name: str, loader: ConfigLoader) -> Path:
-    """The file of an option of the group `paper`; `PaperError` names those that there are."""
+    """Return the file of an option of the group `paper`; `PaperError` lists the options if there is none."""
     options = loader.get_group_options("paper")
     for source in loader.get_search_path().get_path():
         path = Path(str(source.path).removeprefix("file://")) / "paper" / f"{name}.yaml"
@@ -214,12 +221,12 @@ def find(name: str, loader: ConfigLoader) -> Path:
 
 
 def read(name_or_file: str, loader: ConfigLoader | None = None) -> Paper:
-    """Read and check a paper; `PaperError` where there is none or it has a mistake.
+    """Read and check a paper; raise `PaperError` if it does not exist or has a mistake.
 
     Args:
         name_or_file: an option of the group `paper`, or the path of a YAML file.
-        loader: knows the options of each group; by default those of the package, and of the folder that holds the
-            file's folder `paper`, so that a file given by its path finds the options beside it.
+        loader: the config loader that finds the options of each group. The default finds those of the package. For a
+            file in a folder `paper`, it also finds those in the folder above, so a paper can use the options beside it.
     """
     register()
     given = Path(name_or_file).absolute() if name_or_file.endswith((".yaml", ".yml")) else None
@@ -230,7 +237,7 @@ def read(name_or_file: str, loader: ConfigLoader | None = None) -> Paper:
     try:
         paper = load(path, Paper)
         paper._configs.update(typed_values.compose(paper._values(), loader))
-    except ValueError as error:  # of Python itself where a number has too many digits to be printed
+    except ValueError as error:  # Python raises it for a number with too many digits to print
         raise PaperError(f"{path.name}: {error}") from error
     paper._name = path.stem
     for claim in paper.claims:
@@ -243,7 +250,7 @@ def read(name_or_file: str, loader: ConfigLoader | None = None) -> Paper:
 
 
 def _unresolved(claim: Claim, value: float | None) -> str | None:
-    """Why no run could reproduce a number, or None where one could."""
+    """Explain why no run can reproduce a number; return None if one can."""
     state = "state it as {value: ..., why: ...}"
     if value is None:
         return f"{claim.reduce.name} has no default; {state}"

@@ -1,7 +1,7 @@
 """The options `paper=NAME` and `until=settled`.
 
-The sweeps of a paper become options of the group `figure`; the paper's file itself never enters a job's configuration.
-Until its claims are settled, the sweeper `settle` chooses them.
+`paper=NAME` makes the paper's sweeps options of the group `figure`. The paper's file itself never becomes part of a
+job's configuration. With `until=settled` the sweeper `settle` chooses the runs, until the paper's claims are settled.
 """
 
 from collections.abc import Sequence
@@ -19,15 +19,18 @@ from fmnist_sweep.papers.yaml_file import load
 
 
 def take(arguments: Sequence[str], loader: ConfigLoader, *, trains: bool) -> list[str]:
-    """Make the paper's sweeps known, and take `paper=` out of the arguments; alone it stands for `figure=paper`.
+    """Register the paper's sweeps, and return the arguments without `paper=` and `until=`.
+
+    `paper=` without `figure=` becomes `figure=paper`; `until=` becomes the sweeper and its settings.
 
     Args:
         arguments: overrides as typed.
-        loader: knows the papers there are.
-        trains: whether the paper's configurations are needed; help and tab completion want names alone, at once.
+        loader: the config loader that finds the papers.
+        trains: whether the paper's configurations are needed. Help and tab completion need only the names, quickly.
 
     Raises:
-        ConfigError: there is no such paper, it has a mistake, or several are asked for.
+        ConfigError: the paper does not exist or has a mistake, or the arguments name several papers, contradict each
+            other, or give `until=` without a paper.
     """
     asked = [line for line in arguments if line.startswith("paper=")]
     until = [line for line in arguments if line.startswith("until=")]
@@ -68,7 +71,7 @@ def _words(lines: Sequence[str], loader: ConfigLoader) -> list[str]:
 
 
 def _files(loader: ConfigLoader) -> set[str]:
-    """Name the figures that have a file. Hydra would merge a paper's figure of the same name into it."""
+    """Return the names of figures that have a file. Hydra would merge a paper's figure of the same name into it."""
     sources = [source for source in loader.get_sources() if source.scheme() != "structured"]
     return {
         name for source in sources if source.is_group("figure") for name in source.list("figure", ObjectType.CONFIG)

@@ -1,7 +1,7 @@
-"""From curves to one number per seed, as a claim names it: `last`, `at: 1`, `slope: {from: 30}` …
+"""Reduce curves to one number per seed, as a claim specifies: `last`, `at: 1`, `slope: {from: 30}` …
 
-`curves` is a matrix `[n_seeds, n_epochs]`, one row a seed, one column an epoch, the first column being epoch 1; results
-are vectors `[n_seeds]`. A NaN in a curve makes that seed's value NaN.
+`curves` is a matrix `[n_seeds, n_epochs]` with one row per seed and one column per epoch; the first column is epoch 1.
+Results are vectors `[n_seeds]`. A NaN in a curve makes that seed's value NaN.
 """
 
 from __future__ import annotations
@@ -18,32 +18,31 @@ from fmnist_sweep.errors import nearest
 
 
 def window(curves: FloatArray, first: int, last: int) -> FloatArray:
-    """The columns of epochs `first` to `last`, both included and counted from 1."""
+    """Return the columns of epochs `first` to `last`, both included and counted from 1."""
     return curves[:, first - 1 : last]
 
 
 def level(curves: FloatArray, epochs: int) -> FloatArray:
-    """Final level: the mean of the last `epochs` epochs."""
+    """Return the final level: the mean of the last `epochs` epochs."""
     return np.asarray(curves[:, -epochs:].mean(axis=1))
 
 
 def slope(curves: FloatArray) -> FloatArray:
-    """Slope, per epoch, of the least-squares line through each curve; at least 2 epochs."""
+    """Return the slope, per epoch, of the least-squares line through each curve. It takes at least 2 epochs."""
     return _line(curves)[0]
 
 
 def spread(curves: FloatArray) -> FloatArray:
-    """Standard deviation (n - 1) of a curve's values, trend included; at least 2 epochs."""
+    """Return the standard deviation (n - 1) of a curve's values, including any trend. It takes at least 2 epochs."""
     return np.asarray(curves.std(axis=1, ddof=1))
 
 
 def volatility(curves: FloatArray) -> FloatArray:
-    """Standard deviation of epoch-to-epoch differences after detrending; at least 4 epochs.
+    """Return the standard deviation of epoch-to-epoch differences after detrending. It takes at least 4 epochs.
 
-    With differences d_t = y_(t+1) - y_t, the trend is the least-squares line through d_t over t (a parabola
-    in y), and the result is the standard deviation of what it leaves, with n - 2 degrees of freedom for n
-    differences. It is 0 for any straight line or parabola, and about sqrt(2) s for independent noise of
-    deviation s around one.
+    With differences d_t = y_(t+1) - y_t, the trend is the least-squares line through d_t over t (a parabola in y). The
+    result is the standard deviation of the residuals, with n - 2 degrees of freedom for n differences. It is 0 for any
+    straight line or parabola, and about sqrt(2) s for independent noise of standard deviation s around one.
     """
     differences = np.diff(curves, axis=1)
     residuals = _line(differences)[1]
@@ -51,18 +50,18 @@ def volatility(curves: FloatArray) -> FloatArray:
 
 
 def roughness(curves: FloatArray) -> FloatArray:
-    """Lack of smoothness: root mean square of second differences; at least 3 epochs.
+    """Return the lack of smoothness, the root mean square of second differences. It takes at least 3 epochs.
 
-    The second difference is y_(t+1) - 2 y_t + y_(t-1): 0 everywhere on a straight line, about sqrt(6) s in
-    root mean square for independent noise of deviation s around one. Smaller is smoother.
+    The second difference is y_(t+1) - 2 y_t + y_(t-1). It is 0 everywhere on a straight line. Its root mean square is
+    about sqrt(6) s for independent noise of standard deviation s around one. Smaller is smoother.
     """
     return np.asarray(np.sqrt((np.diff(curves, n=2, axis=1) ** 2).mean(axis=1)))
 
 
 def settling_epoch(curves: FloatArray, within: float, over: int) -> FloatArray:
-    """First epoch from which on a curve stays within `within` of its final level, the mean of the last `over`.
+    """Return the first epoch from which a curve stays within `within` of its final level.
 
-    NaN where even the last epoch is further away.
+    The final level is the mean of the last `over` epochs. The result is NaN if even the last epoch is further away.
     """
     away = ~(np.abs(curves - level(curves, over)[:, None]) <= within)
     last_away = curves.shape[1] - np.argmax(away[:, ::-1], axis=1)
@@ -72,25 +71,27 @@ def settling_epoch(curves: FloatArray, within: float, over: int) -> FloatArray:
 
 
 def first_epoch(reached: NDArray[np.bool_]) -> FloatArray:
-    """First epoch, from 1, at which `reached [n_seeds, n_epochs]` is true; NaN for never."""
+    """Return the first epoch, counted from 1, at which `reached [n_seeds, n_epochs]` is true; NaN if it never is."""
     return np.where(reached.any(axis=1), np.argmax(reached, axis=1) + 1.0, np.nan)
 
 
 def rise(curves: FloatArray, after: int, over: int) -> FloatArray:
-    """Rise after epoch `after`: the final level less the level reached there.
+    """Return the rise after epoch `after`: the final level minus the level at that epoch.
 
-    Either level is the mean of `over` epochs: the last ones, and those that end with epoch `after`.
+    Each level is the mean of `over` epochs: the last ones of the curve, and those that end with epoch `after`.
     """
     return np.asarray(level(curves, over) - level(window(curves, 1, after), over))
 
 
 @dataclass(frozen=True)
 class Kind:
-    """What a claim may say of one reduction.
+    """A reduction and the parameters that a claim gives it.
 
-    `parameters` are all required, but `from` and `to`, which default to the first and the last epoch of the
-    curve. `shorthand` is the parameter that a bare number stands for. `fewest` is how many epochs the
-    reduction needs. `gives` says what the result is: a value of the curve, a slope, how much it varies, an epoch.
+    Attributes:
+        parameters: all are required except `from` and `to`, which default to the curve's first and last epoch.
+        shorthand: the parameter that a bare number stands for.
+        fewest: the number of epochs that the reduction needs.
+        gives: the kind of result: a value of the curve, a slope, a measure of variation, or an epoch.
     """
 
     reduce: Callable[..., FloatArray]
@@ -129,7 +130,7 @@ class Reduction:
 
     @classmethod
     def parse(cls, value: object) -> Reduction:
-        """From `last`, `{at: 1}` or `{slope: {from: 30}}`; `ValueError` says in one line what is wrong with it."""
+        """Parse `last`, `{at: 1}` or `{slope: {from: 30}}`; `ValueError` explains a mistake in one line."""
         given = {value: {}} if isinstance(value, str) else value
         if not isinstance(given, dict) or len(given) != 1 or next(iter(given)) not in KINDS:
             near = nearest(str(value), KINDS)
@@ -150,11 +151,11 @@ class Reduction:
         return cls(name, parameters)
 
     def __str__(self) -> str:
-        """As in a claim, on one line."""
+        """Return the reduction as a claim states it, on one line."""
         return " ".join([self.name, *(f"{key} {value:g}" for key, value in self.parameters.items())])
 
     def misfit(self, epochs: int) -> str | None:
-        """Why the reduction does not fit curves of that many epochs, or None where it does."""
+        """Explain why the reduction does not fit curves of that many epochs; return None if it does."""
         for key, value in self.parameters.items():
             if key not in _REAL and not 1 <= value <= epochs:
                 return f"{key} {value} does not lie within the {epochs} epochs"
@@ -166,21 +167,21 @@ class Reduction:
         return None
 
     def epoch(self, epochs: int) -> int | None:
-        """The epoch at which a curve of that many epochs is read, for a mark there; None where there is no such one."""
+        """Return the epoch at which to mark the value on a curve of that many epochs; None if there is none."""
         return self.parameters["epoch"] if self.name == "at" else epochs if self.name in ("last", "mean_last") else None
 
     def __call__(self, curves: FloatArray) -> FloatArray:
-        """Reduce `curves [n_seeds, n_epochs]` to values `[n_seeds]`, NaN where an epoch is never reached."""
+        """Reduce `curves [n_seeds, n_epochs]` to values `[n_seeds]`, NaN if the sought epoch never comes."""
         rest = {key: value for key, value in self.parameters.items() if key not in _WINDOW}
         return KINDS[self.name].reduce(window(curves, *self.window(curves.shape[1])), **rest)
 
     def window(self, epochs: int) -> tuple[int, int]:
-        """The first and the last epoch that count, of a curve of that many epochs."""
+        """Return the first and the last epoch used, for a curve of that many epochs."""
         return self.parameters.get("from", 1), self.parameters.get("to", epochs)
 
 
 def _line(curves: FloatArray) -> tuple[FloatArray, FloatArray]:
-    """Least-squares line through each row: slopes `[n_seeds]` and residuals `[n_seeds, n_epochs]`."""
+    """Fit a least-squares line to each row; return slopes `[n_seeds]` and residuals `[n_seeds, n_epochs]`."""
     epochs = np.arange(curves.shape[1]) - (curves.shape[1] - 1) / 2
     centred = curves - curves.mean(axis=1, keepdims=True)
     slopes = centred @ epochs / (epochs @ epochs)

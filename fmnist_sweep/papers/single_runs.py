@@ -1,22 +1,23 @@
 """Judge a number that one run gave: could one further run of ours have given it?
 
-With n seeds of mean m and standard deviation s, one further run lies within m ± h with 95 %, where
-h = t(n-1) s sqrt(1 + 1/n) (Hahn and Meeker, Statistical Intervals, 1991, section 4.7). The paper's number is read to
-within a tolerance d. A resolution D > d is stated before anything is run, by the paper's file or by `resolution.py`.
+With n seeds of mean m and standard deviation s, one further run lies within m ± h with a probability of 95 %, where
+h = t(n-1) s sqrt(1 + 1/n) (Hahn and Meeker, Statistical Intervals, 1991, section 4.7). The paper's number is known to
+within a tolerance d. The paper's file or `resolution.py` sets a resolution D > d before anything is run.
 
-- n < 5: no verdict. From two or three seeds s is so uncertain that the interval accepts or misses anything.
+- n < 5: no verdict. With two or three seeds s is too uncertain for the interval to mean anything.
 - The expected region lies outside m ± h: not reproduced, however wide the interval is.
-- It meets the interval and h + d <= D: reproduced. A number more than D away from m would have been rejected.
-- It meets the interval and h + d > D: inconclusive. A number D away from m would have been accepted as well.
+- The region overlaps the interval and h + d <= D: reproduced. A number more than D away from m would be rejected.
+- The region overlaps the interval and h + d > D: inconclusive. A number D away from m would be accepted as well.
 
-h shrinks with the seeds, but not below 1.96 s, so for some numbers no count of seeds is enough. Where seeds are added
-until an interval is sharp, a true number has more than one chance to lie outside: up to 7 % of them do in place of 5 %,
-where the spread is about half of D - d (simulated with 40,000 numbers, up to 40 seeds).
+h shrinks as seeds are added, but not below 1.96 s, so for some numbers no number of seeds is enough. If seeds are added
+until the interval is sharp, a true number is tested more than once. Up to 7 % of true numbers are then rejected instead
+of 5 %. The worst case is a spread of about half of D - d (simulated with 40,000 numbers, up to 40 seeds).
 
-Verdicts are not corrected for how many numbers a paper quotes. `acceptance` says how often a true number is accepted:
-the author's run X is drawn as ours are, and the number is X + e, where e lies anywhere within ± d. As X - m is
-h / t(n-1) times a t variable with n - 1 degrees of freedom, the chance is 2 E[F(t(n-1) (h + d + e) / h)] - 1, where F
-is the distribution function of that variable. It is 95 % for d = 0 and nears 100 % where d exceeds the spread.
+Verdicts are not corrected for how many numbers a paper quotes. `acceptance` gives the probability that a true number is
+accepted. It assumes that the author's run X has the same distribution as ours and that the quoted number is X + e, with
+e uniform within ± d. Since X - m is h / t(n-1) times a t variable with n - 1 degrees of freedom, the probability is
+2 E[F(t(n-1) (h + d + e) / h)] - 1, where F is the distribution function of that variable. It is 95 % for d = 0 and
+approaches 100 % if d is larger than the spread.
 """
 
 import math
@@ -34,7 +35,7 @@ _NODES, _WEIGHTS = np.polynomial.legendre.leggauss(64)
 
 
 def decide(values: FloatArray, expect: Expectation, resolution: float) -> Decision:
-    """Decide on a number from `values [n_seeds]`; an open one says how many seeds would sharpen the interval enough."""
+    """Decide a number from `values [n_seeds]`; if it stays open, estimate how many seeds make the interval sharp."""
     if len(values) < FEWEST:
         return Decision(seeds_needed=FEWEST)
     mean, low, high = prediction_interval(values)
@@ -49,17 +50,17 @@ def decide(values: FloatArray, expect: Expectation, resolution: float) -> Decisi
 
 
 def is_sharp(half: float, tolerance: float | None, resolution: float) -> bool:
-    """Whether an interval of that half-width would have told a number as far away as the resolution."""
+    """Return whether an interval of that half-width rejects every number further from the mean than the resolution."""
     return half + (tolerance or 0) <= resolution
 
 
 def acceptance(half: float, count: int, tolerance: float | None) -> float:
-    """The chance that a true number is accepted; this module's docstring gives the formula.
+    """Return the probability that a true number is accepted; this module's docstring gives the formula.
 
     Args:
         half: half the width of the prediction interval from `count` seeds.
-        tolerance: how precisely the number is read; None for a number that is said to lie above or below a bound, which
-            is then taken to lie at it, where the chance is least.
+        tolerance: how precisely the number is known. None if the paper only says that it lies above or below a bound;
+            the number is then assumed to lie at the bound, which gives the smallest probability.
     """
     if tolerance is None:
         return 1 - ALPHA / 2
@@ -67,9 +68,9 @@ def acceptance(half: float, count: int, tolerance: float | None) -> float:
         return 1.0
     quantile = special.stdtrit(count - 1, 1 - ALPHA / 2)
     beyond = special.stdtr(count - 1, quantile * (1 + tolerance * (1 + _NODES) / half))
-    return float(_WEIGHTS @ beyond) - 1  # the weights sum up to 2
+    return float(_WEIGHTS @ beyond) - 1  # the weights sum to 2
 
 
 def _factor(size: int) -> float:
-    """Half the width of a prediction interval in standard deviations."""
+    """Return half the width of a prediction interval, in standard deviations."""
     return float(special.stdtrit(size - 1, 1 - ALPHA / 2) * math.sqrt(1 + 1 / size))

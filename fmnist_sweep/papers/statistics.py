@@ -1,4 +1,4 @@
-"""Statistics over seeds: pure functions on `values [n_seeds]`, one number a seed, at least one.
+"""Statistics over seeds: pure functions on `values [n_seeds]`, one number per seed, with at least one seed.
 
 Intervals are Student's t: with three to ten seeds a bootstrap has too few distinct resamples for its nominal coverage.
 """
@@ -15,12 +15,12 @@ ALPHA = 0.05
 
 Numbers = float | FloatArray
 
-# Values that agree to this share of their size are equal: what is left is rounding, no ground for a test.
+# Values that differ by less than this fraction of their size count as equal: the rest is rounding error.
 _ROUNDING = 1e-12
 
 
 class Interval(NamedTuple):
-    """A mean over seeds and an interval about it; the bounds are NaN where there is one seed."""
+    """A mean over seeds and an interval around it. The bounds are NaN if there is only one seed."""
 
     mean: float
     low: float
@@ -28,27 +28,28 @@ class Interval(NamedTuple):
 
 
 def mean_interval(values: FloatArray) -> Interval:
-    """Mean and its 95 % t interval, mean ± t(n-1) s / sqrt(n)."""
+    """Return the mean and its 95 % t interval, mean ± t(n-1) s / sqrt(n)."""
     return _interval(values, 0)
 
 
 def balanced_interval(values: FloatArray) -> Interval:
-    """Mean over combinations, each counting once, and its 95 % t interval over seeds; the combinations are fixed.
+    """Return the mean over combinations, each with equal weight, and its 95 % t interval over seeds.
 
-    With mean m_c over the n_c seeds of each of k combinations, the mean is sum(m_c) / k. Seed s adds
-    u_s = sum over its combinations of (x_cs - m_c) / sqrt(n_c (n_c - 1)) / k, and the standard error is
-    sqrt(sum(u_s^2)). So each combination adds its own variance s_c^2 / n_c, and runs of one seed may go up and down
-    together: they start from the same weights, and may be one training after 30 and after 100 epochs. The t
-    distribution has the degrees of freedom of the combination with the fewest seeds, n_c - 1. Where all combinations
-    have the same seeds this is `mean_interval` of the means by seed.
+    The combinations are fixed; only seeds vary. With mean m_c over the n_c seeds of each of k combinations, the mean is
+    sum(m_c) / k. Seed s adds u_s = sum over its combinations of (x_cs - m_c) / sqrt(n_c (n_c - 1)) / k. The standard
+    error is sqrt(sum(u_s^2)). So each combination adds its own variance s_c^2 / n_c. Runs of one seed may be
+    correlated: they start from the same weights, and may be one training after 30 and after 100 epochs. The t
+    distribution has the degrees of freedom of the combination with the fewest seeds, n_c - 1. If all combinations have
+    the same seeds, the result is `mean_interval` of the means by seed.
 
     Source: cluster-robust variance, Liang and Zeger, Biometrika 73 (1986), with a seed as the cluster.
 
     Args:
-        values: shape `(n_combinations, n_seeds)`, NaN where a combination lacks a seed; each has at least one.
+        values: shape `(n_combinations, n_seeds)`, NaN where a combination lacks a seed. Each combination has at least
+            one seed.
 
     Returns:
-        The bounds are NaN where a combination has one seed, for nothing says how far others would lie.
+        Mean and bounds. The bounds are NaN if a combination has only one seed, because its variance is unknown.
     """
     counts = np.isfinite(values).sum(axis=1, keepdims=True)
     means = np.nansum(values, axis=1, keepdims=True) / counts
@@ -61,7 +62,9 @@ def balanced_interval(values: FloatArray) -> Interval:
 
 
 def prediction_interval(values: FloatArray) -> Interval:
-    """Mean, and where one further run falls with 95 %: mean ± t(n-1) s sqrt(1 + 1/n), for normally distributed values.
+    """Return the mean and the 95 % prediction interval of one further run, mean ± t(n-1) s sqrt(1 + 1/n).
+
+    The values are assumed to be normally distributed.
 
     Source: Hahn and Meeker, Statistical Intervals (1991), section 4.7.
     """
@@ -78,14 +81,15 @@ def _interval(values: FloatArray, further: int) -> Interval:
 
 
 def has_spread(values: FloatArray) -> bool:
-    """Whether values differ from each other by more than rounding."""
+    """Return whether the values differ by more than rounding errors."""
     return bool(np.ptp(values) > _ROUNDING * np.abs(values).max())
 
 
 def effect_size(values: FloatArray) -> float:
-    """Cohen's d_z of paired differences: their mean over their standard deviation (n - 1).
+    """Return Cohen's d_z of paired differences: their mean over their standard deviation (n - 1).
 
-    Differences that are zero in every seed give 0, equal ones that are not an infinity with their sign, one seed NaN.
+    It is 0 if all differences are zero, and an infinity with their sign if they are equal but not zero. It is NaN for
+    one seed.
     """
     if values.size == 1:
         return math.nan
@@ -98,20 +102,21 @@ def effect_size(values: FloatArray) -> float:
 def region_tests(
     mean: Numbers, deviation: Numbers, size: Numbers, low: Numbers, high: Numbers, margin: Numbers = 0.0
 ) -> FloatArray:
-    """One-sided t tests of whether a mean lies from `low` to `high`, of which one may be infinite, or does not.
+    """Test with one-sided t tests whether a mean lies between `low` and `high`, and whether it does not.
 
-    A half-line is a claim of direction: its test is the one-sample t test against its end, which on differences by seed
-    is the paired t test; the contrary is tested `margin` beyond that end. A region with two ends is a claim of
-    equivalence: the larger p of two one-sided tests (Schuirmann 1987); its contrary has the smaller p of the tests
-    beyond an end, doubled because it could be either.
+    One of the two ends may be infinite. A half-line is a claim of direction. It is tested by the one-sample t test
+    against its end, which is the paired t test for differences by seed. The opposite is tested `margin` beyond that
+    end. A region with two ends is a claim of equivalence. Its p is the larger one of two one-sided tests (Schuirmann
+    1987). The p of its opposite is the smaller one of the tests beyond each end, doubled because either end counts.
+    All arguments are broadcast.
 
     Args:
-        mean, deviation: of samples; the standard deviation is that with n - 1, and not 0.
-        size: how many values each sample has, at least 2.
-        low, high, margin: of each sample's region. All arguments are broadcast.
+        mean, deviation: mean and standard deviation (n - 1) of each sample. The deviation must not be 0.
+        size: the number of values in each sample, at least 2.
+        low, high, margin: the ends and the margin of each sample's region.
 
     Returns:
-        p values of "it does" and of "it does not lie there beyond the margin", along a last axis of length 2.
+        p values of "it lies there" and of "it does not lie there beyond the margin", along a last axis of length 2.
     """
     error, freedom = deviation / np.sqrt(size), np.subtract(size, 1)
     above, below = (special.stdtr(freedom, distance / error) for distance in (low - mean, mean - high))
@@ -121,10 +126,12 @@ def region_tests(
 
 
 def step_down(p_values: FloatArray, multiplicity: int) -> FloatArray:
-    """Holm's step-down of `p_values [n_tests]` among `multiplicity` tests, in the order given; at most 1.
+    """Correct `p_values [n_tests]` with Holm's step-down method for `multiplicity` tests.
 
-    The least p counts `multiplicity` times, the next once less, and so on. It bounds the chance of even one wrong
-    rejection, whatever the tests' dependence; false discovery control would allow a share of the verdicts to be wrong.
+    The results keep the order of the arguments and are at most 1. The smallest p is multiplied by `multiplicity`, the
+    next by `multiplicity` - 1, and so on. This bounds the probability of any wrong rejection for any dependence between
+    the tests. False discovery control would allow a share of the verdicts to be wrong.
+
     Source: Holm, Scandinavian Journal of Statistics 6 (1979).
     """
     order = np.argsort(p_values, kind="stable")

@@ -1,15 +1,16 @@
-"""The verdict on each claim of a paper, from its curves.
+"""Judge each claim of a paper from the curves of the runs.
 
-- The quantity is one number per seed. A comparison's is the difference between its two configurations, seed by seed
-  (same initialisation, same order of the data); only seeds that both have count.
-- A seed counts where its run holds every epoch asked for, all finite; the reason names those left out. A seed has ended
-  once it counts or never can. Where no seed counts, the verdict is "not run".
-- A `run` is a number that one run gave, judged by whether one further run could give it: `single_runs.py` says how.
-- The other kinds are tested over the seeds that have ended, in looks of 5, 10, 20, …: `looks.py` says how.
-- An epoch that a curve never reaches counts as the one after its last, a lower bound; seeds in which neither side of a
-  comparison reaches it are left out.
-- Where seeds agree to the last digit there is nothing to test, and that number is judged as it is: a tie in every seed
-  does not reproduce a difference, and does reproduce "no change".
+- The quantity is one number per seed. For a comparison it is the difference between the two configurations, paired by
+  seed (same initialisation, same order of the data). Only seeds that both configurations have count.
+- A seed counts if its run holds every requested epoch with finite metrics. The reason names the seeds left out. A seed
+  has ended once it counts or can never count. If no seed counts, the verdict is "not run".
+- A claim of kind `run` is a number that one run gave. It is judged by whether one further run could give that number;
+  see `single_runs.py`.
+- The other kinds are tested over the seeds that have ended, in looks of 5, 10, 20, … seeds; see `looks.py`.
+- A curve that never reaches what a claim asks for counts as reaching it in the epoch after its last, a lower bound. A
+  seed is left out if neither side of a comparison reaches it.
+- If all seeds agree to the last digit, there is nothing to test and the common number is judged directly. A tie in
+  every seed does not reproduce a difference, but it does reproduce "no change".
 """
 
 import math
@@ -31,27 +32,32 @@ from fmnist_sweep.store.tables import recipe
 VerdictName = Literal["reproduced", "not reproduced", "inconclusive", "not run"]
 VERDICTS: tuple[VerdictName, ...] = get_args(VerdictName)
 
-# Digits kept of a quantity: the metrics are float32, and what binary fractions leave beyond is no difference.
+# Decimal places of a quantity. Metrics are float32, so differences beyond these places are rounding errors.
 _DIGITS = 12
 
-ENDED = ("diverged", "never")  # causes for which a seed will never count
+ENDED = ("diverged", "never")  # a seed left out for one of these causes will never count
 
 
 @dataclass(frozen=True)
 class Verdict:
-    """A claim and what the runs say of it.
+    """A claim and its verdict from the runs.
 
     Attributes:
-        measured: the mean over `seeds`; of a comparison, of the difference.
-        interval: 95 % interval of that mean, or of one further run for a claim of kind run; None with one seed.
-        seeds: those that count; of a tested claim at `look`.
-        look: the look that decided a tested claim, or the last that an open one took (0: none); None for a run.
-        resolution: how far from a number of one run another must lie to be told from it; None for other claims.
-        seeds_needed: with how many seeds about an inconclusive claim would be settled; None where no number would do.
-        p_value, effect_size: corrected p, and the quantity's mean over its standard deviation (d_z); None for numbers
-            that one run gave and where seeds are too few or all equal; a value has no effect size either.
-        case, notes: the texts of section `verdicts` that give the reason, which `values` fill.
-        left_out: the cause of each seed up to the last of `look` that does not count, a key of the same section.
+        measured: the mean of the quantity over `seeds`; for a comparison, the mean difference.
+        interval: the 95 % confidence interval of that mean. For a claim of kind run it is the 95 % prediction interval
+            of one further run. None with one seed.
+        seeds: the seeds that count; for a tested claim, those that count at `look`.
+        look: the look that decided a tested claim, or the last look that an open claim took (0: none). None for a
+            claim of kind run.
+        resolution: the smallest difference from a number of one run that the runs must be able to detect. None for
+            other claims.
+        seeds_needed: about how many seeds would settle an inconclusive claim. None if no number of seeds would.
+        p_value: the corrected p value. None for a number that one run gave, and if there are too few seeds or all are
+            equal.
+        effect_size: the quantity's mean over its standard deviation (d_z). None for claims of kind run or value, for
+            one seed, and if all seeds are equal but not zero.
+        case, notes: keys of the texts in section `verdicts` that give the reason. `values` fills these texts.
+        left_out: for each seed that does not count, up to the last seed of `look`, the cause: a key of that section.
     """
 
     claim: Claim
@@ -71,7 +77,10 @@ class Verdict:
 
 
 class TrueNumbers(NamedTuple):
-    """How many numbers of single runs are judged sharply, would be reproduced if all were true, and are reproduced."""
+    """Counts of numbers from single runs: judged with a sharp interval, expected to be reproduced, and reproduced.
+
+    The expected count assumes that all these numbers are true.
+    """
 
     judged: int
     expected: float
@@ -85,12 +94,12 @@ class _Measurement(NamedTuple):
 
     @property
     def counting(self) -> FloatArray:
-        """The values that count."""
+        """Return the values that count."""
         values = np.array(list(self.ended.values()))
         return np.asarray(values[~np.isnan(values)])
 
     def at(self, look: int) -> "_Measurement":
-        """What a look takes of it: the first seeds that have ended; all, where they do not fill it."""
+        """Return this measurement with the seeds that a look uses: the first that ended, or all if they are too few."""
         size = looks.look_size(look)
         if len(self.ended) < size:
             return self
@@ -100,7 +109,7 @@ class _Measurement(NamedTuple):
 
 
 def judge(paper: Paper, curves: Curves) -> list[Verdict]:
-    """Judge each claim of a paper, in its order; this module's docstring says how."""
+    """Judge each claim of a paper, in the paper's order, as this module's docstring describes."""
     measurements = [_measure(claim, paper, curves) for claim in paper.claims]
     tested = [measurement for measurement in measurements if measurement.claim.is_tested]
     decisions = iter(looks.decide([_evidence(measurement) for measurement in tested]))
@@ -115,9 +124,9 @@ def judge(paper: Paper, curves: Curves) -> list[Verdict]:
 
 
 def true_numbers(verdicts: Sequence[Verdict]) -> TrueNumbers:
-    """Compare how many numbers of single runs are reproduced with how many would be, were all of them true.
+    """Count how many numbers of single runs are reproduced, and how many would be expected to be if all were true.
 
-    Only numbers whose interval is as sharp as their resolution count, whatever their verdict.
+    A number counts if its interval is as sharp as its resolution requires, no matter what its verdict is.
     """
     chances, reproduced = [], 0
     for verdict in verdicts:
@@ -158,7 +167,7 @@ def _evidence(measurement: _Measurement) -> Evidence:
 
 def _verdict_on_a_run(measurement: _Measurement, paper: Paper) -> Verdict:
     resolution = paper.resolution(measurement.claim)
-    assert resolution is not None  # the paper's file was checked for it
+    assert resolution is not None  # checked when the paper's file was read
     decision = single_runs.decide(measurement.counting, measurement.claim.expect, resolution)
     return _verdict(measurement, decision, resolution)
 
@@ -196,7 +205,7 @@ def _name(measurement: _Measurement, decision: Decision) -> VerdictName:
 
 
 def _words(measurement: _Measurement, interval: Interval | None, decision: Decision) -> tuple[str, tuple[str, ...]]:
-    """The case of a verdict, and what is to be said besides."""
+    """Return the case of a verdict and its additional notes."""
     claim, expect, count = measurement.claim, measurement.claim.expect, len(measurement.counting)
     if interval is None:
         return "none", ()
@@ -227,7 +236,7 @@ def _words_on_a_run(count: int, decision: Decision) -> tuple[str, tuple[str, ...
 def _numbers(
     measurement: _Measurement, interval: Interval | None, decision: Decision, resolution: float | None
 ) -> dict[str, str | int]:
-    """What the texts of a reason may name."""
+    """Return the values that the texts of a reason may contain."""
     claim, p_value, count = measurement.claim, decision.p_value, len(measurement.counting)
     numbers = dict(interval._asdict()) if interval else {}
     if interval and resolution and count >= single_runs.FEWEST:

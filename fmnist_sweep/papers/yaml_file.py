@@ -1,8 +1,8 @@
-"""YAML that may come from anyone, read as plain data and checked.
+"""Read untrusted YAML as plain data and check it.
 
-A file may try to run code or to fill the memory: no tag makes more than plain data, and neither the file nor what it
-comes to once aliases and `each` are spelled out may be larger than a limit. Who can change files meanwhile is not kept
-out.
+A file cannot run code, because tags produce only plain data. It cannot fill the memory either: the size of the file is
+limited, and so is the size of its content once aliases and `each` are expanded. Nothing here protects against a person
+who can change the files while they are read.
 """
 
 import re
@@ -22,7 +22,7 @@ _NAME = re.compile(r"\{(\w+)\}")
 
 
 class Plain(BaseModel):
-    """A mapping in a file; no value is taken for one of another type, and an unknown key is refused."""
+    """A mapping in a file. Values are never converted to another type, and unknown keys are refused."""
 
     model_config = ConfigDict(strict=True, allow_inf_nan=False, frozen=True, arbitrary_types_allowed=True)
 
@@ -43,17 +43,17 @@ T = TypeVar("T", bound=Plain)
 
 
 def load(path: Path, kind: type[T]) -> T:
-    """What a YAML file holds; `ConfigError` says in one line what is wrong with it, but does not name the file.
+    """Load a YAML file and check it; `ConfigError` describes a mistake in one line, without naming the file.
 
-    An item of a list that holds `each`, a list of values by name, stands for as many items, in which `{name}` is
-    replaced by the value: in a text by the value as it is written, so that 0.2700 keeps its zeros.
+    A list item may contain `each`, a list of mappings from names to values. Such an item stands for one item per
+    mapping, in which the value replaces `{name}`. Inside a text it appears as written, so 0.2700 keeps its zeros.
     """
     content = _spread(_read(path))
     try:
         return kind.model_validate(content)
     except ValidationError as error:
         problem = first_problem(error).replace(".[key]=", ": must not be called ", 1)
-    # An item of a list is better known by its own name than by its number.
+    # Name an item of a list by its id where it has one: that is easier to find than its number.
     match = re.match(r"(\w+?)s\.(\d+)(?:\.|: |(?==))", problem)
     if match:
         item = content[f"{match[1]}s"][int(match[2])]
@@ -63,7 +63,7 @@ def load(path: Path, kind: type[T]) -> T:
 
 
 def _spread(content: Any) -> Any:
-    """Every item with `each` replaced by the items that it stands for."""
+    """Replace every item that contains `each` by the items that it stands for."""
     room = _LARGEST
 
     def fill(part: Any, values: _Mapping) -> Any:
@@ -110,19 +110,19 @@ def _read(path: Path) -> Any:
         raise ConfigError(f"line {line}: not plain YAML: {error.problem}") from error
     except RecursionError as error:
         raise ConfigError("not plain YAML: nested too deeply") from error
-    # PyYAML raises anything at all for a value that does not fit its tag.
+    # PyYAML raises many kinds of exception for a value that does not fit its tag.
     except (yaml.YAMLError, ValueError, LookupError, AttributeError, TypeError) as error:
         raise ConfigError(f"not plain YAML: {' '.join(str(error).split())}") from error
 
 
 class _Mapping(dict[Any, Any]):
-    """A mapping that knows how its plain values are written."""
+    """A mapping that also keeps its plain values as the file writes them."""
 
     written: Mapping[str, str]
 
 
 class _Loader(yaml.SafeLoader):
-    """Plain data only, and no key twice: of two the first would be lost in silence."""
+    """A loader for plain data that refuses duplicate keys; PyYAML would silently drop the first value."""
 
     def __init__(self, content: str):
         super().__init__(content)
@@ -144,7 +144,7 @@ class _Loader(yaml.SafeLoader):
         return node
 
     def mapping(self, node: yaml.MappingNode) -> Iterator[_Mapping]:
-        """Construct a mapping; in two steps, as PyYAML does, for what may hold itself."""
+        """Construct a mapping in two steps, as PyYAML does, because a mapping may contain itself."""
         made = _Mapping()
         yield made
         made.update(self.construct_mapping(node))
@@ -153,7 +153,7 @@ class _Loader(yaml.SafeLoader):
 
 
 _Loader.add_constructor("tag:yaml.org,2002:map", _Loader.mapping)
-# PyYAML takes 1e-3 and -.5 for texts.
+# By default PyYAML reads 1e-3 and -.5 as text.
 _Loader.add_implicit_resolver(
     "tag:yaml.org,2002:float",
     re.compile(r"[-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?$"),

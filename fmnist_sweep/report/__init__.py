@@ -1,1 +1,4 @@
-"""What the runs of a store show of a paper: runs -> judging -> drawing and page; texts hold every word."""
+"""The report on a paper from the runs of a store: judge the claims, then draw figures and write a page.
+
+The subpackage `texts` holds every word that a reader sees.
+"""

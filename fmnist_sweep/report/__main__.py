@@ -1,4 +1,4 @@
-"""The command `python -m fmnist_sweep.report`: page, figures and tables from whatever runs there are."""
+"""The command `python -m fmnist_sweep.report`: write page, figures and tables from the runs that exist."""
 
 import argparse
 import json
@@ -33,15 +33,15 @@ from fmnist_sweep.store.curves import Curves
 from fmnist_sweep.store.published import read_results
 from fmnist_sweep.store.tables import Collection, collect
 
-_LISTED = 20  # problems of a kind, and seeds of a configuration, that are printed
+_LISTED = 20  # the most problems of a kind, and seeds of a configuration, that are printed
 
 
 def main(arguments: list[str] | None = None) -> int:
     """Write the report that `arguments` (by default the command line) ask for.
 
     Returns:
-        0; 1 if the store holds no run of the paper's protocol; 2 if the paper has a mistake or lacks the language, the
-        runs cannot be read or the output cannot be written.
+        0 on success; 1 if the store holds no run of the paper's protocol; 2 if the paper has a mistake or lacks the
+        language, if the runs cannot be read, or if the output cannot be written.
     """
     options = _parser().parse_args(arguments)
     store: Path = options.runs
@@ -79,7 +79,7 @@ def main(arguments: list[str] | None = None) -> int:
     done = (collection.runs["status"] == "done").sum()
     said = [f"{len(collection.runs)} runs in {store}, {done} of them done", *([others] if collection.others else [])]
     said += ["wrote " + ", ".join(map(str, paths)) for paths in written]
-    # At once, so that a pipe into `head` does not close between two lines.
+    # A single print, because a pipe into `head` could close between two.
     print("\n".join([*said, *_missing(paper, curves), *_lacking(paper, curves, verdicts), *_problems(collection)]))
     return 0
 
@@ -132,11 +132,11 @@ def _write(
     texts: Texts,
     data: Path | None,
 ) -> list[list[Path]]:
-    """Write every file; one list for each line that says so."""
+    """Write every file. Return a list of paths for each line that the command prints about them."""
     output.mkdir(parents=True, exist_ok=True)
     shown = examples(collection, data)
     figures = {name: paper_figure(paper, name, curves, texts) for name in paper.figures}
-    # No name is used twice: those that are not the paper's have a hyphen, which its figures cannot have.
+    # Names cannot clash: a paper's figure has no hyphen in its name, and every other figure has one.
     tables = comparison_tables(paper, collection, curves)
     compared = comparison_figures(tables, collection.runs, texts)
     figures |= compared
@@ -156,13 +156,13 @@ def _write(
         "index.html": render(paper, collection, searches, curves, verdicts, drawn, shown, texts).encode(),
     }
     check_free(output, [name for one in (*pictures.values(), files) for name in one])
-    replace(output / RESULTS, files[RESULTS])  # so that the folder is known for a report's
+    replace(output / RESULTS, files[RESULTS])  # first, because `check_free` recognises a report's folder by it
     written = [[replace(output / name, content) for name, content in one.items()] for one in pictures.values()]
     return written + [[replace(output / name, content)] for name, content in files.items()]
 
 
 def _csv(table: pd.DataFrame, absent: str = "nan") -> bytes:
-    """A table as CSV; a list in a cell is JSON."""
+    """Encode a table as CSV. A list in a cell becomes JSON."""
     lists = [name for name in table if table[name].map(type).eq(list).any()]
     plain = {name: table[name].map(lambda cell: json.dumps(cell) if isinstance(cell, list) else cell) for name in lists}
     text: str = table.assign(**plain).to_csv(index=False, na_rep=absent, lineterminator="\n")
@@ -170,7 +170,7 @@ def _csv(table: pd.DataFrame, absent: str = "nan") -> bytes:
 
 
 def _confusions(shown: Examples, texts: Texts) -> dict[str, Figure]:
-    """Figures for the configuration with the best validation accuracy; its first seed's mistakes."""
+    """Draw the confusions of the configuration with the best validation accuracy, and its first seed's mistakes."""
     if not shown.sheets:
         return {}
     best = shown.sheets[0]
@@ -191,7 +191,7 @@ def _missing(paper: Paper, curves: Curves) -> Iterator[str]:
 
 
 def _lacking(paper: Paper, curves: Curves, verdicts: Sequence[Verdict]) -> Iterator[str]:
-    """Say with which seeds the numbers would have a verdict that have too few."""
+    """Yield a line that says which seeds the claims with too few seeds need for a verdict."""
     few = sum(verdict.case == "few" for verdict in verdicts)
     if few:
         given = seeds_of(paper, curves)

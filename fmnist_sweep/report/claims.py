@@ -1,4 +1,4 @@
-"""Rows and reasons of verdicts, as claims.csv, claims.json and the page have them."""
+"""Rows and reasons of verdicts, for claims.csv, claims.json and the page."""
 
 from typing import Any
 
@@ -8,7 +8,7 @@ from fmnist_sweep.report.texts import LANGUAGES, Texts, ranges
 
 
 def reason(verdict: Verdict, texts: Texts) -> str:
-    """The sentence that explains a verdict, with the seeds that were left out and the cause of each."""
+    """Explain a verdict in one sentence, with the seeds that were left out and the cause for each."""
     said = [texts(f"verdicts.{text}", **verdict.values) for text in (verdict.case, *verdict.notes)]
     for cause in dict.fromkeys(cause for _, cause in sorted(verdict.left_out.items())):
         seeds = [seed for seed, why in verdict.left_out.items() if why == cause]
@@ -17,7 +17,7 @@ def reason(verdict: Verdict, texts: Texts) -> str:
 
 
 def row(paper: Paper, verdict: Verdict) -> dict[str, Any]:
-    """A row of claims.csv and claims.json: plain values, None in place of NaN and infinities."""
+    """Return a row of claims.csv and claims.json: plain values, with None for NaN and infinities."""
     claim = verdict.claim
     low, high = verdict.interval or (None, None)
     return {

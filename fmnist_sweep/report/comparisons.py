@@ -1,4 +1,4 @@
-"""The numbers behind each comparison figure: its figure is drawn from them, and they are written beside it as CSV."""
+"""The numbers behind each comparison figure. The figure is drawn from them, and the report also writes them as CSV."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -13,7 +13,7 @@ from fmnist_sweep.report.summaries import finals, reaching, target_accuracy
 from fmnist_sweep.store.curves import Curves, spread
 from fmnist_sweep.store.tables import CONFIGURATION, FACTORS, Collection, recipe
 
-# The factor that each figure of curves is by, and the factor that has a column of panels for each level.
+# For each figure of curves: the factor with a curve for each level, and the factor with a column for each level.
 OVERLAYS = {
     "curves-by-optimizer": ("optimizer", "training.batch_size"),
     "curves-by-batch-size": ("training.batch_size", "optimizer"),
@@ -24,9 +24,10 @@ OVERLAYS = {
 def comparison_tables(paper: Paper, collection: Collection, curves: Curves) -> dict[str, pd.DataFrame]:
     """Make a table for each comparison that the finished runs of a store allow.
 
-    Names have a hyphen, which a paper's figures cannot have. The columns are those of `overlay` for curves-by-*, of
-    `ranking` for final-values, generalisation-gap and convergence-speed (there also accuracy, the one to reach, and
-    epochs, those of the longest training), and of `main_effects` and `interaction_effects`.
+    Names have a hyphen, which the names of a paper's figures cannot have. Tables curves-by-* have the columns of
+    `overlay`. Tables final-values, generalisation-gap and convergence-speed have the columns of `ranking`.
+    convergence-speed also has accuracy (the target) and epochs (of the longest training). main-effects and
+    interaction-effects have the columns of `main_effects` and `interaction_effects`.
     """
     runs = finals(collection)
     if runs.empty:
@@ -49,8 +50,9 @@ def comparison_tables(paper: Paper, collection: Collection, curves: Curves) -> d
 def ranking(runs: pd.DataFrame, key: list[str], measures: Sequence[str], *, ascending: bool) -> pd.DataFrame:
     """Order configurations by the mean of the first measure over their seeds.
 
-    Where seeds lack a value there is no mean, for that of the others would say too little: seeds that were quick to
-    reach an accuracy have a value, slow ones none. Such configurations come last, first those with the fewest lacking.
+    A configuration has no mean if any of its seeds lacks a value, because the mean of the others would be biased: seeds
+    that reach an accuracy fast have a value, slow ones have none. Such configurations come last, the smallest share of
+    lacking seeds first.
 
     Args:
         runs: a row per run, with seed, `measures` (nan where a run has none), and the columns that describe it.
@@ -76,13 +78,14 @@ def ranking(runs: pd.DataFrame, key: list[str], measures: Sequence[str], *, asce
 
 
 def overlay(runs: pd.DataFrame, curves: Curves, by: str, across: str, base: Mapping[str, Any]) -> pd.DataFrame:
-    """Take the curves of the levels of one factor at each level of another; all else is as in `base`.
+    """Take the curves of the levels of factor `by` at each level of factor `across`.
 
-    Levels of `across` with fewer than two levels of `by` to compare are left out.
+    All other factors are as in `base`. A level of `across` is left out if it has fewer than two levels of `by` to
+    compare.
 
     Returns:
         A row per configuration, measure and epoch. Columns: `FACTORS`, recipe, measure, epoch, mean, min, max and seeds
-        (how many have that epoch).
+        (the number of seeds with that epoch).
     """
     held = [factor for factor in FACTORS if factor not in (by, across, "training.epochs")]
     match = runs[(runs[held] == pd.Series(base)[held]).all(axis=1)]
@@ -106,7 +109,10 @@ def overlay(runs: pd.DataFrame, curves: Curves, by: str, across: str, base: Mapp
 
 
 def _base(paper: Paper, runs: pd.DataFrame, curves: Curves) -> dict[str, Any]:
-    """The level of each of `FACTORS` in the paper's first configuration; if it was not run, the commonest one."""
+    """Return the level of each of `FACTORS` in the paper's first configuration.
+
+    If that configuration was not run, return the most common level of each factor.
+    """
     config = next(iter(paper.configs.values()))
     if not curves.serving(recipe(config), config.training.epochs):
         return {factor: runs[factor].mode()[0] for factor in FACTORS}

@@ -1,8 +1,9 @@
-"""Figures of runs, on axes of one's own, as the report draws them.
+"""Functions that draw runs on a user's own axes, in the report's style.
 
-Each function takes runs as `fmnist_sweep.read` gives them, a row per run and epoch, and matplotlib's `Axes` to draw on
-(None: pyplot's current ones), which it returns. Filter the table for what is to be seen. It may be joined from several:
-runs are told apart by their paths, and of those with the same configuration and seed one is drawn.
+Each function takes runs as `fmnist_sweep.read` returns them, a row per run and epoch. `curves` and `finals` also take
+the matplotlib `Axes` to draw on (None: pyplot's current ones) and return it. Filter the table first to choose which
+runs are drawn. The table may join several stores: a run is identified by its path, and of several runs with the same
+configuration and seed one is drawn.
 """
 
 from __future__ import annotations
@@ -33,14 +34,14 @@ _TEXTS = Texts("en")
 
 
 def curves(runs: pd.DataFrame, measure: str = "val_accuracy", by: str | None = None, ax: Axes | None = None) -> Axes:
-    """A measure by epoch: a line for the mean of several runs, and a band from the least to the greatest.
+    """Draw a measure by epoch: a line for the mean of several runs, and a band from minimum to maximum.
 
     Args:
-        runs: what to draw.
+        runs: the runs to draw.
         measure: train_loss, train_accuracy, running_loss, running_accuracy, val_loss or val_accuracy.
-        by: the factor whose levels have a line each, such as optimizer or `training.batch_size`, where the runs differ
-            in nothing else but their seeds; by default each configuration has a line, over its seeds.
-        ax: where to draw.
+        by: the factor with a line for each level, such as optimizer or `training.batch_size`. Runs of one level must
+            differ in nothing but their seeds. By default each configuration has a line, over its seeds.
+        ax: the axes to draw on.
     """
     _check("measure", measure, MEASURES)
     ax = ax or pyplot.gca()
@@ -59,11 +60,11 @@ def curves(runs: pd.DataFrame, measure: str = "val_accuracy", by: str | None = N
 
 
 def finals(runs: pd.DataFrame, measure: str = "val_accuracy", by: str | None = None, ax: Axes | None = None) -> Axes:
-    """A measure after the last epoch: a faint dot for each finished run, their mean and its 95 % t interval.
+    """Draw a measure after the last epoch: a faint dot for each finished run, their mean and its 95 % t interval.
 
     Args:
-        runs: what to draw; runs that have not ended are left out.
-        measure, by, ax: as in `curves`; each line of it is a row here.
+        runs: the runs to draw; unfinished ones are left out.
+        measure, by, ax: as in `curves`; each of its lines is a row here.
     """
     _check("measure", measure, MEASURES)
     ax = ax or pyplot.gca()
@@ -79,10 +80,10 @@ def finals(runs: pd.DataFrame, measure: str = "val_accuracy", by: str | None = N
 
 
 def figure(runs: Runs, name: str, paper: str = papers.DEFAULT) -> Figure:
-    """A figure of a paper, with the numbers that it quotes, such as `fig1` of caprari2024.
+    """Draw a figure of a paper with the numbers that the paper quotes, such as `fig1` of caprari2024.
 
     Raises:
-        ConfigError: there is no such paper or figure, or no run of it.
+        ConfigError: if there is no such paper or figure, or no run of it.
     """
     read = papers.read(paper)
     _check("figure", name, read.figures)
@@ -93,7 +94,10 @@ def figure(runs: Runs, name: str, paper: str = papers.DEFAULT) -> Figure:
 
 
 def _each_once(runs: pd.DataFrame) -> pd.DataFrame:
-    """The rows of each run once: of copies those of a finished one, then those of the one with the most epochs."""
+    """Keep one run of each configuration and seed, and warn of the others.
+
+    Finished runs are preferred, then the run with the most epochs.
+    """
     check_paths(runs)
     rows = runs.drop_duplicates(["path", "epoch"], ignore_index=True)
     key = [*CONFIGURATION, "seed"]
@@ -107,7 +111,7 @@ def _each_once(runs: pd.DataFrame) -> pd.DataFrame:
 
 
 def _labelled(rows: pd.DataFrame) -> pd.DataFrame:
-    """The rows with an optimizer's label for each, where tables of several stores do not agree on them."""
+    """Relabel the optimizers if tables of several stores disagree on their labels."""
     spelled = rows[["optimizer", "optimizer_args"]].drop_duplicates()
     names = spelled["optimizer"].str.split(" ").str[0]
     if not spelled["optimizer"].duplicated().any() and not (names + spelled["optimizer_args"]).duplicated().any():
@@ -119,7 +123,7 @@ def _labelled(rows: pd.DataFrame) -> pd.DataFrame:
 
 
 def _groups(runs: pd.DataFrame, by: str | None) -> dict[str, pd.DataFrame]:
-    """The rows of each line, by its label."""
+    """Split the runs into the rows of each line, by the line's label."""
     if runs.empty:
         raise ConfigError("there are no such runs; train some, or filter less")
     if by is not None:

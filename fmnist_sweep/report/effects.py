@@ -1,4 +1,4 @@
-"""Effects of the factors of a grid: means over the combinations of all other factors, each counting once."""
+"""Effects of the factors of a grid: means over the combinations of all other factors, each with equal weight."""
 
 from collections.abc import Iterator, Sequence
 from itertools import combinations, permutations
@@ -22,28 +22,28 @@ _NUMBERS = {
 def main_effects(runs: pd.DataFrame) -> pd.DataFrame:
     """Average each level of each factor over combinations of all other factors.
 
-    Only combinations that were run with every level drawn count, and each counts once, however many seeds it has.
-    Where no combination was run with all levels, the block with the most levels is taken, then the one with the most
-    combinations.
+    The mean uses only the combinations that were run with every compared level. Each combination counts once, however
+    many seeds it has. If no combination was run with all levels, the block with the most levels is used, and among
+    equals the one with the most combinations.
 
     Args:
-        runs: as `summaries.finals` gives them.
+        runs: as `summaries.finals` returns them.
 
     Returns:
-        A row per factor, level and measure of `MEASURES`. Columns: factor, level, measure; mean, low and high (the
-        95 % interval of `statistics.balanced_interval`); combinations (0, and no mean, where the level cannot be
-        compared with the others); seeds and most_seeds (the fewest and the most of a combination).
+        A row per factor, level and measure of `MEASURES`. Columns: factor, level, measure; mean, low and high (the 95 %
+        interval of `statistics.balanced_interval`); combinations (0, with a mean of nan, if the level cannot be
+        compared with the others); seeds and most_seeds (the fewest and the most seeds of a combination).
     """
     rows = [(factor, *row) for factor in varying(runs) for row in _effects(runs, [factor])]
     return _table(rows, ["factor", "level"])
 
 
 def interaction_effects(runs: pd.DataFrame) -> pd.DataFrame:
-    """Average each combination of the levels of two factors over combinations of all others, as `main_effects` does.
+    """Average each combination of two factors' levels over combinations of all other factors, as `main_effects` does.
 
     Returns:
-        A row per pair of factors that were crossed, their levels and the measure. Columns: factor, level,
-        other_factor, other_level, and the rest as in `main_effects`.
+        A row per pair of factors that were crossed, their levels and the measure. Columns: factor, level, other_factor,
+        other_level, and the rest as in `main_effects`.
     """
     rows = [
         (first, one, second, other, *row)
@@ -56,19 +56,19 @@ def interaction_effects(runs: pd.DataFrame) -> pd.DataFrame:
 
 
 def _table(rows: list[tuple[Any, ...]], levels: list[str]) -> pd.DataFrame:
-    # As objects first: a column of levels has those of several factors, and pandas would make 100 of them 100.0.
+    # Start with objects: a column holds levels of several factors, and pandas would turn 100 into 100.0.
     return pd.DataFrame(rows, columns=[*levels, *_NUMBERS], dtype="object").astype(_NUMBERS)
 
 
 class _Block(NamedTuple):
-    """Levels of some factors, and the combinations of the others that were run with all of them, a row each."""
+    """Levels of some factors, and a row for each combination of the others that was run with all these levels."""
 
     levels: dict[str, frozenset[Any]]
     combinations: pd.DataFrame
 
 
 def _effects(runs: pd.DataFrame, factors: Sequence[str]) -> Iterator[tuple[Any, ...]]:
-    """Yield for each combination of levels of `factors` that was run, and each measure: the levels, then `_NUMBERS`."""
+    """Yield the levels, then `_NUMBERS`, for each measure and each combination of levels of `factors` that was run."""
     others = [factor for factor in FACTORS if factor not in factors]
     runs = runs[np.isfinite(runs[list(MEASURES)]).all(axis=1)]
     blocks = [block for order in permutations(factors) for block in _blocks(runs, others, order)]
@@ -85,9 +85,9 @@ def _effects(runs: pd.DataFrame, factors: Sequence[str]) -> Iterator[tuple[Any, 
 
 
 def _blocks(runs: pd.DataFrame, others: list[str], factors: Sequence[str]) -> Iterator[_Block]:
-    """Yield blocks without gaps and with two levels of each factor at least.
+    """Yield the blocks that have no gaps and at least two levels of each factor.
 
-    Their levels of the last factor are all those that were run with some combination of everything else.
+    A block's levels of the last factor are all levels that were run with one combination of everything else.
     """
     *outer, last = factors
     run = runs.groupby([*others, *outer])[last].agg(frozenset)
@@ -99,6 +99,10 @@ def _blocks(runs: pd.DataFrame, others: list[str], factors: Sequence[str]) -> It
 
 
 def _preference(block: _Block) -> tuple[Any, ...]:
-    """Most levels first, so that none vanishes for company; then most combinations; then the first by name."""
+    """Return a sort key that puts the best block first.
+
+    Most levels come first, so that no level is dropped to gain combinations. Then come most combinations, then the
+    first by name.
+    """
     size = np.prod([len(levels) for levels in block.levels.values()])
     return -size, -len(block.combinations), sorted((factor, sorted(levels)) for factor, levels in block.levels.items())

@@ -1,4 +1,4 @@
-"""What a search left in a store: trials of Optuna's, read and never written. Only a store that has one loads Optuna."""
+"""The searches of a store, read from Optuna's file but never written. Only a store with such a file loads Optuna."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _MOST_TRIALS = 20_000
 
 @dataclass(frozen=True)
 class Trial:
-    """A trial: state in lower case, parameters and values (none where it has none), its runs' names, steps reported."""
+    """A trial: state in lower case, parameters, values (empty if it has none), its runs' names, last reported step."""
 
     number: int
     state: str
@@ -38,14 +38,15 @@ class Search:
     """One study.
 
     Attributes:
-        name: the study's.
-        objectives: their names.
-        maximized: of each objective whether more is better.
+        name: the study's name.
+        objectives: the names of the objectives.
+        maximized: for each objective, whether more is better.
         trials: in order.
-        best: numbers of the best trial, or of the front where there are several objectives.
-        importances: of each parameter the share of the first objective that it explains, by PED-ANOVA (Watanabe,
-            Bansal and Hutter, IJCAI 2023); empty where there are too few trials.
-        spent, whole: model-epochs that rungs took, and those of all trials to the last rung; 0 without rungs.
+        best: numbers of the best trials, or of the Pareto front if there are several objectives.
+        importances: for each parameter, the share of the first objective that it explains, by PED-ANOVA (Watanabe,
+            Bansal and Hutter, IJCAI 2023); empty if there are too few trials.
+        spent: model-epochs that the trials took with rungs; 0 without rungs.
+        whole: model-epochs if all trials had gone to the last rung; 0 without rungs.
     """
 
     name: str
@@ -59,33 +60,37 @@ class Search:
 
     @property
     def counts(self) -> Counter[str]:
-        """How many trials are in each state."""
+        """Count the trials in each state."""
         return Counter(trial.state for trial in self.trials)
 
     def ranked(self) -> list[Trial]:
-        """Trials that are complete, the front first, then by the first objective."""
+        """Return the complete trials: the front first, then by the first objective."""
         sign = -1 if self.maximized[0] else 1
         complete = [trial for trial in self.trials if trial.state == "complete"]
         return sorted(complete, key=lambda trial: (trial.number not in self.best, sign * trial.values[0]))
 
 
 def read_searches(store: Path) -> tuple[tuple[Search, ...], str | None]:
-    """The searches of a store, and what is wrong with their file, if anything is; nothing in it is executed."""
+    """Read the searches of a store. Nothing in the file is executed.
+
+    Returns:
+        The searches, and a message if something is wrong with the file.
+    """
     path = store / FILE
-    if not path.exists() or path.is_dir():  # a folder is for `collect` to complain of
+    if not path.exists() or path.is_dir():  # `collect` reports a folder of this name
         return (), None
     try:
         if not path.is_file() or path.stat().st_size > _LARGEST:
             raise ValueError(f"is no plain file of at most {_LARGEST >> 20} MiB")
         return tuple(_studies(path)), None
-    except Exception as error:  # Optuna's, SQLAlchemy's and SQLite's, of a file that may hold anything
+    except Exception as error:  # Optuna, SQLAlchemy or SQLite: the file may hold anything
         return (), one_line(str(error).splitlines()[0] if str(error) else type(error).__name__)
 
 
 def _studies(path: Path) -> list[Search]:
     import optuna
 
-    # Optuna closes nothing where it does not like what it finds.
+    # Close it here, because Optuna leaves the connection open when it rejects a file.
     with closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True)) as connection:
         storage = optuna.storages.RDBStorage(
             "sqlite://", engine_kwargs={"creator": lambda: connection}, skip_table_creation=True

@@ -1,6 +1,6 @@
-"""The command `python -m fmnist_sweep.report.site`: one page on several papers, from the tables of their reports.
+"""The command `python -m fmnist_sweep.report.site`: write one page on several papers, from the tables of their reports.
 
-Everything on it is judged and drawn anew from each report's results.csv; nothing is trained.
+It judges the claims and draws the figures again from each report's results.csv. It trains nothing.
 """
 
 import argparse
@@ -27,7 +27,7 @@ def main(arguments: list[str] | None = None) -> int:
     """Write the pages that `arguments` (by default the command line) ask for.
 
     Returns:
-        0; 2 if there is no report, a table or a paper cannot be used or the folder cannot be written.
+        0 on success; 2 if there is no report, if a table or a paper cannot be used, or if the folder cannot be written.
     """
     parser = argparse.ArgumentParser(prog="python -m fmnist_sweep.report.site", description=__doc__)
     parser.add_argument("folder", type=Path, metavar="DIR", help="folder of reports, each named as its paper")

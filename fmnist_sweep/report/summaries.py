@@ -1,4 +1,4 @@
-"""Tables that sum runs up: a row a run, a configuration, a level of a factor; and what a paper still lacks."""
+"""Summary tables of runs, with a row per run, configuration or training, and the epochs that a paper still lacks."""
 
 import pandas as pd
 
@@ -12,14 +12,14 @@ _DESCRIPTION = [*FACTORS, "optimizer_args", "recipe"]
 
 
 def finals(collection: Collection) -> pd.DataFrame:
-    """A row per finished run.
+    """Return a row per finished run.
 
-    Columns: run (its name), `FACTORS`, optimizer_args, recipe and seed, the four final metrics `FINAL`,
-    best_val_accuracy (over all epochs), gap (final training minus final validation accuracy), seconds (of training).
+    Columns: run (its name), `FACTORS`, optimizer_args, recipe, seed, the four final metrics `FINAL`, best_val_accuracy
+    (over all epochs), gap (final training minus final validation accuracy), seconds (of training).
     """
     metrics = collection.metrics[collection.metrics["status"] == "done"]
     table = metrics.loc[metrics["epoch"] == metrics["training.epochs"], ["run", *_DESCRIPTION, "seed", *FINAL]]
-    # Of no runs pandas makes text, where it has pyarrow.
+    # Without runs, pandas with pyarrow would make this a text column.
     table["best_val_accuracy"] = table["run"].map(metrics.groupby("run")["val_accuracy"].max()).astype(float)
     table["gap"] = table["train_accuracy"] - table["val_accuracy"]
     table["seconds"] = table["run"].map(collection.runs.set_index("name")["seconds"]).astype(float)
@@ -27,11 +27,11 @@ def finals(collection: Collection) -> pd.DataFrame:
 
 
 def summary(collection: Collection) -> pd.DataFrame:
-    """A row per configuration, over its seeds.
+    """Return a row per configuration, over its seeds.
 
-    Columns: `FACTORS`, optimizer_args and recipe; n, the number of finished runs, and unfinished, that of others; then
-    mean and sample standard deviation (nan for one run) of `FINAL`, best_val_accuracy and seconds, as `<metric>_mean`
-    and `<metric>_sd`.
+    Columns: `FACTORS`, optimizer_args and recipe; n (finished runs) and unfinished (all other runs); then mean and
+    sample standard deviation (nan for one run) of `FINAL`, best_val_accuracy and seconds, as `<metric>_mean` and
+    `<metric>_sd`.
     """
     runs = collection.runs.sort_values(list(FACTORS), kind="stable")
     finished = (runs["status"] == "done").groupby([runs[key] for key in CONFIGURATION])
@@ -45,14 +45,14 @@ def summary(collection: Collection) -> pd.DataFrame:
 
 
 def varying(table: pd.DataFrame) -> list[str]:
-    """The `FACTORS` in which the rows of a table differ, and always the optimizer."""
+    """Return the `FACTORS` in which the rows of a table differ. The optimizer is always included."""
     return [factor for factor in FACTORS if factor == "optimizer" or (factor in table and table[factor].nunique() > 1)]
 
 
 def reaching(collection: Collection, accuracy: float) -> pd.DataFrame:
-    """Tell when each training first reached a validation accuracy.
+    """Find the epoch in which each training first reached a validation accuracy.
 
-    Finished runs that differ only in epochs are one training, and the longest of them tells all that is known of it.
+    Finished runs that differ only in epochs are one training, and only the longest of them is used.
 
     Returns:
         A row per recipe and seed. Columns: `FACTORS` without training.epochs, optimizer_args, recipe, seed, epochs (of
@@ -69,7 +69,7 @@ def reaching(collection: Collection, accuracy: float) -> pd.DataFrame:
 
 
 def target_accuracy(paper: Paper) -> float | None:
-    """The validation accuracy that a paper quotes for the end of its first configuration, if it quotes one."""
+    """Return the validation accuracy that a paper quotes for the end of its first configuration, or None."""
     name, config = next(iter(paper.configs.items()))
     epochs = config.training.epochs
     for claim in paper.claims:
@@ -80,10 +80,11 @@ def target_accuracy(paper: Paper) -> float | None:
 
 
 def missing(paper: Paper, curves: Curves) -> pd.DataFrame:
-    """A row for each configuration of a paper's figures and claims and each seed that it lacks epochs of.
+    """Return a row for each configuration of a paper's figures and claims and each seed for which epochs are missing.
 
-    It should have the seeds of `seeds_of`, and every further one that was begun: the rest are given where claims are
-    open. Columns: figure ("" where only claims need it), configuration (its name), seed, epochs_done.
+    A configuration needs the seeds of `seeds_of` and every further seed that was begun. It needs no others, because
+    only open claims are given more. Columns: figure ("" if only claims need the configuration), configuration (its
+    name), seed, epochs_done.
     """
     seeds = seeds_of(paper, curves) or [0]
     rows = []
@@ -96,14 +97,17 @@ def missing(paper: Paper, curves: Curves) -> pd.DataFrame:
 
 
 def seeds_of(paper: Paper, curves: Curves) -> list[int]:
-    """Of the seeds with which any configuration of a paper's figures and claims was run, those of the first look."""
+    """Return the lowest seeds, as many as the first look takes, with which the paper's configurations were run.
+
+    Only the configurations of its figures and claims count.
+    """
     wanted = [paper.configs[name] for _, name in _wanted(paper)]
     seeds = {seed for config in wanted for seed in curves.serving(recipe(config), config.training.epochs)}
     return sorted(seeds)[: look_size(1)]
 
 
 def _wanted(paper: Paper) -> list[tuple[str, str]]:
-    """Figures with the configurations that each shows, then those that claims alone name, under ""."""
+    """List each figure with each configuration that it shows, then "" with each configuration that only claims name."""
     drawn = [(name, row) for name, figure in paper.figures.items() for row in figure.rows]
     rows = {row for _, row in drawn}
     claimed = dict.fromkeys(side for claim in paper.claims for side in claim.sides if side not in rows)

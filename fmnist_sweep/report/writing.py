@@ -1,4 +1,4 @@
-"""How the report's commands write files and refuse."""
+"""File writing and error messages of the report's commands."""
 
 import errno
 import os
@@ -7,11 +7,11 @@ from collections.abc import Iterable
 from pathlib import Path
 
 RESULTS = "results.csv"
-_BEGINNING = b"run,status,recipe,"  # of a report's results.csv, which is written first
+_BEGINNING = b"run,status,recipe,"  # of a report's results.csv, the first file that a report writes
 
 
 def check_free(folder: Path, names: Iterable[str]) -> None:
-    """Raise `FileExistsError` where a folder that is no report's holds a file under one of these names."""
+    """Raise `FileExistsError` if a folder that no report wrote holds a file with one of these names."""
     try:
         with (folder / RESULTS).open("rb") as file:
             is_report = file.read(len(_BEGINNING)) == _BEGINNING
@@ -23,7 +23,7 @@ def check_free(folder: Path, names: Iterable[str]) -> None:
 
 
 def replace(path: Path, content: bytes) -> Path:
-    """Replace a file at once, so that a reader never finds half of it. Returns `path`."""
+    """Replace a file atomically, so that a reader never sees half of it. Return `path`."""
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
         temporary.write_bytes(content)
@@ -34,6 +34,6 @@ def replace(path: Path, content: bytes) -> Path:
 
 
 def refuse(message: str) -> int:
-    """Say in one line what is wrong. Returns the exit code."""
+    """Print one line to stderr that says what is wrong. Return the exit code, 2."""
     print(message, file=sys.stderr)
     return 2

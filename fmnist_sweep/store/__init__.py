@@ -1,1 +1,1 @@
-"""Run directories and the tables read from them."""
+"""Write run directories, and read them as tables."""

@@ -1,6 +1,7 @@
-"""Which run gives a configuration's curve: the single place that knows that a longer run serves.
+"""Choose the run that gives a configuration's curve.
 
-The learning rate is constant, so the first 30 epochs of 100 are those of a run of 30.
+The learning rate is constant, so the first 30 epochs of a run of 100 equal a run of 30. When runs are read, only this
+module uses a longer run in place of a shorter one.
 """
 
 import math
@@ -16,15 +17,15 @@ from fmnist_sweep.store.tables import Collection
 
 @dataclass(frozen=True)
 class Curve:
-    """What one seed gives of a configuration: the rows of a run, as far as they are finite and asked for."""
+    """A configuration's curve for one seed: the requested rows of a run, up to the first row that is not finite."""
 
     run: str
-    epochs: int  # that the run was to have
+    epochs: int  # the number of epochs that the run was configured for
     metrics: FloatArray  # (n_epochs, 6), columns MEASURES
-    diverged: bool  # whether they end because training has
+    diverged: bool  # whether the rows end because training diverged
 
     def values(self, metric: str) -> FloatArray:
-        """One of `MEASURES` or `GAPS`, `[n_epochs]`."""
+        """Return one of `MEASURES` or `GAPS`, `[n_epochs]`."""
         if metric in GAPS:
             more, less = GAPS[metric]
             return self.values(more) - self.values(less)
@@ -33,23 +34,23 @@ class Curve:
 
 @dataclass(frozen=True)
 class Sample:
-    """One metric of a configuration, and the seeds that were run but left out."""
+    """One metric of a configuration over seeds, and the seeds that are left out."""
 
     seeds: tuple[int, ...]  # ascending
     curves: FloatArray  # (n_seeds, n_epochs)
     diverged: tuple[int, ...]
-    unfinished: tuple[int, ...]  # too few epochs so far
+    unfinished: tuple[int, ...]  # seeds with too few epochs so far
 
 
 class Curves:
-    """The curves of a collection by recipe (a configuration without its epochs; see `collection.recipe`) and seed."""
+    """The curves of a collection by recipe and seed. `tables.recipe` explains recipes."""
 
     def __init__(self, collection: Collection):
         self._runs: dict[str, dict[int, list[Curve]]] = {}
         rows = dict(iter(collection.metrics.groupby("run", sort=False)))
         for run in collection.runs.sort_values("seed").to_dict("records"):
             values = rows[run["name"]][list(MEASURES)].to_numpy() if run["name"] in rows else np.empty((0, 6))
-            # Training is in float32: what it does not hold has diverged.
+            # Training is in float32, so a value beyond its range means that training diverged.
             good = np.append((np.abs(values) <= np.finfo(np.float32).max).all(axis=1), False)
             usable = int(good.argmin())
             diverged = run["status"] == "diverged" or usable < len(values)
@@ -57,9 +58,11 @@ class Curves:
             self._runs.setdefault(run["recipe"], {}).setdefault(run["seed"], []).append(curve)
 
     def serving(self, recipe: str, epochs: int) -> dict[int, Curve]:
-        """For each seed the curve that serves for so many epochs, cut to them: as whole as there is, then the shortest.
+        """Return the best curve of each seed, cut to the first `epochs` epochs.
 
-        Runs of fewer epochs are other configurations, though they would pass for unfinished ones.
+        The best curve has the most of these epochs. Among equals, it is from the run that was configured for the
+        fewest. Runs configured for fewer epochs than `epochs` are other configurations. They are excluded, because they
+        would look unfinished.
         """
         chosen = {}
         for seed, curves in self._runs.get(recipe, {}).items():
@@ -71,12 +74,12 @@ class Curves:
         return chosen
 
     def drawn(self, recipe: str, epochs: int) -> dict[int, Curve]:
-        """Of `serving`, the seeds that have all epochs; if none has, all of them as far as they go, if at all."""
+        """Return the curves of `serving` that have all epochs. If none has, return all that have at least one epoch."""
         serving = {seed: curve for seed, curve in self.serving(recipe, epochs).items() if len(curve.metrics)}
         return {seed: curve for seed, curve in serving.items() if len(curve.metrics) == epochs} or serving
 
     def sample(self, recipe: str, epochs: int, metric: str) -> Sample:
-        """The curves of one of `MEASURES` or `GAPS` for so many epochs."""
+        """Return each seed's curve of one of `MEASURES` or `GAPS` over the first `epochs` epochs."""
         serving = self.serving(recipe, epochs)
         whole = {seed: curve.values(metric) for seed, curve in serving.items() if len(curve.metrics) == epochs}
         diverged = tuple(seed for seed, curve in serving.items() if curve.diverged)
@@ -85,19 +88,19 @@ class Curves:
         return Sample(tuple(whole), stacked, diverged, unfinished)
 
     def longest(self) -> dict[str, dict[int, Curve]]:
-        """For each recipe the curve of each seed that goes furthest: it shows all that is known of the trajectory."""
+        """Return by recipe and seed the curve with the most epochs. It shows all that is known of the trajectory."""
         return {
             recipe: {seed: _fullest(curves) for seed, curves in seeds.items()} for recipe, seeds in self._runs.items()
         }
 
 
 def _fullest(curves: Sequence[Curve], epochs: float = math.inf) -> Curve:
-    """The curve with the most of so many epochs, of equals the one that was to have the fewest."""
+    """Return the curve with the most of the first `epochs` epochs; among equals, the one configured for the fewest."""
     return min(curves, key=lambda curve: (-min(len(curve.metrics), epochs), curve.epochs, curve.run))
 
 
 def spread(curves: Mapping[int, Curve], metric: str) -> pd.DataFrame:
-    """Mean, least and greatest over seeds by epoch: columns epoch, mean, min, max, seeds (how many have it)."""
+    """Return the mean and range over seeds by epoch: columns epoch, mean, min, max, seeds (how many have the epoch)."""
     values = pd.DataFrame({seed: pd.Series(curve.values(metric)) for seed, curve in curves.items()}, dtype=float)
     over = {"mean": values.mean(axis=1), "min": values.min(axis=1), "max": values.max(axis=1)}
     over["seeds"] = values.count(axis=1)

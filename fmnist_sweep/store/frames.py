@@ -1,4 +1,4 @@
-"""Runs as a tidy pandas table, a row per run and epoch: how Python users read, filter and hand them on."""
+"""Read runs as a tidy pandas table with a row per run and epoch, for use from Python."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from fmnist_sweep.config.schema import Config
 from fmnist_sweep.errors import ConfigError
 from fmnist_sweep.store.tables import Collection, collect, gather
 
-_LISTED = 20  # runs that are warned of
+_LISTED = 20  # maximum number of runs to warn about
 
 
 Runs: TypeAlias = pd.DataFrame | str | Path
@@ -21,16 +21,16 @@ Runs: TypeAlias = pd.DataFrame | str | Path
 
 
 def read(store: str | Path = "multirun") -> pd.DataFrame:
-    """The runs of a store, finished or not, as a tidy table; what cannot be used is warned of.
+    """Read the runs of a store, finished or not, as a tidy table. Warn about runs that cannot be used.
 
-    Tables of several stores may be joined (`pd.concat`): a run is told apart by its path, and counts once where it is
+    You may join tables of several stores with `pd.concat`. A run is identified by its path, and counts once if it is
     in several of them.
 
     Returns:
         A row per run and epoch: run (its name), path (its directory), status, recipe (a digest of all but seed and
-        epochs), optimizer (in words), the other factors by whole key, such as `training.batch_size`, seed, epoch,
+        epochs), optimizer (in words), the other factors by full key, such as `training.batch_size`, seed, epoch,
         train_loss, train_accuracy, running_loss, running_accuracy, val_loss, val_accuracy, and seconds: the run's share
-        of its stack's training time up to the epoch's end, which is no time by the clock.
+        of its stack's training time up to the epoch's end, which is not elapsed time.
 
     Raises:
         ConfigError: there is no such folder.
@@ -41,7 +41,7 @@ def read(store: str | Path = "multirun") -> pd.DataFrame:
 
 
 def collected(runs: Runs, covers: Callable[[Config], bool]) -> Collection:
-    """Read again the runs of a table or a folder whose configuration `covers` accepts."""
+    """Read from disk the runs of a table or a folder whose configuration `covers` accepts."""
     if isinstance(runs, pd.DataFrame):
         collection = gather(directories_of(runs), covers)
     else:
@@ -56,7 +56,7 @@ def _warn_of(collection: Collection, *kinds: str) -> None:
 
 
 def warn_of_runs(left_out: Iterable[tuple[str, str]]) -> None:
-    """Warn of the first runs that are left out, and say how many more there are; each is a run and why."""
+    """Warn about the first runs that are left out, and count the rest. Each item is a run's name and the reason."""
     lines = [f"{run}: {why}" for run, why in left_out]
     more = [f"and {len(lines) - _LISTED} more runs are left out"] if len(lines) > _LISTED else []
     for line in lines[:_LISTED] + more:
@@ -64,7 +64,7 @@ def warn_of_runs(left_out: Iterable[tuple[str, str]]) -> None:
 
 
 def table_of(collection: Collection) -> pd.DataFrame:
-    """Return the rows of all runs, with the path of each run's directory."""
+    """Return the rows of all runs, with the path of the run's directory in each row."""
     table = collection.metrics
     table.insert(1, "path", table["run"].map(collection.runs.set_index("name")["path"]))
     return table
@@ -77,7 +77,11 @@ def _folder(store: str | Path) -> Path:
 
 
 def directories_of(runs: Runs) -> list[Path]:
-    """Return the directories of the runs in a table, or the one that is given; `ConfigError` where one has gone."""
+    """Return the directories of the runs in a table, or the single given directory.
+
+    Raises:
+        ConfigError: a directory in the table no longer exists, or the table has no paths.
+    """
     if not isinstance(runs, pd.DataFrame):
         return [Path(runs)]
     check_paths(runs)
@@ -89,6 +93,6 @@ def directories_of(runs: Runs) -> list[Path]:
 
 
 def check_paths(runs: pd.DataFrame) -> None:
-    """Raise `ConfigError` for a table that does not say where its runs are."""
+    """Raise `ConfigError` if the table has no column with the paths of its runs."""
     if "path" not in runs:
         raise ConfigError("the table has no column path; give one that read, train or sweep gave")

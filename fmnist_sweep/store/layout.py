@@ -1,7 +1,10 @@
-"""What a run directory holds. The store writes it, the report reads it, tests make theirs with it; no torch here.
+"""The files of a run directory and their formats.
 
-A run directory may be torn by a crash or come from someone else: nothing in it is executed, no file is read beyond a
-stated size, and what cannot be used is said in one line. Who can change files while they are read is not kept out.
+The store writes these files, the report reads them, and tests create them with this module. It does not use torch.
+
+A crash may have left a run directory incomplete, and it may come from someone else. So nothing in it is executed, no
+file is read beyond a fixed size, and an error names an unusable file in one line. Nothing here protects against a
+person who changes files while they are read.
 """
 
 import hashlib
@@ -42,11 +45,11 @@ _OURS = re.compile(rf"({_NAMES}|checkpoint-\d+\.pt(\.bad)?)(?P<unfinished>\.\d+\
 
 
 class RecordError(ValueError):
-    """A file of a run directory cannot be used; the message is one line and names the file."""
+    """Raised if a file of a run directory cannot be used. The message is one line and names the file."""
 
 
 class MissingFileError(RecordError):
-    """A file of a run directory is not there."""
+    """Raised if a file of a run directory does not exist."""
 
 
 TIMING_COLUMNS = ("epoch", "seconds")  # see `read_timing`
@@ -58,23 +61,23 @@ class _Model(BaseModel):
 
 
 class Test(_Model):
-    """The one evaluation on a held-out test set."""
+    """The result of the single evaluation on a held-out test set."""
 
     loss: Annotated[float, Field(ge=0)]
     accuracy: Annotated[float, Field(ge=0, le=1)]
 
 
 class Record(_Model):
-    """run.json: how a run stands, what it trained and on what.
+    """The content of run.json: the run's status, its configuration and its environment.
 
     Attributes:
-        name: the run's, which is also its directory's unless `hydra.run.dir` chose another.
-        error: what went wrong, in one line.
-        epochs_done: rows of metrics when this was written.
-        seconds: the last of timing.csv; see `read_timing`.
-        cut_from: name of the longer run that this one is the beginning of.
-        environment: versions and machine, as `machine.environment` gives them.
-        sha256: of the run's files as they were when this was written, by name, as far as they had ended.
+        name: the run's name. Its directory has the same name, unless `hydra.run.dir` chose another.
+        error: the error in one line, if there was one.
+        epochs_done: the number of rows in metrics.csv when this was written.
+        seconds: the last value in timing.csv; see `read_timing`.
+        cut_from: the name of the longer run from which this one was cut.
+        environment: versions and machine, as returned by `machine.environment`.
+        sha256: by name, the digest of each file of the run that was complete when this was written.
     """
 
     format: Literal[1] = 1
@@ -90,27 +93,27 @@ class Record(_Model):
     sha256: dict[Digested, str] = {}
 
     def encode(self) -> bytes:
-        """The file's content."""
+        """Return the content of run.json."""
         content = self.model_dump_json(indent=2).encode() + b"\n"
         return sealing.seal(content) if self.sha256 else content
 
 
 def is_ours(file: str, *, unfinished: bool = False) -> bool:
-    """Tell whether this is a name under which a run writes a file; `unfinished`: one that it writes first and renames.
+    """Tell whether a run writes files of this name. With `unfinished`, accept only its temporary names.
 
-    Everything else in a run's directory is Hydra's, a tracker's or the user's, and is left alone.
+    All other files in a run's directory belong to Hydra, a tracker or the user, and are left alone.
     """
     match = _OURS.fullmatch(file)
     return match is not None and (match["unfinished"] is not None or not unfinished)
 
 
 def csv_lines(rows: Iterable[Iterable[float]]) -> bytes:
-    """Rows as they stand in metrics.csv: whole precision, so that equal numbers are equal bytes."""
+    """Format rows as in metrics.csv, with full precision, so that equal numbers give equal bytes."""
     return "".join(",".join(map(repr, row)) + "\n" for row in rows).encode()
 
 
 def csv_files(metrics: Iterable[Metrics], seconds: Iterable[float]) -> dict[Digested, bytes]:
-    """The content of metrics.csv and timing.csv, by name; `seconds` are as `read_timing` returns them."""
+    """Return the content of metrics.csv and timing.csv by file name. `seconds` are as `read_timing` returns them."""
     times = ((epoch, round(until, 3)) for epoch, until in enumerate(seconds, 1))
     return {
         METRICS: csv_header(METRICS) + csv_lines(map(astuple, metrics)),
@@ -119,14 +122,17 @@ def csv_files(metrics: Iterable[Metrics], seconds: Iterable[float]) -> dict[Dige
 
 
 def csv_header(file: Digested) -> bytes:
-    """The first line of metrics.csv or timing.csv."""
+    """Return the first line of metrics.csv or timing.csv."""
     return ",".join(_COLUMNS[file]).encode() + b"\n"
 
 
 def read_record(directory: Path) -> Record:
-    """The checked content of run.json; `RecordError` where it is absent, of another format, out of range or damaged.
+    """Read and check run.json.
 
-    Without digests, as other programs write it, it is taken as it is.
+    If the file has no digests, because another program wrote it, it is not checked for damage.
+
+    Raises:
+        RecordError: if the file does not exist, has another format or a value out of range, or is damaged.
     """
     content = _content(directory / RECORD)
     try:
@@ -139,7 +145,11 @@ def read_record(directory: Path) -> Record:
 
 
 def damage(directory: Path, record: Record, *files: Digested) -> str | None:
-    """What is wrong with these of a run's files, by the digests that its run.json has; None where they agree."""
+    """Compare these files of a run with the digests in its run.json.
+
+    Returns:
+        The first mismatch or read error in one line, or None. A file without a digest always matches.
+    """
     for file in files:
         try:
             if file in record.sha256 and hashlib.sha256(_content(directory / file)).hexdigest() != record.sha256[file]:
@@ -150,11 +160,11 @@ def damage(directory: Path, record: Record, *files: Digested) -> str | None:
 
 
 def read_rows(directory: Path, file: Digested) -> tuple[FloatArray, str | None]:
-    """The whole rows of metrics.csv or timing.csv before the first bad one.
+    """Read the complete rows of metrics.csv or timing.csv before the first bad one.
 
     Returns:
-        Array of shape `(epochs, columns)` without the epoch, which counts from 1; and what is wrong with the file, if
-        anything is. A last line without its newline is a row being written: left out, and not wrong.
+        An array of shape `(epochs, columns)` without the epoch column, which counts from 1; and the error in the file,
+        or None. A last line without its newline is still being written. It is left out, and is not an error.
     """
     columns = _COLUMNS[file]
     rows: list[list[float]] = []
@@ -179,9 +189,9 @@ def read_rows(directory: Path, file: Digested) -> tuple[FloatArray, str | None]:
 
 
 def read_metrics(directory: Path, *, done: bool) -> tuple[FloatArray, str | None]:
-    """The usable rows of metrics.csv, columns `MEASURES`, and what is wrong with the file, if anything is.
+    """Return the usable rows of metrics.csv, columns `MEASURES`, and the error in the file, or None.
 
-    Only the last row of a run that is not `done` may hold nan or inf: it has diverged there.
+    Only the last row of a run that is not `done` may contain nan or inf, where training diverged.
     """
     rows, complaint = read_rows(directory, METRICS)
     is_loss = np.array([measure.endswith("loss") for measure in MEASURES])
@@ -195,12 +205,12 @@ def read_metrics(directory: Path, *, done: bool) -> tuple[FloatArray, str | None
 
 
 def read_timing(directory: Path) -> tuple[FloatArray, str | None]:
-    """Seconds of training up to each epoch's end, shape `(epochs,)`, and what is wrong with timing.csv.
+    """Return the seconds of training up to each epoch's end, shape `(epochs,)`, and the error in timing.csv, or None.
 
-    A stack trains its models together, so the time of one model cannot be measured. An epoch counts as the time that
-    its stack took by the clock, divided by the number of models in the stack; epochs are added up. This is a share of
-    what the worker spent and no elapsed time. It depends on the stack and on how busy the machine was, so it does not
-    tell which of two configurations trains faster.
+    A stack trains its models together, so the time of one model cannot be measured. The time of an epoch is the elapsed
+    time of its stack, divided by the number of models in the stack. Each value is the sum over the epochs so far. It is
+    a share of the worker's time, not elapsed time. It depends on the stack and on how busy the machine was, so it does
+    not show which of two configurations trains faster.
     """
     rows, complaint = read_rows(directory, TIMING)
     seconds = rows[:, 0]
@@ -211,10 +221,10 @@ def read_timing(directory: Path) -> tuple[FloatArray, str | None]:
 
 
 def read_predictions(directory: Path) -> NDArray[np.uint8]:
-    """The final validation predictions, uint8 class indices of shape `(n_validation,)`, in data set order.
+    """Read the final validation predictions: uint8 class indices of shape `(n_validation,)`, in data set order.
 
     Raises:
-        RecordError: if the file is absent or holds anything else.
+        RecordError: if the file does not exist or contains anything else.
     """
     content = _content(directory / PREDICTIONS)
     file = BytesIO(content)
@@ -224,7 +234,7 @@ def read_predictions(directory: Path) -> NDArray[np.uint8]:
         shape, _, dtype = header(file)
     except (ValueError, tokenize.TokenError) as error:
         raise RecordError(f"{PREDICTIONS} is not a NumPy array") from error
-    # The header is compared with the bytes that are there before anything of the size it claims is allocated.
+    # Check the size in the header against the actual bytes, so that a false header cannot allocate memory.
     if dtype != np.uint8 or len(shape) != 1 or shape[0] != len(content) - file.tell():
         raise RecordError(f"{PREDICTIONS} is not one whole row of uint8")
     classes = np.frombuffer(content, np.uint8, offset=file.tell())
@@ -234,7 +244,7 @@ def read_predictions(directory: Path) -> NDArray[np.uint8]:
 
 
 def encode_predictions(predictions: NDArray[np.uint8]) -> bytes:
-    """The content of predictions.npy: classes of shape `(n_validation,)`."""
+    """Return the content of predictions.npy for classes of shape `(n_validation,)`."""
     stream = BytesIO()
     np.save(stream, predictions, allow_pickle=False)
     return stream.getvalue()
@@ -250,5 +260,5 @@ def _content(path: Path) -> bytes:
 
 
 def _leading(good: NDArray[np.bool_]) -> int:
-    """How many values are true before the first false."""
+    """Count the true values before the first false."""
     return len(good) if good.all() else int(good.argmin())

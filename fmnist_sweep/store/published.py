@@ -1,6 +1,6 @@
-"""A report's results.csv -> what its store held, so that anyone can judge and draw a published table again.
+"""Read a report's results.csv as a `Collection`, so that anyone can judge and draw a published table again.
 
-It has no predictions, no searches, no environment and no runs without an epoch.
+The table has no predictions, no searches, no environment and no runs without an epoch.
 """
 
 import json
@@ -21,19 +21,20 @@ _TYPES = {"run": "str", "epoch": "int64", **dict.fromkeys(MEASURES, "float64")} 
 
 
 def read_results(path: Path, covers: Callable[[Config], bool] = lambda _: True) -> Collection:
-    """Read the rows of a results.csv whose configuration is of the protocol that `covers` tells.
+    """Read the runs in a results.csv whose configuration `covers` accepts.
 
     Raises:
-        OSError: if it cannot be read.
-        ValueError: if it is no such table, or a row's recipe is not that of its configuration; one line.
+        OSError: if the file cannot be read.
+        ValueError: if it is not such a table, or a row's recipe does not match its configuration. The message is one
+            line.
     """
     types = {name: _TYPES[name] for name in _METRICS}
     try:
-        # As text first: pandas itself reads some numbers a digit off before its version 3.
+        # Read text first, then convert: before version 3, pandas reads the last digit of some numbers wrong.
         metrics = pd.read_csv(path, usecols=_METRICS, dtype="str", keep_default_na=False)[_METRICS].astype(types)
         runs = metrics.drop_duplicates("run", keep="last")
         configs = [_config(row) for row in runs.to_dict("records")]
-        if (twice := metrics["run"][metrics.duplicated(["run", "epoch"])]).size:  # of two tables in one
+        if (twice := metrics["run"][metrics.duplicated(["run", "epoch"])]).size:  # someone joined two tables
             raise ValueError(f"{twice.iloc[0]} has an epoch twice")
     except (ValueError, KeyError) as error:
         raise ValueError(f"{path}: not a report's results.csv: {str(error).splitlines()[0]}") from error
@@ -51,7 +52,7 @@ def read_results(path: Path, covers: Callable[[Config], bool] = lambda _: True) 
 
 
 def _config(row: dict[str, Any]) -> Config:
-    """The configuration of a row; its optimizer's class is the first word of the label."""
+    """Return the configuration of a row. The first word of the optimizer's label is its class."""
     config = Config(
         optimizer={"name": row["optimizer"].partition(" ")[0], **json.loads(row["optimizer_args"])},
         training=TrainingConfig(row["training.batch_size"], row["training.epochs"]),

@@ -1,8 +1,8 @@
-"""Run directories in a folder, safe against crashes.
+"""Write and read run directories so that a crash cannot corrupt them.
 
-Rows are appended and synced epoch by epoch; every other file is written under a temporary name, synced and renamed.
-`run.json` is written first, so that the directory is known for the run's, and last, so that a run that it calls done is
-complete. Nothing here is executed when it is read.
+After each epoch a row is appended and synced. Every other file is written under a temporary name, synced and renamed.
+`run.json` is written first, so that the directory is known to be the run's. It is written again last, so that a run
+with the status `done` is complete. Reading a run directory executes nothing in it.
 """
 
 from __future__ import annotations
@@ -38,13 +38,14 @@ LEASE_SECONDS = 120.0  # a network file system may show a renewal a minute late
 
 @dataclass(frozen=True)
 class Found:
-    """What a run's directory holds.
+    """The state of a run's directory.
 
     Attributes:
-        status: None where there is no run yet.
-        error: what went wrong, in one line.
-        rows: in metrics.csv, as far as they are certain: run.json has the digest of the file.
-        checkpoints: epochs of the checkpoints there, newest first.
+        status: the run's status, or None if there is no run yet.
+        error: the run's error in one line, if there was one.
+        rows: the number of trustworthy rows in metrics.csv. Rows of an unfinished run are trustworthy only if run.json
+            has the digest of the file.
+        checkpoints: the epochs of the checkpoints, newest first.
     """
 
     status: Status | None = None
@@ -54,17 +55,17 @@ class Found:
 
     @property
     def finished(self) -> bool:
-        """Whether there is nothing left to train."""
+        """Tell whether nothing is left to train."""
         return self.status in layout.FINISHED
 
     @property
     def reach(self) -> int:
-        """Epochs whose rows can be had, from metrics.csv or a checkpoint."""
+        """Return the number of epochs whose rows are in metrics.csv or in a checkpoint."""
         return max(self.rows, *self.checkpoints, 0)
 
 
 def runs_by_trajectory(store: Path) -> dict[str, list[Path]]:
-    """The run directories in a store, by the name of their trajectory."""
+    """Return the run directories in a store by the name of their trajectory."""
     runs: dict[str, list[Path]] = {}
     if store.is_dir():
         for entry in sorted(os.scandir(store), key=lambda entry: entry.name):
@@ -74,18 +75,19 @@ def runs_by_trajectory(store: Path) -> dict[str, list[Path]]:
 
 
 def lock(directory: Path, run_name: str, kind: str = "flock") -> filelock.BaseFileLock:
-    """The lock that a process holds while it trains a run's trajectory.
+    """Return the lock that a process must hold while it trains a run's trajectory.
 
     Args:
-        directory: the run's.
-        run_name: the run's.
-        kind: `flock`, which the system frees when the process dies; or `lease`, for file systems that cannot do so
-            between machines: the holder renews it, and who has seen no renewal for `LEASE_SECONDS` takes it.
+        directory: the run's directory.
+        run_name: the run's name.
+        kind: `flock` or `lease`. The operating system frees a `flock` when the process dies. A `lease` is for file
+            systems without such locks between machines: its holder renews it, and a waiting process takes it after
+            `LEASE_SECONDS` without a renewal.
     """
     if directory.name == run_name:
         path = directory.parent / ".locks" / f"{trajectory_name(run_name)}.lock"
     else:
-        path = directory / ".fmnist_sweep.lock"  # the folder may be the user's, with a .lock of another program
+        path = directory / ".fmnist_sweep.lock"  # the folder may be the user's, and hold another program's .lock
     path.parent.mkdir(parents=True, exist_ok=True)
     if kind == "lease":
         return filelock.SoftFileLease(path.with_suffix(".lease"), lease_duration=LEASE_SECONDS)
@@ -99,22 +101,22 @@ class RunDirectory:
         self.path = path
 
     def record(self) -> Record | None:
-        """What run.json says, or None where there is no such file that can be used."""
+        """Return the content of run.json, or None if the file is missing or unusable."""
         try:
             return layout.read_record(self.path)
         except RecordError:
             return None
 
     def status(self) -> Status | None:
-        """The run's status, or None where there is no run yet."""
+        """Return the run's status, or None if there is no run yet."""
         record = self.record()
         return record.status if record else None
 
     def look(self) -> Found:
-        """What is there, without loading checkpoints."""
+        """Return the state of the directory. This does not load checkpoints."""
         record, checkpoints = self.record(), tuple(self._checkpoints())
         if record is not None and is_run_name(self.path.name) and record.name != self.path.name:
-            return Found()  # a copy of another run, whose rows and checkpoints are not this one's
+            return Found()  # the content is a copy of another run
         if record is None:
             return Found(checkpoints=checkpoints)
         done = record.status == "done"
@@ -129,33 +131,37 @@ class RunDirectory:
         return Found(record.status, record.error, rows if certain else 0, checkpoints)
 
     def metrics(self) -> FloatArray:
-        """Whole rows of metrics.csv, `[epochs_done, 6]`, columns `records.MEASURES`."""
+        """Return the usable rows of metrics.csv, `[epochs_done, 6]`, columns `MEASURES`."""
         return layout.read_metrics(self.path, done=False)[0]
 
     def seconds(self) -> FloatArray:
-        """Seconds of training up to each epoch's end, `[epochs_done]`; see `records.read_timing`."""
+        """Return the seconds of training up to each epoch's end, `[epochs_done]`; see `layout.read_timing`."""
         return layout.read_timing(self.path)[0]
 
     def occupant(self, name: str) -> str | None:
-        """Say what keeps the run of a name out of the directory; None where it may write there.
+        """Return why the run `name` may not write into the directory, or None if it may.
 
-        A directory belongs to the run that its run.json names. Without a run.json that can be read it is free where it
-        holds no file under a name of ours, or where its own name is the run's: nobody else gives a folder such a name.
+        A directory belongs to the run that its run.json names. Without a readable run.json, the run may write if the
+        directory has the run's name, because only this program gives folders such names. It may also write if the
+        directory does not have another run's name and contains no file with a name that runs use.
         """
         record = self.record()
         if record is not None:
             return None if record.name == name else f"holds the run {record.name}"
         if is_run_name(self.path.name):
             return None if self.path.name == name else "has the name of another run"
-        # A run begins with its run.json, so a crash leaves nothing without one but that file half written.
+        # A run writes run.json first. So if a crash left no run.json, it left at most its unfinished temporary file.
         unfinished = re.compile(rf"{re.escape(layout.RECORD)}\.\d+\.tmp")
         names = sorted(path.name for path in self.path.glob("*"))
         found = [file for file in names if layout.is_ours(file) and not unfinished.fullmatch(file)]
         return f"holds {', '.join(found)}, not known to be a run's" if found else None
 
     def reset(self) -> None:
-        """Remove a run's results but run.json, which says by then that it is in training; leave what is not ours."""
-        # In this order a crash leaves no rows without their times.
+        """Remove the files of a run except run.json, and leave files that are not the run's.
+
+        Before this, the caller writes to run.json that the run is in training.
+        """
+        # Remove metrics.csv first, so that a crash never leaves rows without their times.
         for path in [self.path / METRICS, *self.path.glob("*")]:
             if layout.is_ours(path.name) and path.name != layout.RECORD:
                 path.unlink(missing_ok=True)
@@ -168,7 +174,7 @@ class RunDirectory:
             self._write(file, content)
 
     def append_row(self, metrics: Metrics, seconds: float) -> None:
-        """Append an epoch's row to both CSV files; it is on the disk when this returns."""
+        """Append an epoch's row to both CSV files, and wait until it is on the disk."""
         for file, row in ((TIMING, (metrics.epoch, round(seconds, 3))), (METRICS, astuple(metrics))):
             with (self.path / file).open("ab") as stream:
                 stream.write(layout.csv_lines([row]))
@@ -180,19 +186,19 @@ class RunDirectory:
         self._write(layout.RECORD, record.encode())
 
     def write_predictions(self, predictions: NDArray[np.uint8]) -> None:
-        """Keep the final predicted classes of the validation images, uint8 `[n]`."""
+        """Write the final predicted classes of the validation images, uint8 `[n]`."""
         self._write(layout.PREDICTIONS, layout.encode_predictions(predictions))
 
     def write_traceback(self, text: str) -> None:
-        """Keep the traceback of a failure."""
+        """Write the traceback of a failure."""
         self._write(layout.TRACEBACK, text.encode())
 
     def save_checkpoint(self, checkpoint: Checkpoint, version: str) -> None:
-        """Keep a checkpoint and the one before it.
+        """Write a checkpoint, and delete all but the newest two.
 
         Args:
-            checkpoint: what to keep.
-            version: says what the checkpoint goes with; loading asks for the same.
+            checkpoint: the checkpoint to write.
+            version: the version that the checkpoint is compatible with. Loading requires the same one.
         """
         from fmnist_sweep.engine import checkpoints
 
@@ -201,28 +207,33 @@ class RunDirectory:
             (self.path / f"checkpoint-{epoch}.pt").unlink(missing_ok=True)
 
     def load_checkpoint(self, epoch: int, version: str, config: Config) -> Checkpoint | None:
-        """Load a checkpoint of that version and configuration; any other is set aside with a warning, for None."""
+        """Load the checkpoint of an epoch.
+
+        If it is damaged, or of another version or configuration, rename it to `.bad`, warn and return None.
+        """
         from fmnist_sweep.engine import checkpoints
 
         path = self.path / f"checkpoint-{epoch}.pt"
         try:
             content = files.read(path, checkpoints.most_bytes(config))
             return checkpoints.decode(content, version, config, epoch)
-        except Exception as error:  # what comes from anyone may raise anything
+        except Exception as error:  # a file from anyone may raise any exception
             log.warning("%s", one_line(f"{path} {error}: set aside as {path.name}.bad", 1000))
             if path.exists():
                 path.rename(path.with_name(f"{path.name}.bad"))
             return None
 
     def first_rows(self, epochs: int, version: str, config: Config) -> tuple[list[Metrics], list[float]] | None:
-        """Metrics and times of the first epochs, as `Found.reach` says; None where a checkpoint proves damaged.
+        """Return the metrics and times of the first `epochs`, from the CSV files or the newest checkpoint.
+
+        Return None if that checkpoint cannot be loaded. `Found.reach` must be at least `epochs`.
 
         Raises:
-            ValueError: they cannot be read any more.
+            ValueError: the rows can no longer be read.
         """
         found = self.look()
         rows, times = self.metrics()[:epochs].tolist(), self.seconds()[:epochs].tolist()
-        if found.rows >= epochs and len(rows) == len(times) == epochs:  # or reading failed since
+        if found.rows >= epochs and len(rows) == len(times) == epochs:  # reading may have failed since `look`
             return [Metrics(epoch, *row) for epoch, row in enumerate(rows, 1)], times
         newest = max(found.checkpoints, default=0)
         if newest < epochs:
@@ -231,7 +242,7 @@ class RunDirectory:
         return None if checkpoint is None else (checkpoint.metrics[:epochs], checkpoint.seconds[:epochs])
 
     def sweep_up(self) -> None:
-        """Remove what writers left that were killed; only for who holds the run's lock."""
+        """Remove the temporary files of killed writers. Call this only with the run's lock held."""
         for path in self.path.glob("*.tmp"):
             if layout.is_ours(path.name, unfinished=True):
                 path.unlink(missing_ok=True)
@@ -250,22 +261,22 @@ class RunDirectory:
             temporary.rename(self.path / file)
         except OSError:
             with suppress(OSError):
-                temporary.unlink(missing_ok=True)  # on a full disk what is written next needs its space
+                temporary.unlink(missing_ok=True)  # on a full disk, later writes need its space
             raise
         _sync(self.path)
 
 
 def make_folder(path: Path) -> None:
-    """Make a folder and those above it; they are on the disk when this returns."""
+    """Make a folder and its parents, and wait until they are on the disk."""
     missing = [folder for folder in path.parents if not folder.exists()]
     path.mkdir(parents=True, exist_ok=True)
-    # Also where it was there: who made it may not have come so far.
+    # Sync even if the folder existed: the process that made it may not have synced it.
     for folder in (path, *missing):
         _sync(folder.parent)
 
 
 def _sync(folder: Path) -> None:
-    """A new name is on the disk only once its folder is."""
+    """Wait until the names of the files in a folder are on the disk. A crash could lose new names before that."""
     file = os.open(folder, os.O_RDONLY)
     try:
         os.fsync(file)

@@ -1,4 +1,4 @@
-"""A JSON file with its own SHA-256 in its second line, so that what a disk has changed in it is not believed."""
+"""Seal a JSON file with its own SHA-256 in the second line, so that changes by a faulty disk are detected."""
 
 import hashlib
 import re
@@ -7,12 +7,12 @@ _SEAL = re.compile(rb'\{\n  "seal": "(.*?)",', re.DOTALL)
 
 
 def seal(content: bytes) -> bytes:
-    """Add the second line to an indented JSON object: the digest of all that stands besides it."""
+    """Insert the second line into an indented JSON object: the digest of the rest of the object."""
     return b'{\n  "seal": "%s",%s' % (_digest(content), content.removeprefix(b"{"))
 
 
 def is_sealed(content: bytes) -> bool:
-    """Whether there is such a line and it agrees."""
+    """Tell whether the content has a seal that matches."""
     match = _SEAL.match(content)
     return match is not None and _digest(b"{" + content[match.end() :]) == match[1]
 

@@ -1,8 +1,8 @@
-"""Seal the trials of a search, so that a trial which a disk has changed is not believed.
+"""Seal the trials of a search, so that changes by a faulty disk are detected.
 
-SQLite finds what contradicts itself, not a number that became another one. So each trial has a seal: the digests of
-what it holds and of what it will hold after the next change, written before that change. A process may be killed at
-any moment, and what is there has one of the two; what the seal does not name, the search did not write.
+SQLite detects contradictions in a database, but not a number that has become another number. So before each change the
+search seals the trial: it writes the digests of the trial's content before and after the change. Whenever the process
+is killed, the content matches one of the two. If it matches neither, the search did not write it.
 """
 
 from __future__ import annotations
@@ -16,31 +16,31 @@ from optuna.distributions import distribution_to_json
 from optuna.storages import BaseStorage
 from optuna.trial import FrozenTrial, TrialState
 
-BATCH = "batch"  # attribute of a trial: how many trials came before its batch; set last, it marks a whole one
+BATCH = "batch"  # trial attribute: how many trials came before its batch; it is set last, so it marks a complete trial
 
 
 SEAL = "fmnist_sweep:seal"
 
 
 def check(trials: Sequence[FrozenTrial]) -> None:
-    """Raise `ValueError` where a trial is not as the search wrote it."""
+    """Raise `ValueError` if a trial is not as the search wrote it."""
     for place, trial in enumerate(trials):
         if trial.number != place:
             raise ValueError(f"trial {place} is lost")
         if BATCH not in trial.user_attrs and trial.state == TrialState.RUNNING and place + 1 < len(trials):
             raise ValueError(f"trial {place} was not asked for whole, but there are later ones")
         seal = trial.system_attrs.get(SEAL)
-        if seal is not None and digest(_facts(trial)) not in seal:  # those of earlier versions have none
+        if seal is not None and digest(_facts(trial)) not in seal:  # trials of earlier versions have none
             raise ValueError(f"trial {place} is not what the search wrote")
 
 
 def seal(storage: BaseStorage, trial_id: int, **changed: Any) -> None:
-    """Write what a trial may hold from now on: what it holds, or that with a change that comes next.
+    """Seal a trial before a change. The seal matches its content before and after the change.
 
     Args:
-        storage: the trial's.
-        trial_id: the trial's in the storage.
-        changed: new `state` and `values`; further `attributes` and `reports`, by name and step.
+        storage: the storage of the search.
+        trial_id: the trial's identifier in the storage.
+        changed: new `state` and `values`; additional `attributes` by name and `reports` by step.
     """
     now = _facts(storage.get_trial(trial_id))
     then = now | {key: now[key] | new if isinstance(new, dict) else new for key, new in changed.items()}
@@ -61,5 +61,5 @@ def _facts(trial: FrozenTrial) -> dict[str, Any]:
 
 
 def digest(facts: Any) -> str:
-    """Return the SHA-256 of values that JSON can hold."""
+    """Return the SHA-256 of JSON values, in hexadecimal."""
     return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()

@@ -1,7 +1,7 @@
-"""Run directories -> data frames: the runs of a store, their metrics by epoch, and its problems.
+"""Read run directories into data frames: the runs of a store, their metrics by epoch, and the problems found.
 
-Whatever cannot be used is listed as a problem, never passed over and never fatal. A store is read as it is at that
-moment; a sweep may be filling it.
+Every directory that cannot be used is listed as a problem. It is never ignored, and it never stops the reading. A sweep
+may be writing to the store at the same time.
 """
 
 from __future__ import annotations
@@ -30,19 +30,19 @@ from fmnist_sweep.errors import one_line
 from fmnist_sweep.store import layout
 from fmnist_sweep.store.layout import MissingFileError, Record, RecordError
 
-# What tells configurations apart for a reader: the optimizer in words, the rest as configuration keys.
+# Columns by which a reader distinguishes configurations: the optimizer in words, the rest as configuration keys.
 FACTORS = tuple(key for key in leaves(Config) if key != "seed")
-# What tells them apart for a program: all but the seed. A recipe is a configuration without its epochs.
+# Columns by which a program distinguishes them, apart from the seed. A recipe leaves out seed and epochs.
 CONFIGURATION = ["recipe", "training.epochs"]
 
-# Of `Collection.runs`, with their types.
+# The columns of `Collection.runs` and their types.
 COLUMNS = dict.fromkeys(["name", "status", "recipe", *FACTORS, "optimizer_args"], "str") | {
     **dict.fromkeys(["training.batch_size", "training.epochs", "seed", "epochs_done"], "int64"),
     **dict.fromkeys(["model.dropout", "data.mean", "data.std", "seconds", "test_accuracy"], "float64"),
-    "path": "object",  # what a folder is called need not be text that can be encoded
+    "path": "object",  # a folder's name may not be encodable as text
     "has_predictions": "bool",
 }
-_LONGEST_NAME = 2000  # nothing is cut: names would not be unique any more
+_LONGEST_NAME = 2000  # long enough to cut no name, since cut names might not be unique
 _LONGEST_ARGUMENTS = 1000
 
 _Problem = tuple[str, str, str]  # name, kind, message
@@ -50,19 +50,19 @@ _Problem = tuple[str, str, str]  # name, kind, message
 
 @dataclass(frozen=True)
 class Collection:
-    """What a store holds of one protocol.
+    """The runs of one protocol in a store.
 
     Attributes:
-        runs: a row per run directory whose run.json could be read: name (of the directory; its whole path where two
-            have the same name), status (that of run.json, or `unreadable` where a finished run lacks rows), recipe, the
-            columns `FACTORS`, seed, optimizer_args (all that were given, as JSON), epochs_done (rows of metrics),
-            seconds (see `records.read_timing`), test_accuracy (nan without a final test), path (text), has_predictions.
+        runs: a row per run directory with a readable run.json: name (of the directory; its whole path if two have the
+            same name), status (from run.json, or `unreadable` if a finished run lacks rows), recipe, the columns
+            `FACTORS`, seed, optimizer_args (all given arguments, as JSON), epochs_done (rows of metrics), seconds (see
+            `layout.read_timing`), test_accuracy (nan without a final test), path (text), has_predictions.
         metrics: a row per run and epoch: run (its name), status, recipe, `FACTORS`, optimizer_args, seed, epoch,
-            `MEASURES` and seconds (nan where unknown).
+            `MEASURES` and seconds (nan if unknown).
         problems: a row per directory that is incomplete or cannot be used: name, kind (`unreadable`, `failed`,
-            `diverged`, `running`, `interrupted`, `foreign`: no run, `superseded`: another directory holds the same
+            `diverged`, `running`, `interrupted`, `foreign`: not a run, `superseded`: another directory has the same
             configuration and seed), message (one line).
-        others: how many runs of another protocol were left out.
+        others: the number of runs of other protocols, which are left out.
     """
 
     runs: pd.DataFrame
@@ -71,7 +71,7 @@ class Collection:
     others: int
 
     def with_problem(self, name: str, kind: str, message: str) -> Collection:
-        """Add a row to the problems."""
+        """Return a copy with one more problem."""
         row = pd.DataFrame([(name, kind, message)], columns=self.problems.columns, dtype="str")
         problems = pd.concat([self.problems, row]).sort_values("name", ignore_index=True)
         return replace(self, problems=problems)
@@ -86,13 +86,13 @@ class _Run(NamedTuple):
 
 
 def recipe(config: Config) -> str:
-    """A digest that two configurations share where they differ at most in seed and epochs."""
+    """Return a digest of a configuration without its seed and epochs."""
     rest = {key: value for key, value in identity(config).items() if key not in ("seed", "training.epochs")}
     return hashlib.sha256(json.dumps(rest, sort_keys=True).encode()).hexdigest()[:12]
 
 
 def collect(store: Path, covers: Callable[[Config], bool] = lambda _: True) -> Collection:
-    """Read every run directory of `store` whose configuration is of the protocol that `covers` tells.
+    """Read every run directory of `store` whose configuration `covers` accepts.
 
     Raises:
         OSError: if `store` itself cannot be listed.
@@ -103,7 +103,7 @@ def collect(store: Path, covers: Callable[[Config], bool] = lambda _: True) -> C
 
 
 def gather(directories: Iterable[Path], covers: Callable[[Config], bool] = lambda _: True) -> Collection:
-    """The same of these run directories, of one store or several."""
+    """Read these run directories, of one store or several, as `collect` does."""
     return _collected({path.resolve(): path for path in directories}.values(), covers, [])
 
 
@@ -141,7 +141,7 @@ def _collected(
 
 
 def _names(paths: Sequence[Path]) -> dict[Path, str]:
-    """Name run directories so that no two share a name: as they are called, or by their whole path."""
+    """Give each run directory a unique name: its own name, or its whole path if another has the same name."""
     called = {path: one_line(path.name, _LONGEST_NAME) for path in paths}
     count = Counter(called.values())
     return {path: name if count[name] == 1 else quote(os.fsencode(path.resolve())) for path, name in called.items()}
@@ -157,13 +157,13 @@ def _directories(store: Path, problems: list[_Problem]) -> Iterator[Path]:
             if entry.is_dir():
                 yield Path(entry.path)
             elif entry.is_symlink():
-                entry.stat()  # raises where the link leads nowhere
+                entry.stat()  # raises if the link is broken
         except OSError as error:
             problems.append((one_line(entry.name, _LONGEST_NAME), "unreadable", f"{error.strerror}"))
 
 
 def _checked(path: Path) -> Record:
-    """A run's record; `RecordError` also where a value is missing or torch has no such optimizer."""
+    """Read a run's record. Raise `RecordError` also if a value is missing or torch has no such optimizer."""
     record = layout.read_record(path)
     for key in leaves(Config):
         if attrgetter(key)(record.config) == MISSING:
@@ -216,7 +216,7 @@ def _read(path: Path, name: str, record: Record) -> _Run:
 
 
 def optimizer_labels(given: Iterable[Mapping[str, Any]]) -> list[str]:
-    """Each optimizer in words: its class, and those of its arguments in which optimizers of that class differ here."""
+    """Describe each optimizer in words: its class, and the arguments in which the given optimizers of it differ."""
     optimizers = [complete(one) for one in given]
     distinct = {str(optimizer): optimizer for optimizer in optimizers}
     labels: dict[str, str] = {}
@@ -224,14 +224,17 @@ def optimizer_labels(given: Iterable[Mapping[str, Any]]) -> list[str]:
         rivals = [other for other in distinct.values() if other["name"] == one["name"]]
         differing = [key for key in sorted(one) if any(other.get(key) != one[key] for other in rivals)]
         label = one_line(" ".join([one["name"], *(f"{key}={one[key]}" for key in differing)]), 80)
-        # Two that are cut to the same words are not the same optimizer.
+        # Number different optimizers whose labels were cut to the same words.
         alike = sum(other.startswith(label) for other in labels.values())
         labels[spelling] = f"{label} ({alike + 1})" if alike and label.endswith("…") else label
     return [labels[str(optimizer)] for optimizer in optimizers]
 
 
 def _precedence(run: _Run) -> tuple[bool, bool, float, str]:
-    """Order the directories of one run: a finished one counts first, then one of the run's own name, then the newer."""
+    """Return a sort key by which the best of several directories of one run is the greatest.
+
+    A finished run is better, then a directory with the run's own name, then the newer one.
+    """
     path = Path(run.columns["path"])
     try:
         written = (path / layout.RECORD).stat().st_mtime

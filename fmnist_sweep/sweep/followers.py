@@ -1,6 +1,6 @@
-"""Keep followers beside a sweep: a process for each tracker, so that a tracker that hangs holds up no training.
+"""Run a follower process for each tracker beside a sweep, so that a tracker that hangs does not delay training.
 
-A follower's standard input is a pipe from this process. It closes when this process ends, even by kill -9, and the
+A follower's standard input is a pipe from this process. The pipe closes when this process ends, even by kill -9. The
 follower then sends the rest and ends.
 """
 
@@ -22,20 +22,20 @@ from fmnist_sweep.config.schema import TrackerConfig
 from fmnist_sweep.config.trackers import chosen
 from fmnist_sweep.sweep.progress import console
 
-QUIET_SECONDS = 3.0  # after the sweep a follower may take so long before the user is told
-DRAIN_SECONDS = 60.0  # after the sweep all followers may take so long
+QUIET_SECONDS = 3.0  # how long a follower may take after the sweep before the user is told
+DRAIN_SECONDS = 60.0  # how long all followers together may take after the sweep
 
 
 @dataclass(frozen=True)
 class _Child:
     name: str
     process: subprocess.Popen[str]
-    command: str  # the same follower by hand, without --follow
+    command: str  # the command that starts the same follower by hand, without --follow
     printer: threading.Thread
 
 
 class Followers:
-    """The followers beside one sweep. At its end they send the rest, for a limited time."""
+    """The followers of one sweep. When the sweep ends, they have a limited time to send the rest."""
 
     def __init__(self, trackers: TrackerConfig):
         self._trackers = chosen(trackers)
@@ -46,7 +46,7 @@ class Followers:
         return self
 
     def follow(self, stores: Iterable[Path]) -> None:
-        """Start a follower for each tracker, for the folders that have none."""
+        """Start a follower for each tracker on those folders that do not have one yet."""
         new = sorted(set(stores) - self._followed)
         self._followed.update(new)
         for name, settings in self._trackers.items() if new else ():
@@ -72,7 +72,7 @@ class Followers:
 
 def _start(name: str, arguments: list[str]) -> _Child:
     packages, paths = str(Path(__file__).parents[2]), os.environ.get("PYTHONPATH")
-    if packages != sysconfig.get_path("purelib"):  # a checkout, which may be found only from this folder
+    if packages != sysconfig.get_path("purelib"):  # a checkout, which Python may find only from the current folder
         paths = os.pathsep.join(filter(None, [packages, paths]))
     command = ["-m", "fmnist_sweep.track", *arguments]
     process = subprocess.Popen(
@@ -83,7 +83,7 @@ def _start(name: str, arguments: list[str]) -> _Child:
         stderr=subprocess.STDOUT,
         text=True,
         errors="replace",
-        start_new_session=True,  # Ctrl-C reaches the sweep alone, which then ends its followers
+        start_new_session=True,  # Ctrl-C then reaches only the sweep, which ends its followers
     )
     printer = threading.Thread(target=_print_lines, args=[process], daemon=True)
     printer.start()
@@ -105,6 +105,6 @@ def _drain(child: _Child, deadline: float) -> None:
 
 
 def _short(store: Path) -> str:
-    """Return a folder as a user would type it."""
+    """Return a folder's path as a user would type it."""
     path = os.path.relpath(store)
     return str(store) if path.startswith(("..", "-")) else path

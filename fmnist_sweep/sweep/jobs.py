@@ -1,4 +1,4 @@
-"""Jobs: made of composed configurations, planned for a dry run, given their data, and their outcome."""
+"""Make jobs from composed configurations, show their plan, find their data and return their results."""
 
 from __future__ import annotations
 
@@ -31,12 +31,15 @@ from fmnist_sweep.sweep.progress import print_plan
 
 
 def make_job(composed: DictConfig, directory: Path, *, here: bool = True) -> Job:
-    """The job for a configuration; `ConfigError` where it cannot work or its directory is not free for it.
+    """Check a configuration and return its job.
 
     Args:
         composed: the configuration.
-        directory: the run's.
-        here: whether it is for this machine to train.
+        directory: the directory of the run.
+        here: True if this machine trains the job.
+
+    Raises:
+        ConfigError: the configuration cannot work, or its directory is not free for it.
     """
     config, execution = parse(composed)
     for name in trackers.chosen(execution.tracker):
@@ -54,7 +57,7 @@ def make_job(composed: DictConfig, directory: Path, *, here: bool = True) -> Job
 
 
 def _refuse_occupied(job: Job) -> None:
-    """Raise `ConfigError` where a run's directory belongs to another run, or may."""
+    """Raise `ConfigError` if the job's directory belongs, or may belong, to another run."""
     if (occupant := RunDirectory(job.directory).occupant(job.name)) is not None:
         raise ConfigError(
             f"{job.directory}: {occupant}; choose another folder with hydra.run.dir (in a sweep hydra.sweep.subdir), "
@@ -63,7 +66,7 @@ def _refuse_occupied(job: Job) -> None:
 
 
 def make_folder_of(job: Job) -> None:
-    """Make the folder that a run's directory is in; `ConfigError` where nothing can be written there."""
+    """Make the parent folder of a run's directory. Raise `ConfigError` if it cannot be written."""
     folder = job.directory.parent
     try:
         run_directory.make_folder(folder)
@@ -75,7 +78,7 @@ def make_folder_of(job: Job) -> None:
 
 
 def show_plan(jobs: Sequence[Job], executor: Executor | None = None) -> None:
-    """Print what would be trained, by an executor or here, and how long that should take."""
+    """Print what would be trained, by `executor` or else by this process, and an estimate of the time."""
     from fmnist_sweep.sweep.jobs import estimate
 
     execution = jobs[0].execution
@@ -85,10 +88,10 @@ def show_plan(jobs: Sequence[Job], executor: Executor | None = None) -> None:
 
 
 def find_data(jobs: Sequence[Job]) -> dict[str | None, Path]:
-    """The verified folder behind each `data.dir`; runs whose data cannot be had are marked as failed.
+    """Return the verified data folder for each `data.dir`, and mark runs without data as failed.
 
     Raises:
-        DataError: no run's data can be had.
+        DataError: there are no data for any run.
     """
     folders, errors = {}, {}
     for name in dict.fromkeys(job.execution.data_dir for job in jobs):
@@ -105,7 +108,7 @@ def find_data(jobs: Sequence[Job]) -> dict[str | None, Path]:
 
 
 def mark_failed(job: Job, why: str) -> None:
-    """Say in a run's directory that it failed, unless it is finished."""
+    """Write in a run's directory that the run failed, unless it is finished."""
     from fmnist_sweep.sweep.recording import write_ending
 
     if RunDirectory(job.directory).status() not in FINISHED:
@@ -114,7 +117,7 @@ def mark_failed(job: Job, why: str) -> None:
 
 
 def mark_interrupted(jobs: Sequence[Job]) -> None:
-    """Say of runs that seem to be in training, but are not, that they were interrupted."""
+    """Mark runs as interrupted if their status is "running" but no process is training them."""
     from fmnist_sweep.sweep.recording import write_ending
 
     for job in jobs:
@@ -124,12 +127,12 @@ def mark_interrupted(jobs: Sequence[Job]) -> None:
                 suppress(filelock.Timeout),
                 run_directory.lock(job.directory, job.name, job.execution.lock).acquire(timeout=0),
             ):
-                if directory.status() == "running":  # still: another process may have had the lock in between
+                if directory.status() == "running":  # read again: another process may have held the lock in between
                     write_ending(job, "interrupted", STOPPED)
 
 
 def outcome(job: Job) -> float | None:
-    """The final validation loss of a run that is done; None for one that `retry=failed` leaves as it is.
+    """Return the final validation loss of a run that is done; None for a run that `retry=failed` skips.
 
     Raises:
         ConfigError: another run has taken the directory since the job was made.
@@ -145,12 +148,12 @@ def outcome(job: Job) -> float | None:
     return float(directory.metrics()[job.epochs - 1, MEASURES.index("val_loss")])
 
 
-# Of a core's best matrix product, what training and evaluation reach: see docs/benchmark.md.
+# Training and evaluation reach this share of the rate of a core's best matrix product: see docs/benchmark.md.
 EXPECTED_SHARE = 0.64
 
 
 def estimate(plan: Plan) -> list[float]:
-    """Seconds that each stack of a plan should take on a core as fast as one of this machine is now."""
+    """Estimate the seconds that each stack of a plan takes on one core, at the speed that this machine has now."""
     from fmnist_sweep.engine.machine import products_per_second
 
     rate = EXPECTED_SHARE * products_per_second() if plan.stacks else 1
@@ -158,10 +161,12 @@ def estimate(plan: Plan) -> list[float]:
 
 
 def check(jobs: Sequence[Sequence[str]], loader: ConfigLoader, master: DictConfig) -> None:
-    """Compose and check every job of a sweep, and have Hydra rehearse the first, whose settings of Hydra's all share.
+    """Compose and check every job of a sweep.
+
+    Hydra rehearses only the first job, because all jobs share its Hydra settings.
 
     Raises:
-        Exception: a job cannot work; `messages.reason` says it in a line.
+        Exception: a job cannot work; `messages.reason` describes the error in one line.
     """
     composer = Composer(loader, master)
     wanted = []

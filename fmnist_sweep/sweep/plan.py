@@ -1,9 +1,9 @@
-"""What to train, and together with what: jobs -> trajectories -> stacks.
+"""Plan a sweep: group jobs into trajectories, and trajectories into stacks.
 
 The learning rate is constant, so 30 epochs are the first 30 of 100. Runs that differ only in epochs share a
-*trajectory*: it is trained once, as far as its longest run needs, from the furthest checkpoint that serves.
-Trajectories that agree in batch size, widths and data train as one *stack*. Nothing here depends on the
-order of the jobs.
+*trajectory*. It is trained once, up to the epochs of its longest run, from the furthest usable checkpoint.
+Trajectories with the same batch size, widths and data train as one *stack*. The plan does not depend on the order of
+the jobs.
 """
 
 from __future__ import annotations
@@ -21,43 +21,43 @@ from fmnist_sweep.data import CLASS_NAMES, PIXELS
 from fmnist_sweep.errors import ConfigError
 from fmnist_sweep.store.run_directory import Found, RunDirectory, runs_by_trajectory
 
-# On a CPU a stack of 4 to 8 already spreads the overhead of a step thin, and more would leave the cache.
+# On a CPU, 4 to 8 models are enough to make the overhead of a step small. More would not fit in the cache.
 CPU_STACK = 8
 ACCELERATOR_STACK = 256
 
 
 @dataclass(frozen=True)
 class Job:
-    """One run to be had: what to train and how, its name and its directory."""
+    """A requested run: its configuration, execution settings, name and directory."""
 
-    config: Config = field(compare=False)  # the name says it
+    config: Config = field(compare=False)  # equal names mean equal configurations
     execution: Execution = field(compare=False)
     name: str
     directory: Path
 
     @property
     def epochs(self) -> int:
-        """How many epochs the run has."""
+        """Return the number of epochs of the run."""
         return self.config.training.epochs
 
     @property
     def trajectory(self) -> tuple[str, str]:
-        """What it shares with the runs that differ in epochs alone: their store and name."""
+        """Return the store and the trajectory's name, which are equal for runs that differ only in epochs."""
         return str(self.directory.parent), trajectory_name(self.name)
 
 
 @dataclass(frozen=True)
 class Trajectory:
-    """One model to train, and the runs that it feeds.
+    """One model to train, and the runs that it serves.
 
     Attributes:
-        train: the runs that need training, shortest first; empty where nothing is to be trained.
-        later: runs that end before the checkpoint from which the longer ones go on, and cannot be cut from them: they
-            are trained anew once those have ended.
-        cut: runs that are the first rows of a longer one, with that one's directory.
-        done: runs that are finished, or are left as they are.
-        sources: checkpoints to start from, as (epoch, directory), furthest first; where none can be loaded,
-            training starts from zero.
+        train: the runs that need training, shortest first; empty if there is nothing to train.
+        later: runs with fewer epochs than the checkpoint from which the longer runs continue. They cannot be cut from
+            a longer run, so they are trained from the beginning after the longer runs have ended.
+        cut: pairs of a run and the directory of a longer run, whose first rows are the run's rows.
+        done: runs that are finished or that `retry=failed` skips.
+        sources: checkpoints to start from, as (epoch, directory), furthest first. Training starts from epoch zero if
+            none can be loaded.
     """
 
     train: tuple[Job, ...]
@@ -68,24 +68,24 @@ class Trajectory:
 
     @property
     def jobs(self) -> tuple[Job, ...]:
-        """The runs that are not finished."""
+        """Return the runs that are not finished."""
         return (*(job for job, _ in self.cut), *self.later, *self.train)
 
     @property
     def start(self) -> int:
-        """Epochs that need not be trained again."""
+        """Return the number of epochs that need not be trained again."""
         return self.sources[0][0] if self.sources else 0
 
     @property
     def epochs_left(self) -> int:
-        """Epochs to train."""
+        """Return the number of epochs to train."""
         anew = self.later[-1].epochs if self.later else 0
         return anew + self.train[-1].epochs - self.start if self.train else 0
 
 
 @dataclass(frozen=True)
 class Plan:
-    """Stacks in the order to start them, how many train at a time, and the trajectories that need no training."""
+    """Stacks in starting order, trajectories that need no training, and how many stacks train at a time."""
 
     stacks: tuple[tuple[Trajectory, ...], ...]
     idle: tuple[Trajectory, ...]
@@ -93,12 +93,12 @@ class Plan:
 
     @property
     def epochs_left(self) -> int:
-        """Model-epochs to train in all."""
+        """Return the total number of model-epochs to train."""
         return sum(trajectory.epochs_left for stack in self.stacks for trajectory in stack)
 
 
 def plan_jobs(jobs: Sequence[Job], slots: int) -> Plan:
-    """Plan the jobs of a sweep from what their stores hold, for so many stacks at a time."""
+    """Plan the jobs of a sweep from the contents of their stores; `slots` stacks train at a time."""
     there = {store: runs_by_trajectory(store) for store in {job.directory.parent for job in jobs}}
     trajectories = [trajectory(runs, look(runs, there[runs[0].directory.parent])) for runs in group(jobs)]
     on_cpu = all(device_type(job.execution.device) == "cpu" for job in jobs)
@@ -106,11 +106,13 @@ def plan_jobs(jobs: Sequence[Job], slots: int) -> Plan:
 
 
 def look(jobs: Sequence[Job], there: Mapping[str, Sequence[Path]]) -> dict[Path, Found]:
-    """What a trajectory's directories hold, runs not asked for included; nothing counts for a rerun.
+    """Return the contents of all run directories of a trajectory; an empty dict for a rerun.
+
+    The store may hold runs of the trajectory that were not requested. They are included.
 
     Args:
-        jobs: runs that differ in epochs alone.
-        there: what their store holds, as `runs_by_trajectory` says.
+        jobs: runs that differ only in epochs.
+        there: the run directories in their store, as `runs_by_trajectory` returns them.
     """
     if jobs[0].execution.rerun:
         return {}
@@ -119,7 +121,7 @@ def look(jobs: Sequence[Job], there: Mapping[str, Sequence[Path]]) -> dict[Path,
 
 
 def keep_apart(jobs: Sequence[Job]) -> None:
-    """Raise `ConfigError` where jobs of different configurations would share a directory."""
+    """Raise `ConfigError` if jobs with different configurations would share a directory."""
     first: dict[str, Job] = {}
     for job in jobs:
         other = first.setdefault(os.path.realpath(job.directory), job)
@@ -133,7 +135,10 @@ def keep_apart(jobs: Sequence[Job]) -> None:
 
 
 def workers(execution: Execution) -> int:
-    """How many stacks this machine trains at a time: one a core, or one on an accelerator, which a wide stack fills."""
+    """Return how many stacks this machine trains at a time.
+
+    The default is one per CPU core, or one on an accelerator, because one wide stack fills it.
+    """
     if execution.workers is not None:
         return execution.workers
     if device_type(execution.device) != "cpu":
@@ -142,7 +147,7 @@ def workers(execution: Execution) -> int:
 
 
 def group(jobs: Sequence[Job]) -> list[list[Job]]:
-    """Jobs by trajectory, each run once; trajectories by name, the runs of each by epochs."""
+    """Group jobs by trajectory and drop duplicates. Sort trajectories by store and name, and their runs by epochs."""
     trajectories: dict[tuple[str, str], dict[Path, Job]] = {}
     for job in sorted(jobs, key=lambda job: (job.trajectory, job.epochs, str(job.directory))):
         trajectories.setdefault(job.trajectory, {})[job.directory] = job
@@ -153,8 +158,8 @@ def trajectory(jobs: Sequence[Job], found: Mapping[Path, Found]) -> Trajectory:
     """Decide what one trajectory's runs need.
 
     Args:
-        jobs: runs that differ in epochs alone, shortest first.
-        found: what the store holds of this trajectory, runs not asked for included.
+        jobs: runs that differ only in epochs, shortest first.
+        found: the contents of this trajectory's directories, as `look` returns them.
     """
     retry = jobs[0].execution.retry
     done, cut, train = [], [], []
@@ -177,17 +182,17 @@ def trajectory(jobs: Sequence[Job], found: Mapping[Path, Found]) -> Trajectory:
 
 
 def _can_be_cut(job: Job, longer: Found) -> bool:
-    # A held-out test set wants the model itself at the run's last epoch.
+    # Evaluating on a held-out test set needs the model of the run's last epoch, which the longer run does not keep.
     return longer.reach > job.epochs and job.config.data.validation == "test"
 
 
 def plan(trajectories: Sequence[Trajectory], workers: int, largest_stack: int) -> Plan:
-    """Put trajectories together into stacks so that the workers end together.
+    """Combine trajectories into stacks so that the workers finish at about the same time.
 
     Args:
-        trajectories: one entry each; the order does not matter.
+        trajectories: the trajectories, in any order and without duplicates.
         workers: how many stacks train at the same time.
-        largest_stack: how many models a stack may hold.
+        largest_stack: the largest number of models in a stack.
     """
     groups: dict[tuple[object, ...], list[Trajectory]] = {}
     for member in trajectories:
@@ -196,7 +201,7 @@ def plan(trajectories: Sequence[Trajectory], workers: int, largest_stack: int) -
     stacks = []
     for members in groups.values():
         members.sort(key=lambda member: (-member.epochs_left, member.train[0].trajectory))
-        # Every worker gets its share of a group, if it has that many; shares are dealt like cards, longest first.
+        # Divide each group among all workers if it has enough members. Deal members out in turn, longest first.
         rounds = math.ceil(len(members) / (workers * largest_stack))
         piles = min(rounds * workers, len(members))
         stacks += [tuple(members[pile::piles]) for pile in range(piles)]
@@ -206,7 +211,7 @@ def plan(trajectories: Sequence[Trajectory], workers: int, largest_stack: int) -
 
 
 def stack_key(job: Job) -> tuple[object, ...]:
-    """What models must agree in to train as one stack."""
+    """Return the values that must be equal for models to train as one stack."""
     config, execution = job.config, job.execution
     data = config.data
     scaled = (data.validation, data.mean, data.std, execution.data_dir or "")
@@ -214,12 +219,12 @@ def stack_key(job: Job) -> tuple[object, ...]:
 
 
 def stack_cost(stack: Sequence[Trajectory]) -> float:
-    """Floating-point operations to train a stack to its end."""
+    """Return the floating-point operations needed to train a stack to its end."""
     return sum(member.epochs_left * epoch_cost(member.train[0].config) for member in stack)
 
 
 def epoch_cost(config: Config) -> float:
-    """Floating-point operations of one model's epoch: its products in training and in both evaluations."""
+    """Return the floating-point operations of a model's epoch: the products of training and both evaluations."""
     products = [2 * a * b for a, b in pairwise([PIXELS, *config.model.hidden, len(CLASS_NAMES)])]
     forward, backward = sum(products), 2 * sum(products) - products[0]
     training = TRAINING_IMAGES[config.data.validation]

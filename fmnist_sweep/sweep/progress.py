@@ -1,4 +1,4 @@
-"""What a user sees while runs train: live lines on a terminal, plain ones at a calm rate elsewhere."""
+"""Show progress while runs train: live lines on a terminal, and occasional plain lines elsewhere."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ _LOSS, _ACCURACY = MEASURES.index("val_loss"), MEASURES.index("val_accuracy")
 
 console = Console(stderr=True, highlight=False, soft_wrap=True)
 if not console.is_terminal:
-    console.width = 200  # there is no width to fit into, and names must not be cut
+    console.width = 200  # only a terminal limits the width, and names must not be cut
 
 
 class RunBar:
-    """Progress of a single run: epochs, loss and accuracy. Nothing where the output is no terminal."""
+    """Progress of a single run: epochs, loss and accuracy. It shows nothing if the output is not a terminal."""
 
     def __init__(self, job: Job):
         self._job = job
@@ -47,12 +47,12 @@ class RunBar:
         self._progress.update(self._task, completed=row.epoch, description=text)
 
     def wait(self) -> None:
-        """Say that another process has the run."""
+        """Show that another process is training the run."""
         self._progress.update(self._task, description=f"{self._job.name}  another process trains it: waiting")
 
 
 class SweepDisplay:
-    """Progress of a sweep, read from the store: a line per stack in training and one for all."""
+    """Progress of a sweep, read from the store: one line per stack in training and one for the whole sweep."""
 
     def __init__(self, jobs: Sequence[Job]):
         self._jobs = jobs
@@ -75,7 +75,7 @@ class SweepDisplay:
         self._close()
 
     def start(self, plan: Plan) -> None:
-        """Say what will be trained, and count it in."""
+        """Print what a plan will train, and add it to the total."""
         trajectories = [*plan.idle, *(member for stack in plan.stacks for member in stack)]
         runs = sum(len(member.train) + len(member.later) for member in trajectories)
         if runs:
@@ -89,7 +89,7 @@ class SweepDisplay:
         self.count(self._jobs)
         for job in (job for trajectory in trajectories for job in trajectory.done if job not in self._ended):
             record = RunDirectory(job.directory).record()
-            if record and record.status in FINISHED:  # others are left as they are
+            if record and record.status in FINISHED:  # the others are unfinished runs that `retry=failed` skips
                 self._ended.add(job)
                 if record.status != "done":
                     self.say(f"{job.name} {record.status} in an earlier sweep: {record.error}")
@@ -99,7 +99,7 @@ class SweepDisplay:
         self._progress.console.print(line)
 
     def update(self, active: Sequence[Sequence[Trajectory]]) -> None:
-        """Read the store and show where the active stacks are."""
+        """Read the store and show the progress of the active stacks."""
         for members in active:
             stack = tuple(members)
             line = self._lines.get(stack)
@@ -115,14 +115,14 @@ class SweepDisplay:
         self._show_overall()
 
     def _count(self, stack: tuple[Trajectory, ...]) -> list[FloatArray]:
-        """Count a stack's epochs and ended runs. Returns the metrics of each model's longest run."""
+        """Count a stack's epochs and ended runs. Return the metrics of each model's longest run."""
         rows = [RunDirectory(member.train[-1].directory).metrics() for member in stack]
         self._trained[stack] = sum(max(0, len(r) - member.start) for r, member in zip(rows, stack, strict=True))
         self.count(job for member in stack for job in member.jobs)
         return rows
 
     def count(self, jobs: Iterable[Job]) -> None:
-        """Count the runs that have ended in this sweep, and say which did not end well."""
+        """Count the runs that have ended in this sweep, and print those that failed or diverged."""
         for job in jobs:
             record = None if job in self._ended else self._news(job)
             if record and record.status in _ENDED:
@@ -131,12 +131,12 @@ class SweepDisplay:
                     self.say(f"{job.name} {record.status}: {record.error}")
 
     def has_ended(self, job: Job) -> bool:
-        """Whether a run has ended in this sweep, well or not."""
+        """Return True if a run has ended in this sweep, whether it succeeded or not."""
         record = self._news(job)
         return record is not None and record.status in _ENDED
 
     def _news(self, job: Job) -> Record | None:
-        """A run's record, if it was written in this sweep: an earlier one tells nothing of it."""
+        """Return a run's record if this sweep wrote it. An older record says nothing about this sweep."""
         return RunDirectory(job.directory).record() if _version(job) != self._before[job] else None
 
     def _show_overall(self) -> None:
@@ -150,7 +150,7 @@ class SweepDisplay:
             console.print(f"{text}  {trained}/{count(self._total, 'model-epoch')}{left}")
 
     def _close(self) -> None:
-        """Print the closing table: every run with its status and last numbers."""
+        """Print the closing table: the status and last metrics of every run."""
         table = Table(Column("run", overflow="fold"), "status", "epochs", "val loss", "val accuracy", "seconds")
         statuses: Counter[str] = Counter()
         origins: Counter[str] = Counter()
@@ -183,7 +183,7 @@ class SweepDisplay:
 
 
 def _version(job: Job) -> tuple[int, int] | None:
-    """Tell versions of a run's run.json apart: each is a file of its own."""
+    """Return the inode and modification time of run.json, which differ for each version; None if there is no file."""
     try:
         found = (job.directory / RECORD).stat()
     except OSError:
@@ -192,12 +192,12 @@ def _version(job: Job) -> tuple[int, int] | None:
 
 
 def print_plan(plan: Plan, seconds: Sequence[float] | None, tasks_of_job: int | None = None) -> None:
-    """Print what is done, what is cut, what continues from where, which stacks train, and the time it should take.
+    """Print which runs are done, cut from a longer run or continued, the stacks to train, and the estimated time.
 
     Args:
-        plan: what to print.
-        seconds: that each stack should take on a core; None where that cannot be told.
-        tasks_of_job: how many stacks a job of a cluster trains side by side; None on this machine.
+        plan: the plan to print.
+        seconds: estimated seconds of each stack on one core; None if there is no estimate.
+        tasks_of_job: how many stacks a cluster job trains at the same time; None on this machine.
     """
     for member in [*plan.idle, *(member for stack in plan.stacks for member in stack)]:
         for job in member.done:
@@ -236,7 +236,7 @@ def _title(stack: Sequence[Trajectory]) -> str:
 
 
 def minutes(seconds: float) -> str:
-    """A time in seconds, or in minutes where that is easier to read."""
+    """Format a time in seconds, or in minutes from 100 s on."""
     return f"{seconds:.0f} s" if seconds < 100 else f"{seconds / 60:.1f} min"
 
 

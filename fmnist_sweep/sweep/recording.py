@@ -1,4 +1,4 @@
-"""What is told of a run besides its rows: how it stands, and how it failed."""
+"""Write run.json and the tracebacks of failures."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ log = logging.getLogger(__name__)
 
 
 def keep_failure(job: Job, error: BaseException) -> None:
-    """Leave a failure's traceback and reason in the run's directory, as far as that can be written."""
+    """Write the reason and traceback of a failure to the run's directory. Log an error if that cannot be written."""
     reason = f"{type(error).__name__}: {error}".splitlines()[0]
     try:
         write_ending(job, "failed", reason, "".join(traceback.format_exception(error)))
@@ -27,7 +27,7 @@ def keep_failure(job: Job, error: BaseException) -> None:
 
 
 def write_ending(job: Job, status: Status, reason: str, trace: str | None = None) -> None:
-    """Say how a run ended that did not end well, with its epochs, unless its directory belongs to another run."""
+    """Write the status, reason and epochs of a run that was not completed, unless the directory is another run's."""
     directory = RunDirectory(job.directory)
     if directory.occupant(job.name) is not None:
         return
@@ -37,7 +37,7 @@ def write_ending(job: Job, status: Status, reason: str, trace: str | None = None
 
 
 def elapsed(directory: RunDirectory) -> float:
-    """Seconds of training that a run's rows took; see `records.read_timing`."""
+    """Return the seconds of training of a run's rows; see `layout.read_timing`."""
     seconds = directory.seconds()
     return float(seconds[-1]) if len(seconds) else 0.0
 
@@ -53,11 +53,11 @@ def write_record(
     cpu: str | None = None,
     files: Mapping[Digested, bytes] = MappingProxyType({}),
 ) -> None:
-    """Write a run's run.json; see `records.Record`.
+    """Write a run's run.json; see `layout.Record`.
 
     Args:
-        cpu: where it was trained, by default this machine's.
-        files: content that the run's files must have from now on, by name.
+        cpu: the CPU that trained the run; by default this machine's.
+        files: the content of the run's files, by name. run.json stores their SHA-256.
     """
     record = Record(
         status=status,

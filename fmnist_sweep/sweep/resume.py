@@ -1,4 +1,4 @@
-"""Where the models of a stack start: from what their runs' directories hold, once their lock is held."""
+"""Decide from which checkpoint each model resumes. The caller holds the lock of the runs."""
 
 from __future__ import annotations
 
@@ -22,13 +22,14 @@ log = logging.getLogger(__name__)
 
 CHECKPOINT_FORMAT = 1
 
-Begun = tuple[list[Job], Checkpoint]  # the runs of one model, and where it starts
+Begun = tuple[list[Job], Checkpoint]  # the runs of one model, and the checkpoint it starts from
 
 
 def take_up(jobs: Sequence[Job], begun: list[Begun], later: list[tuple[Job, ...]]) -> None:
-    """Settle what needs no training; add the runs that do to `begun` or `later`.
+    """Complete the runs that need no training, and add the other runs to `begun` or `later`.
 
-    A run whose directory belongs to another is left out: its outcome says so.
+    Call this with the lock of the runs held. A run whose directory belongs to another run is skipped; `jobs.outcome`
+    reports it.
     """
     jobs = [job for job in jobs if RunDirectory(job.directory).occupant(job.name) is None]
     if not jobs:
@@ -45,7 +46,7 @@ def take_up(jobs: Sequence[Job], begun: list[Begun], later: list[tuple[Job, ...]
     for job, longer in trajectory.cut:
         with apart(job):
             rows = RunDirectory(longer).first_rows(job.epochs, version, job.config)
-            if rows is None:  # a checkpoint was damaged, and is set aside
+            if rows is None:  # a checkpoint was damaged and has been set aside: decide again
                 return take_up(jobs, begun, later)
             directory = RunDirectory(job.directory)
             if directory.record() is None:
@@ -60,7 +61,7 @@ def take_up(jobs: Sequence[Job], begun: list[Begun], later: list[tuple[Job, ...]
     loaded = (RunDirectory(path).load_checkpoint(epoch, version, jobs[0].config) for epoch, path in trajectory.sources)
     checkpoint = next(filter(None, loaded), None) or Checkpoint(start(jobs[0].config), [], [], cpu())
     if checkpoint.cpu and not checkpoint.cpu.endswith(cpu()):
-        # To begin anew would lose more than the last digits are worth, if it is told.
+        # Another CPU type may change the last digits. That costs less than starting again, as long as we report it.
         log.warning("%s: began on %s, goes on on %s: bytes may differ", jobs[0].name, checkpoint.cpu, cpu())
         checkpoint.cpu += f", then {cpu()}"
     waiting = list(trajectory.train)
@@ -78,14 +79,14 @@ def take_up(jobs: Sequence[Job], begun: list[Begun], later: list[tuple[Job, ...]
 
 
 def _claim(job: Job) -> None:
-    """Have run.json say that the directory is the run's, before anything else is written there."""
+    """Write run.json before anything else, so that the directory is known to belong to this run."""
     run_directory.make_folder(job.directory)
     write_record(job, "running", 0, 0.0)
 
 
 @contextmanager
 def apart(job: Job, waiting: list[Job] | None = None) -> Iterator[None]:
-    """What cannot be written within is this run's failure alone; it leaves those that wait for more epochs."""
+    """Record an `OSError` or `ValueError` of the block as this run's failure, and remove the run from `waiting`."""
     try:
         yield
     except (OSError, ValueError) as error:
@@ -95,5 +96,8 @@ def apart(job: Job, waiting: list[Job] | None = None) -> Iterator[None]:
 
 
 def checkpoint_version(device: str) -> str:
-    """What a checkpoint must agree with to be continued on a device type: another torch rounds otherwise."""
+    """Return the version string that a checkpoint must have to be continued on a device type.
+
+    It names the torch version, because another version may round differently.
+    """
     return f"{CHECKPOINT_FORMAT}/torch {torch.__version__}/{device}"

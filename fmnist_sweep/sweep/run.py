@@ -1,7 +1,7 @@
 """Train a sweep's jobs as stacks, in the workers of an executor.
 
-The parent plans and watches; workers train and write. They talk through the store alone: the parent reads the rows
-that workers append, so a worker that is killed takes nothing with it but its own stack.
+The parent plans and watches; workers train and write. They communicate only through the store: the parent reads the
+rows that workers append. So a worker that is killed affects only its own stack.
 """
 
 from __future__ import annotations
@@ -33,15 +33,15 @@ from fmnist_sweep.sweep.followers import Followers
 from fmnist_sweep.sweep.plan import Job, Plan, Trajectory
 from fmnist_sweep.sweep.progress import SweepDisplay
 
-LAUNCHERS = {"local": "stacked", "slurm": "stacked_slurm", "ray": "stacked_ray"}  # by the executor that each has
+LAUNCHERS = {"local": "stacked", "slurm": "stacked_slurm", "ray": "stacked_ray"}  # the launcher for each executor
 
 POLL_SECONDS = 0.5
-CLUSTER_SECONDS = 10.0  # between looks at a cluster and at the rows of its many stacks, so that waiting costs nothing
+CLUSTER_SECONDS = 10.0  # between polls of a cluster and its many stacks, so that waiting is cheap
 
 
 @dataclass
 class _Task:
-    """A stack that a worker has or will have."""
+    """A stack that was submitted to the executor."""
 
     stack: Sequence[Trajectory]
     groups: list[list[Job]]
@@ -50,11 +50,11 @@ class _Task:
 
 
 class Sweep:
-    """The parent's side of a sweep. Workers start with the first job that is made, and stay for further batches.
+    """The parent's side of a sweep. Workers start when the first job is made, and stay for further batches.
 
     Args:
-        count: how many jobs there will be at once.
-        executor: the kind (local, slurm, ray) under `executor`, and the settings of that kind.
+        count: the largest number of jobs in a batch.
+        executor: the kind (local, slurm, ray) under the key `executor`, and the settings of that kind.
     """
 
     def __init__(self, count: int, executor: Mapping[str, Any]):
@@ -67,8 +67,8 @@ class Sweep:
         self._is_local = self._kind == "local"
         self._executor: Executor | None = None
         self._held = ExitStack()
-        self._folders: dict[str | None, Path] = {}  # of data; elsewhere they are found where a stack is trained
-        self._probe: Path | None = None  # tells whether locks hold between this machine and those that train
+        self._folders: dict[str | None, Path] = {}  # data folders here; on a cluster each job finds its own
+        self._probe: Path | None = None  # a file to test if locks hold between this machine and the nodes
         self._followers: Followers | None = None
         self._tasks: list[_Task] = []
         self._stop = Stop()
@@ -81,7 +81,10 @@ class Sweep:
         self._held.close()
 
     def place(self, composed: DictConfig) -> None:
-        """On a cluster `device=auto` is what a job asks for: what this machine has must not enter the name of a run."""
+        """Replace `device=auto` on a cluster by the device that a job requests.
+
+        The name of a run must not depend on the devices of the machine that starts the sweep.
+        """
         if composed.device == "auto" and not self._is_local:
             composed.device = "cuda" if self._settings.get("gpus_per_node") or self._settings.get("num_gpus") else "cpu"
 
@@ -95,7 +98,7 @@ class Sweep:
     def _start(self, job: Job) -> Executor:
         try:
             return self._executor_for(job)
-        except TypeError as error:  # settings of another launcher
+        except TypeError as error:  # the settings belong to another launcher
             launcher = LAUNCHERS[self._kind]
             raise ConfigError(
                 f"hydra.launcher.executor={self._kind}: needs its own settings; take hydra/launcher={launcher}"
@@ -103,7 +106,7 @@ class Sweep:
 
     def _executor_for(self, job: Job) -> Executor:
         if self._is_local:
-            if multiprocessing.current_process().daemon:  # as in a multiprocessing.Pool: it may start no process
+            if multiprocessing.current_process().daemon:  # as in a multiprocessing.Pool: a daemon cannot start any
                 return InlineExecutor(self._should_stop)
             return LocalExecutor(min(planning.workers(job.execution), self._count))
         if self._kind == "slurm":
@@ -115,16 +118,19 @@ class Sweep:
         return RayExecutor(**self._settings)
 
     def outcome(self, job: Job) -> float | None:
-        """The result of a job, as `jobs.outcome` gives it."""
+        """Return the result of a job; see `jobs.outcome`."""
         return jobs.outcome(job)
 
     def check(self, wanted: Sequence[Job]) -> bool:
-        """Check the jobs against one another and find their data. Returns False after a dry run, which shows the plan.
+        """Check that the jobs fit together, and find their data.
+
+        Returns:
+            False after a dry run, which prints the plan instead; else True.
 
         Raises:
-            ConfigError: the jobs differ in a value that holds for all of them, two would share a directory, or their
-                folder cannot be written.
-            DataError: no run's data can be had.
+            ConfigError: the jobs differ in a value that must be the same for all, two would share a directory, or
+                their folder cannot be written.
+            DataError: there are no data for any run.
         """
         schema.agree([job.execution for job in wanted])
         planning.keep_apart(wanted)
@@ -138,13 +144,13 @@ class Sweep:
         return True
 
     def train(self, wanted: Sequence[Job]) -> bool:
-        """Train jobs that are checked, as stacks. Returns False where they are left to a cluster.
+        """Train checked jobs as stacks. Return False if a cluster goes on with them.
 
-        Failures of runs are kept in their directories, where `outcome` finds them.
+        Failures of runs are recorded in their directories, where `outcome` finds them.
 
         Raises:
-            ConfigError: a cluster does not take the jobs.
-            Stopped: the user stopped it; what was in training is interrupted.
+            ConfigError: the cluster rejects the jobs.
+            Stopped: the user stopped the sweep; the runs in training are marked as interrupted.
         """
         stores = {job.directory.parent for job in wanted}
         if self._followers is None:
@@ -161,7 +167,7 @@ class Sweep:
             return self._train_until_done(trainable, display)
 
     def _train_until_done(self, wanted: Sequence[Job], display: SweepDisplay) -> bool:
-        """Train; then again what other processes held, once they have let go of it. Returns False if it is to go on."""
+        """Train; repeat for runs that other processes held. Return False if a cluster goes on with the jobs."""
         assert self._executor is not None
         waiting = 0
         while wanted and not self._stop.asked:
@@ -189,7 +195,7 @@ class Sweep:
         return True
 
     def _settle(self, idle: Sequence[Trajectory]) -> list[list[Job]]:
-        """Write the runs that are cut from longer ones. Returns those that another process holds."""
+        """Write the runs that are cut from longer ones. Return those that another process holds."""
         from fmnist_sweep.sweep import worker
 
         cut = [list(trajectory.jobs) for trajectory in idle if trajectory.cut]
@@ -215,7 +221,7 @@ class Sweep:
         self._tasks = [_Task(*one) for one in zip(plan.stacks, stacks, futures, strict=True)]
 
     def _wait(self, display: SweepDisplay) -> list[list[Job]]:
-        """Watch what was submitted until it has ended. Returns the jobs that other processes hold."""
+        """Watch the submitted tasks until they have ended. Return the jobs that other processes hold."""
         assert self._executor is not None
         busy: list[list[Job]] = []
         shown = 0.0
@@ -242,7 +248,7 @@ class Sweep:
             time.sleep(POLL_SECONDS)
 
     def _end(self, task: _Task, display: SweepDisplay) -> list[list[Job]]:
-        """Take a task's result. Returns the jobs that another process holds."""
+        """Process the result of a task that ended. Return the jobs that another process holds."""
         assert self._executor is not None
         try:
             return [task.groups[index] for index in task.future.result()]
@@ -254,7 +260,7 @@ class Sweep:
             if death is not None:
                 why = f"its worker died ({death}); the same command goes on from its checkpoint"
         for job in (job for group in task.groups for job in group):
-            if not display.has_ended(job):  # or its own reason tells more
+            if not display.has_ended(job):  # a run that ended has a more precise reason of its own
                 jobs.mark_failed(job, why)
         return []
 
@@ -262,7 +268,7 @@ class Sweep:
         return self._stop.asked
 
     def _clean_up(self, wanted: Sequence[Job]) -> None:
-        """Leave no worker, and no run that seems to be in training."""
+        """End all workers unless they are detached, and mark the runs that they leave as interrupted."""
         assert self._executor is not None
         if not self._executor.detach:
             self._executor.kill()
@@ -270,13 +276,13 @@ class Sweep:
 
 
 def _name(job: Job) -> str:
-    """What a job's trajectory is called among all stores."""
+    """Return the name of a job's trajectory, unique across stores."""
     return "/".join(job.trajectory)
 
 
 @contextmanager
 def _locked_file(store: Path) -> Iterator[Path]:
-    """A file in a store that this process has locked."""
+    """Make and lock a file in a store, and yield its path."""
     folder = store / ".locks"
     folder.mkdir(exist_ok=True)
     with tempfile.TemporaryDirectory(prefix="probe-", dir=folder) as own:

@@ -1,4 +1,4 @@
-"""One run, trained in this process."""
+"""Train one run in this process."""
 
 from __future__ import annotations
 
@@ -25,11 +25,14 @@ POLL_SECONDS = 0.5
 
 
 def prepare(composed: DictConfig, directory: Path) -> Callable[[], float | None] | None:
-    """Check one run and find its data. Returns what trains it; None for a dry run, which prints the plan instead.
+    """Check one run and find its data.
+
+    Returns:
+        A function that trains the run, or None for a dry run, which prints the plan instead.
 
     Raises:
-        ConfigError: it cannot work, or its directory holds another run.
-        DataError: there are no data.
+        ConfigError: the run cannot work, or its directory holds another run.
+        DataError: the data cannot be found or fetched.
     """
     job = make_job(composed, directory)
     if job.execution.dry_run:
@@ -41,10 +44,10 @@ def prepare(composed: DictConfig, directory: Path) -> Callable[[], float | None]
 
 
 def _train(job: Job, folder: Path) -> float | None:
-    """Train a run, or find it done. Returns what `outcome` gives.
+    """Train a run unless it is done already, and return its `outcome`.
 
     Raises:
-        RunError: the run did not end well.
+        RunError: the run failed or diverged.
         Stopped: the user stopped it.
     """
     from fmnist_sweep.sweep import worker
@@ -57,7 +60,7 @@ def _train(job: Job, folder: Path) -> float | None:
         followers.follow([job.directory.parent])
         try:
             while worker.train_stack([[job]], folder, lambda: stop.asked, bar.update) and not stop.asked:
-                bar.wait()  # another process is training this very run
+                bar.wait()  # another process is training the same run
                 time.sleep(POLL_SECONDS)
         except Exception as error:
             raise RunError(f"{job.name} failed: {reason(error)}; its directory has the traceback") from error

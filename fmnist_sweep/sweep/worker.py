@@ -1,7 +1,8 @@
 """Train one stack in this process and keep its runs' directories.
 
-The process holds the lock of every trajectory that it trains, and looks at the store only once it holds it: what the
-plan said may have changed since. Asked to stop, it does so at the end of an epoch, with a checkpoint.
+The process holds the lock of every trajectory that it trains. It reads the store only after it has taken the lock,
+because the store may have changed since the plan was made. When it is asked to stop, it finishes the current epoch and
+saves a checkpoint.
 """
 
 from __future__ import annotations
@@ -43,7 +44,7 @@ class _Member:
     """One model of a stack in training."""
 
     model: Model
-    waiting: list[Job]  # the runs that it feeds, shortest first
+    waiting: list[Job]  # the unfinished runs that this model trains, shortest first
     metrics: list[Metrics]
     seconds: list[float]
     cpu: str
@@ -51,7 +52,7 @@ class _Member:
 
     @property
     def elapsed(self) -> float:
-        """Seconds of training so far."""
+        """Return the seconds of training so far."""
         return self.seconds[-1] if self.seconds else 0.0
 
     def finish(
@@ -83,25 +84,25 @@ def train_stack(
     should_stop: Callable[[], bool] = lambda: False,
     on_epoch: OnEpoch = lambda _: None,
 ) -> list[int]:
-    """Train trajectories as one stack until all their runs have ended or it is to stop.
+    """Train trajectories as one stack until all their runs have ended or `should_stop` returns True.
 
     Args:
         groups: the jobs of each trajectory, shortest first.
-        data_folder: where the verified files are; None to find or fetch them on this machine.
-        should_stop: asked before each epoch.
+        data_folder: the folder of the verified data files; None to find or fetch them on this machine.
+        should_stop: called before each epoch.
         on_epoch: called with each new row of each model.
 
     Returns:
-        Indices of the trajectories that another process is training: they are left alone.
+        Indices of the trajectories that another process is training. This process skips them.
     """
     if should_stop():
         return []
-    torch.set_num_threads(1)  # products with several would round by their number
+    torch.set_num_threads(1)  # rounding in matrix products depends on the number of threads
     config, execution = groups[0][0].config, groups[0][0].execution
     waiting = {index: _locks(jobs) for index, jobs in enumerate(groups)}
     begun: list[Begun] = []
     later: list[tuple[Job, ...]] = []
-    # Who does not wait never sees that a lease is not renewed.
+    # A lease expires only for a process that waits for it.
     until = time.monotonic() + (1.25 * run_directory.LEASE_SECONDS if execution.lock == "lease" else 0)
     with ExitStack() as locks:
         while True:
@@ -114,7 +115,7 @@ def train_stack(
                     take_up(groups[index], begun, later)
                 except filelock.Timeout:
                     continue
-                except Exception as error:  # what a trajectory cannot begin with concerns its runs alone
+                except Exception as error:  # a trajectory that cannot start fails only its own runs
                     for job in groups[index]:
                         if RunDirectory(job.directory).status() not in FINISHED:
                             keep_failure(job, error)
@@ -137,7 +138,7 @@ def train_stack(
 
 
 def _locks(jobs: Sequence[Job]) -> list[filelock.BaseFileLock]:
-    """Make the locks of a trajectory's runs: one in their store, and one in each directory that has another name."""
+    """Make the locks of a trajectory's runs: one in the store, and one in each directory not named after its run."""
     made = (run_directory.lock(job.directory, job.name, job.execution.lock) for job in jobs)
     return list({lock.lock_file: lock for lock in made}.values())
 
@@ -145,13 +146,17 @@ def _locks(jobs: Sequence[Job]) -> list[filelock.BaseFileLock]:
 def train_elsewhere(
     groups: Sequence[Sequence[Job]], probe: Path | None, should_stop: Callable[[], bool] = lambda: False
 ) -> list[int]:
-    """`train_stack` on a machine that finds its data itself.
+    """Call `train_stack` on a machine that finds its data itself.
 
     Args:
         groups: the jobs of each trajectory, shortest first.
-        probe: a file that the sweep's own process has locked, if it waits; where it can be locked here too, locks do
-            not hold between the two machines, and a file beside it with the ending .free tells so.
-        should_stop: asked before each epoch.
+        probe: a file that the waiting sweep process has locked; None if that process does not wait. If this process
+            can lock the file too, locks do not hold between the two machines. It then reports this by creating a
+            file of the same name with the suffix .free.
+        should_stop: called before each epoch.
+
+    Returns:
+        Indices of the trajectories that another process is training, as for `train_stack`.
     """
     if probe is not None and probe.exists():
         with suppress(filelock.Timeout), filelock.FileLock(probe).acquire(timeout=0):
@@ -161,10 +166,12 @@ def train_elsewhere(
 
 @contextmanager
 def _all_fail(waiting: Sequence[Sequence[Job]]) -> Iterator[None]:
-    """What goes wrong within is the failure of all runs that wait: where no process does, only their directories tell.
+    """Record an exception of the block as the failure of all waiting runs, and raise it again.
+
+    If no process waits for this one, only the runs' directories can report the failure.
 
     Args:
-        waiting: the runs of each model, which leave the list as they end.
+        waiting: the runs of each model. A run is removed from its list when it ends.
     """
     try:
         yield
@@ -176,7 +183,7 @@ def _all_fail(waiting: Sequence[Sequence[Job]]) -> Iterator[None]:
 
 
 class _Session:
-    """The loop over epochs for one stack, and what is kept after each."""
+    """Train one stack epoch by epoch, and write rows, checkpoints and results after each epoch."""
 
     def __init__(
         self,
@@ -205,12 +212,12 @@ class _Session:
             rows = self.trainer.train_epoch()
             share = (time.perf_counter() - before) / len(rows)
             for member, row in zip(self.members, rows, strict=True):
-                if member.model.error is None:  # or its epoch is not whole
+                if member.model.error is None:  # a model that failed did not complete this epoch
                     self._keep(member, row, share)
             self._end_runs()
 
     def _keep(self, member: _Member, row: Metrics, seconds: float) -> None:
-        """Append a model's row to the runs that it feeds; save a checkpoint where one is due."""
+        """Append a model's row to each of its waiting runs, and save a checkpoint if one is due."""
         member.metrics.append(row)
         member.seconds.append(member.elapsed + seconds)
         for job in list(member.waiting):
@@ -222,7 +229,7 @@ class _Session:
         self.on_epoch(row)
 
     def _end_runs(self) -> None:
-        """Finish the runs whose last epoch this was, drop models that feed no run any more or have diverged."""
+        """Finish the runs whose last epoch this was. Drop models that have failed, diverged or have no run left."""
         ending = {}
         for member in self.members:
             epoch = member.model.epoch
@@ -246,7 +253,7 @@ class _Session:
         self.members = kept
 
     def _complete(self, ending: dict[_Member, list[Job]]) -> None:
-        """Keep the last things of runs at their end: checkpoint, predictions, the test set's one evaluation."""
+        """Write what runs leave at their end: checkpoint, predictions and the single evaluation on the test set."""
         data = self.data
         predictions = self.trainer.evaluate(data.val_images, data.val_labels).predictions
         held_out = None

@@ -1,11 +1,11 @@
 """Show runs in TensorBoard, MLflow or Weights & Biases.
 
 A follower (`follower.py`) is a process that reads run directories while others write them. It never compares values
-with those in a tracker. Instead, each run in a tracker carries the digest of what was sent of it last:
+with those in a tracker. Instead, each run in a tracker has the digest of the content that was last sent:
 
-- Is it the digest of the run as it is now? Then there is nothing to send.
-- Did this follower itself send the run's first epochs? Then it appends the new ones.
-- In all other cases it replaces the tracker's run by a new one with all epochs.
+- If the digest matches the run's current content, the follower sends nothing.
+- If this follower itself sent the run's first epochs, it appends the new ones.
+- In all other cases it replaces the tracker's run with a new one that has all epochs.
 
-So no epoch is there twice, whenever a follower was killed, and each epoch of a long run is sent once.
+So no epoch is duplicated, even if a follower is killed, and each epoch of a long run is sent once.
 """

@@ -20,8 +20,8 @@ from fmnist_sweep.config.schema import TRACKERS, MlflowConfig, TensorBoardConfig
 from fmnist_sweep.errors import ConfigError, first_problem, one_line
 from fmnist_sweep.track.follower import Follower
 
-_LISTED = 20  # problems that are printed
-_PAUSE = 2.0  # seconds between looks, or twice what a look takes
+_LISTED = 20  # maximum number of problems to print
+_PAUSE = 2.0  # minimum seconds between looks; after a slow look the pause is twice its duration
 _PAUSE_IN_TROUBLE = 10.0
 _SETTINGS: dict[str, Any] = {"tensorboard": TensorBoardConfig, "mlflow": MlflowConfig, "wandb": WandbConfig}
 _HELP = {
@@ -42,7 +42,8 @@ def main(arguments: list[str] | None = None) -> int:
     """Run the command with `arguments`, by default those of the command line.
 
     Returns:
-        0; 1 if something could not be sent; 2 if there is no such tracker or folder, or its package is not installed.
+        The exit code: 0; 1 if something could not be sent; 2 if a setting is wrong, the folder cannot be read, or the
+        tracker's package is not installed.
     """
     options = vars(_parser().parse_args(arguments))
     stores, name = [Path(store) for store in options.pop("runs")], options.pop("tracker")
@@ -81,12 +82,12 @@ def _send(follower: Follower, name: str) -> int:
 
 
 def _follow(follower: Follower, name: str, until_eof: bool) -> int:
-    """Look again and again, until Ctrl-C, or until the standard input has ended and all is sent that there was by then.
+    """Look repeatedly until Ctrl-C. With `until_eof`, also stop after one last look when the standard input has ended.
 
-    Where nobody asks for it the standard input is not read: under cron, systemd or sbatch it has ended already, and in
-    the background of a terminal reading it would halt this process.
+    Without `until_eof` the standard input is not read. Under cron, systemd or sbatch it has already ended. In the
+    background of a terminal, reading it would halt this process.
     """
-    os.nice(10)  # training goes before
+    os.nice(10)  # training has priority
     ended = threading.Event()
     if until_eof:
         threading.Thread(target=_wait_for_end, args=[ended], daemon=True).start()
@@ -114,7 +115,7 @@ def _wait_for_end(ended: threading.Event) -> None:
 
 
 def _say(line: str) -> None:
-    with suppress(BrokenPipeError):  # who started it may have been killed
+    with suppress(BrokenPipeError):  # the process that started this one may have been killed
         print(line, flush=True)
 
 

@@ -1,4 +1,4 @@
-"""Follow the runs of some folders, and send one tracker whatever changes in them."""
+"""Follow the runs in some folders, and send their changes to one tracker."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from fmnist_sweep.track.runs import Stamp, TrackedRun, directories, read
 
 Outcome = Literal["sent", "waiting", "unusable", "not sent"]
 
-# A follower comes again anyway, so a request may fail soon; MLflow would try for minutes.
+# A follower tries again at its next look, so requests should fail fast. By default, MLflow retries for minutes.
 _ENVIRONMENT = {
     "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0",
     "MLFLOW_HTTP_REQUEST_TIMEOUT": "10",
@@ -29,33 +29,35 @@ _ENVIRONMENT = {
 
 
 class Tracker(Protocol):
-    """Shows runs. Its methods may raise anything; its run is replaced after that.
+    """A connection to a program that shows runs.
+
+    Its methods may raise any exception. After one, the follower replaces the run in the tracker.
 
     Attributes:
-        takes_running: False if it takes only runs that have ended.
+        takes_running: False if it accepts only runs that have ended.
     """
 
     takes_running: bool
 
     def has(self, run: TrackedRun) -> bool:
-        """Tell whether it has the run once, with its digest."""
+        """Tell whether the tracker has the run exactly once, with its current digest."""
 
     def send(self, run: TrackedRun, after: int | None) -> None:
-        """Send the epochs after `after`, and how the run ended if it has. None replaces what it has of the run."""
+        """Send the epochs after `after`, and the result of a run that has ended. None replaces the tracker's run."""
 
 
 def connect(name: str, settings: Any) -> Tracker:
-    """Connect to a tracker, one of `config.TRACKERS`, with its settings, such as a `config.MlflowConfig`."""
+    """Connect to a tracker, one of `schema.TRACKERS`, with its settings, such as a `schema.MlflowConfig`."""
     for key, value in _ENVIRONMENT.items():
-        os.environ.setdefault(key, value)  # the libraries read it when they are imported
+        os.environ.setdefault(key, value)  # the libraries read these when they are imported
     tracker: Tracker = import_module(f"fmnist_sweep.track.{name}").Tracker(settings)
     return tracker
 
 
 class Follower:
-    """Sends the runs of some folders to one tracker, each time that `look` is called.
+    """Sends the runs of some folders to one tracker, each time `look` is called.
 
-    If several processes send a folder to the same place, the first one sends and the others skip that folder.
+    If several processes want to send a folder to the same place, the first one sends it and the others skip it.
 
     Args:
         name: the tracker's name.
@@ -63,9 +65,9 @@ class Follower:
         stores: folders of run directories, or single run directories.
 
     Attributes:
-        outcomes: by run directory, what became of it when it was last read, and why.
-        down: why the tracker could not be reached at the last look, or None.
-        elsewhere: folders that another process sends.
+        outcomes: by run directory, the outcome when the run was last read, and the reason.
+        down: the reason why the tracker could not be reached at the last look, or None.
+        elsewhere: the folders that another process is sending.
     """
 
     def __init__(self, name: str, settings: Any, stores: Sequence[Path]):
@@ -75,21 +77,21 @@ class Follower:
         self._locks: dict[Path, filelock.BaseFileLock] = {}
         self._tracker: Tracker | None = None
         self._seen: dict[Path, Stamp] = {}
-        self._growing: dict[Path, TrackedRun] = {}  # runs in training, as they were when they were last sent
+        self._growing: dict[Path, TrackedRun] = {}  # runs in training, as last sent
         self.outcomes: dict[Path, tuple[Outcome, str]] = {}
         self.down: str | None = None
         self.elsewhere: list[Path] = []
 
     @property
     def trouble(self) -> str | None:
-        """Why the last look did not send everything, or None."""
+        """Return the reason why the last look did not send everything, or None."""
         failures = (
             f"{one_line(path.name)}: {why}" for path, (what, why) in self.outcomes.items() if what == "not sent"
         )
         return self.down or next(failures, None)
 
     def look(self) -> None:
-        """Send what has changed since the last look."""
+        """Send the changes since the last look."""
         found = {store: runs for store in self._stores if (runs := directories(store))}
         self.elsewhere = [store for store in found if not self._lock(store)]
         self.outcomes = {path: outcome for path, outcome in self.outcomes.items() if outcome[0] != "not sent"}
@@ -101,7 +103,7 @@ class Follower:
                     if self.outcomes[directory][0] != "not sent":
                         self._seen[directory] = stamp
                     else:
-                        self._tracker = None  # connecting again tells whether it is down
+                        self._tracker = None  # connect again to find out if the tracker is down
                         self._connect()
 
     def _connect(self) -> None:
@@ -112,14 +114,14 @@ class Follower:
             self.down = _describe(error)
 
     def _take(self, tracker: Tracker, directory: Path) -> tuple[Outcome, str]:
-        """Read a run and send what the tracker lacks of it."""
+        """Read a run and send the part that the tracker does not have."""
         try:
             run = read(directory)
         except (RecordError, OSError) as error:
             return "unusable", one_line(str(error))
         if not run.ended and not tracker.takes_running:
             return "waiting", ""
-        # The entry is gone while the run is sent: if that fails, nobody knows what arrived, and the run is replaced.
+        # Remove the entry before sending. If sending fails, nobody knows what arrived, so the run must be replaced.
         before = self._growing.pop(directory, None)
         try:
             if before and run.extends(before):
@@ -135,7 +137,7 @@ class Follower:
         return "sent", ""
 
     def _lock(self, store: Path) -> bool:
-        """Lock a folder until this process ends. Returns False if another process sends it to the same place."""
+        """Lock a folder until this process ends. Return False if another process sends it to the same place."""
         if store not in self._locks:
             folder = (store.parent if (store / RECORD).exists() else store) / ".locks"
             place = hashlib.sha256(repr(self._settings).encode()).hexdigest()[:8]
@@ -146,7 +148,7 @@ class Follower:
             except filelock.Timeout:
                 return False
             except (OSError, NotImplementedError):
-                pass  # the folder is read-only or has no locks: send without
+                pass  # the folder is read-only or does not support locks: send without a lock
             self._locks[store] = lock
         return True
 

@@ -1,7 +1,7 @@
 """Send runs to an MLflow experiment, on a server or in a database.
 
-A run's tags have its name, by which it is found again, and the digest of what was sent. What replaces a run is a new
-one: MLflow cannot remove single values.
+The tags of a run in MLflow include the run's name, by which this module finds it again, and the digest of the content
+that was sent. MLflow cannot remove single values, so a run is replaced by a new run.
 """
 
 from __future__ import annotations
@@ -22,22 +22,22 @@ from fmnist_sweep.track.runs import TrackedRun
 
 _RUN = "fmnist_sweep.run"
 _DIGEST = "fmnist_sweep.complete"
-_BATCH = 900  # metrics in a request, of which MLflow takes 1,000
+_BATCH = 900  # metrics in a request; MLflow accepts at most 1,000
 _STATUS: dict[Status, str] = {"interrupted": "KILLED", "done": "FINISHED", "failed": "FAILED", "diverged": "FAILED"}
 
 
 class Tracker:
-    """Sends runs to an experiment, which is made if needed.
+    """Sends runs to an experiment, and creates it if needed.
 
     Raises:
-        ConnectionError: there is no answer, or a refusal. The message has the address and the first cause.
+        ConnectionError: MLflow does not answer, or it refuses. The message has the address and the original cause.
     """
 
     takes_running = True
 
     def __init__(self, settings: MlflowConfig):
         self._client = MlflowClient(tracking_uri=settings.uri)
-        self._runs: dict[str, dict[str, str | None]] = defaultdict(dict)  # by name: digests by MLflow's identifier
+        self._runs: dict[str, dict[str, str | None]] = defaultdict(dict)  # by name: MLflow's run ID -> digest
         try:
             found = self._client.get_experiment_by_name(settings.experiment)
             self._experiment = found.experiment_id if found else self._client.create_experiment(settings.experiment)
@@ -60,7 +60,7 @@ class Tracker:
         return [*self._runs[run.name].values()] == [run.digest]
 
     def send(self, run: TrackedRun, after: int | None) -> None:
-        """Send the epochs after `after`; None replaces MLflow's run by a new one, unless only its files are missing."""
+        """Send the epochs after `after`. None replaces MLflow's run, unless only its files are missing."""
         without_files = f"{run.digest} without files"
         if [*self._runs[run.name].values()] != [without_files]:
             self._send_values(run, after, without_files if run.ended else run.digest)
@@ -88,9 +88,9 @@ class Tracker:
         self._runs[run.name] = {key: digest}
 
     def _begin(self, run: TrackedRun) -> None:
-        """Make a run in MLflow in place of those that it has, or take up one that got no metrics.
+        """Replace MLflow's runs of this name with a new run, or reuse one of them that has no metrics.
 
-        Otherwise a run that MLflow cannot take would leave another deleted one each time that it is tried.
+        Without the reuse, a run that MLflow rejects would leave another deleted run after each attempt.
         """
         unused: str | None = None
         for key, digest in self._runs.pop(run.name, {}).items():
@@ -107,7 +107,7 @@ class Tracker:
 
     def _send_files(self, run: TrackedRun, key: str) -> None:
         for path in (run.directory / name for name in (RECORD, METRICS, TIMING)):
-            if path.is_file():  # not if it is a pipe, which would wait for someone to write
+            if path.is_file():  # skip a pipe: reading it would wait for a writer
                 self._client.log_artifact(key, str(path))
         if len(run.metrics):
             with tempfile.TemporaryDirectory() as folder:

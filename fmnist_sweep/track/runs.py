@@ -1,4 +1,4 @@
-"""Read a run from its directory, as trackers show it."""
+"""Read a run from its directory, in the form that trackers show."""
 
 from __future__ import annotations
 
@@ -26,11 +26,11 @@ class TrackedRun:
     Attributes:
         directory: the run's directory.
         record: the content of run.json.
-        metrics: shape `(epochs_done, 6)`, columns `records.MEASURES`.
-        seconds: the run's share of its stack's training time until the end of each epoch, shape `(epochs_done,)`; see
-            `records.read_timing`.
-        started: the time of the last row less these seconds, in seconds since 1970: when training would have begun if
-            the model had had the machine to itself.
+        metrics: shape `(epochs_done, 6)`, columns `MEASURES`.
+        seconds: the run's share of its stack's training time up to the end of each epoch, shape `(epochs_done,)`; see
+            `layout.read_timing`.
+        started: the time of the last row minus the last of these seconds, in seconds since 1970. This is when training
+            would have begun if the model had used the machine alone.
     """
 
     directory: Path
@@ -41,23 +41,23 @@ class TrackedRun:
 
     @property
     def name(self) -> str:
-        """The directory's name, followed by the run's own name if that differs. It is unique in a store."""
+        """Return the directory's name, followed by the run's own name if that differs. It is unique in a store."""
         own, folder = self.record.name, self.directory.name
         return one_line(folder if folder == own else f"{folder} ({own})", 250)
 
     @property
     def digest(self) -> str:
-        """SHA-256 of all that is shown, in hexadecimal."""
+        """Return the SHA-256 of the content that trackers show, in hexadecimal."""
         return hashlib.sha256(self.record.encode() + self.metrics.tobytes()).hexdigest()
 
     @property
     def ended(self) -> bool:
-        """True unless the run is in training. A run that failed or was interrupted may still go on."""
+        """Tell whether the run is not in training. If it failed or was interrupted, it may be resumed later."""
         return self.record.status != "running"
 
     @property
     def hyperparameters(self) -> dict[str, bool | int | float | str]:
-        """The configuration by dotted key. Lists and nulls are written as JSON."""
+        """Return the configuration by dotted key. Lists and nulls are written as JSON."""
         values = flat(asdict(self.record.config))
         return {
             key: value if isinstance(value, int | float | str) else json.dumps(value) for key, value in values.items()
@@ -66,7 +66,7 @@ class TrackedRun:
     def steps(self, after: int = 0) -> Iterator[tuple[int, dict[str, float]]]:
         """Yield the number and the measures of each epoch after `after`.
 
-        If the run has ended, its last epoch comes once more with the training time and any test results.
+        If the run has ended, yield its last epoch once more, with the training time and any test results.
         """
         for epoch, row in enumerate(self.metrics[after:].tolist(), after + 1):
             yield epoch, dict(zip(MEASURES, row, strict=True))
@@ -76,17 +76,17 @@ class TrackedRun:
             yield len(self.metrics), {"seconds": self.record.seconds or 0.0, **results}
 
     def when(self, epoch: int) -> float:
-        """Return `started` plus an epoch's seconds. Pauses in training do not count; epoch 0 is the start."""
+        """Return `started` plus the seconds up to an epoch's end; epoch 0 is the start. Pauses do not count."""
         return self.started + (float(self.seconds[epoch - 1]) if epoch else 0.0)
 
     def extends(self, earlier: TrackedRun) -> bool:
-        """Tell whether this is the earlier run with no epoch changed, perhaps with more epochs."""
+        """Tell whether this has the earlier run's configuration and its epochs unchanged, perhaps with more epochs."""
         start = self.metrics[: len(earlier.metrics)]
         return self.record.config == earlier.record.config and np.array_equal(start, earlier.metrics, equal_nan=True)
 
 
 def read(directory: Path) -> TrackedRun:
-    """Read a run directory. Raises `RecordError` if its files are unusable."""
+    """Read a run directory. Raise `RecordError` if its files are unusable."""
     record = layout.read_record(directory)
     done, epochs = record.status == "done", record.config.training.epochs
     metrics, complaint = layout.read_metrics(directory, done=done)
@@ -102,10 +102,10 @@ def read(directory: Path) -> TrackedRun:
 
 
 def directories(store: Path) -> dict[Path, Stamp]:
-    """Find the run directories in a folder, newest first. The folder may itself be one.
+    """Find the run directories in a folder, newest first. The folder may itself be a run directory.
 
     Returns:
-        By directory, a stamp that differs once the run has changed.
+        By directory, a stamp that changes when the run changes.
     """
     found: dict[Path, Stamp] = {}
     for path in (store / RECORD, *store.glob(f"*/{RECORD}")):

@@ -1,6 +1,6 @@
-"""Write TensorBoard event files, one a run, into the run's own directory or below a folder.
+"""Write one TensorBoard event file for each run, into the run's own directory or below a folder.
 
-The last record of a file is the digest of what was sent.
+The last record of a file has the digest of the content that was sent.
 """
 
 from __future__ import annotations
@@ -38,17 +38,17 @@ class Tracker:
         self._folder = None if settings.folder is None else Path(settings.folder)
 
     def has(self, run: TrackedRun) -> bool:
-        """Tell whether there is one event file, of exactly this run."""
-        # The digest ends the last record, but for the record's checksum of 4 bytes.
+        """Tell whether there is exactly one event file, and it has this run's current content."""
+        # The last record ends with the digest and the record's 4-byte checksum.
         ends = [path.read_bytes()[-68:-4] for path in self._files(run)]
         return list(filter(None, ends)) == [run.digest.encode()]
 
     def send(self, run: TrackedRun, after: int | None) -> None:
-        """Append the epochs after `after` to the run's event file; None writes a new file."""
+        """Append the epochs after `after` to the run's event file. None writes a new file."""
         folder = self._place(run)
         if after is None:
             for path in self._files(run):
-                # A TensorBoard that is open reads no more of a folder if its file disappears, but leaves an empty one.
+                # If its file disappears, a running TensorBoard stops reading the folder. An empty file does no harm.
                 if path.stat().st_size:
                     path.write_bytes(b"")
                 else:
@@ -61,7 +61,7 @@ class Tracker:
                 writer.write(event.SerializeToString())
 
     def _place(self, run: TrackedRun) -> Path:
-        # Named for the run, since directories in several stores may have the same name.
+        # Use the run's name, since directories in several stores may have the same name.
         return self._folder / run.name.replace("/", "_") if self._folder else run.directory
 
     def _files(self, run: TrackedRun) -> list[Path]:
@@ -71,7 +71,7 @@ class Tracker:
 def _events(run: TrackedRun, after: int | None) -> Iterator[Event]:
     if after is None:
         yield Event(wall_time=run.started, file_version="brain.Event:2")
-        # A TensorBoard that is open forgets what it read in the file that this one replaces.
+        # This makes a running TensorBoard forget the content of the replaced file.
         yield Event(wall_time=run.started, session_log=SessionLog(status=SessionLog.START))
         yield Event(wall_time=run.started, summary=hparams_pb(run.hyperparameters, run.name, run.started))
     for epoch, values in run.steps(after or 0):

@@ -1,7 +1,7 @@
 """Write a folder below `wandb/` for each run that has ended; the user sends it with `wandb sync`.
 
-`wandb sync` replaces what the server has of a run. So each folder holds the whole run, gets its name once it is
-complete, and includes a file with the run's digest.
+`wandb sync` replaces the server's copy of a run. So each folder has the whole run. It gets its final name only when it
+is complete, and includes a file with the run's digest.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ _EXIT_CODE: dict[Status, int] = {"done": 0, "interrupted": 130, "failed": 1, "di
 
 
 class Tracker:
-    """Writes runs of a project, offline."""
+    """Writes a project's runs to local folders."""
 
     takes_running = False
 
@@ -31,11 +31,11 @@ class Tracker:
         self._project = settings.project
 
     def has(self, run: TrackedRun) -> bool:
-        """Tell whether the run has one folder, with its digest."""
+        """Tell whether the run has exactly one folder, with its current digest."""
         return [(folder / _DIGEST).read_text() for folder in self._folders(run)] == [run.digest]
 
     def send(self, run: TrackedRun, after: int | None) -> None:
-        """Write the whole run, and remove the folder that it had."""
+        """Write the whole run, and remove its earlier folder."""
         assert after is None
         unfinished = self._folder / f".{self._key(run)}"
         shutil.rmtree(unfinished, ignore_errors=True)  # a killed follower may have left it

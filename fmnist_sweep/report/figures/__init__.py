@@ -1,1 +1,1 @@
-"""Tables and curves to matplotlib figures, all in one style."""
+"""Matplotlib figures of tables and curves, all in one style."""

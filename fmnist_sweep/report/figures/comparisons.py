@@ -1,4 +1,4 @@
-"""The pictures that compare the configurations of a store, and curves laid over each other."""
+"""Figures that compare the configurations of a store, among them overlaid curves."""
 
 from collections.abc import Mapping
 
@@ -19,11 +19,11 @@ _MOST_COLUMNS = 3
 
 
 def comparison_figures(tables: Mapping[str, pd.DataFrame], runs: pd.DataFrame, texts: Texts) -> dict[str, Figure]:
-    """Draw each of the tables of `comparison_tables` that has something to compare.
+    """Draw each table of `comparison_tables` that has something to compare.
 
     Args:
-        tables: by name.
-        runs: all runs of the store, so that each level keeps its look in all figures.
+        tables: the tables by name.
+        runs: all runs of the store, so that each level has the same look in all figures.
     """
     looks = {factor: styles(factor, runs[factor]) for factor in FACTORS}
     drawings = {
@@ -43,13 +43,14 @@ def comparison_figures(tables: Mapping[str, pd.DataFrame], runs: pd.DataFrame, t
 
 @styled
 def overlay_figure(table: pd.DataFrame, by: str, across: str, factors: list[str], looks: Looks, texts: Texts) -> Figure:
-    """Validation curves by the levels of the factor `by`, loss above accuracy.
+    """Draw validation curves by the levels of the factor `by`, loss above accuracy.
 
-    There is a column of panels for each level of the factor `across`, the three with most curves at most.
+    Each level of the factor `across` has a column of panels. At most three levels are drawn, those with the most
+    curves.
 
     Args:
-        table: of `comparisons.overlay`.
-        factors: those that vary in the store; the note gives the level of those that all curves share.
+        table: as `comparisons.overlay` returns it.
+        factors: the factors that vary in the store. The note gives the levels that all curves share.
     """
     compared = table.groupby(across)[by].nunique()
     shown = ordered(sorted(ordered(compared.index), key=lambda panel: -compared[panel])[:_MOST_COLUMNS])

@@ -1,4 +1,4 @@
-"""What a configuration takes for what: confusion matrix, accuracy by class, and the images it gets wrong."""
+"""Figures of the confusions between classes: confusion matrix, accuracy by class, and misclassified images."""
 
 import numpy as np
 import numpy.typing as npt
@@ -12,21 +12,21 @@ Classes = npt.NDArray[np.integer]
 Counts = npt.NDArray[np.int64]
 
 CLASSES = len(CLASS_NAMES)
-IMAGES = 8  # that are shown of a confusion
+IMAGES = 8  # that are shown for each confusion
 
-_BARS = "#777777"  # no factor's colour
+_BARS = "#777777"  # a colour that no factor uses
 _PAIRS = 6
 
 
 def confusion(labels: Classes, predictions: Classes) -> Counts:
-    """How often each class was taken for each: add the results of several seeds for a configuration's.
+    """Count how often each class was predicted as each class. Sum over seeds for a configuration's counts.
 
     Args:
         labels: true class indices, shape `(n,)`.
-        predictions: those of one run, shape `(n,)`.
+        predictions: predicted class indices of one run, shape `(n,)`.
 
     Returns:
-        Counts of shape `(10, 10)`: row the true class, column the predicted one.
+        Counts of shape `(10, 10)`: a row for each true class, a column for each predicted class.
 
     Raises:
         ValueError: if the shapes differ, as when the predictions are for another data set.
@@ -38,7 +38,7 @@ def confusion(labels: Classes, predictions: Classes) -> Counts:
 
 
 def frequent(counts: Counts) -> list[tuple[int, int, int]]:
-    """The most frequent confusions: true class, predicted class, how often; `counts` as `confusion` gives them."""
+    """List the most frequent confusions as true class, predicted class and count. `counts` is as from `confusion`."""
     wrong = (counts * ~np.eye(CLASSES, dtype=bool)).ravel()
     cells = np.argsort(-wrong, kind="stable")[:_PAIRS].tolist()
     return [(*divmod(cell, CLASSES), int(wrong[cell])) for cell in cells if wrong[cell]]
@@ -46,9 +46,9 @@ def frequent(counts: Counts) -> list[tuple[int, int, int]]:
 
 @styled
 def confusion_figure(counts: Counts, texts: Texts) -> Figure:
-    """Each true class's share of predictions in percent on the left, the fraction recognised on the right.
+    """Draw the predictions for each true class in percent on the left, and the fraction recognised on the right.
 
-    What rounds to zero is left blank; `counts` as `confusion` gives them.
+    Shares that round to zero are left blank. `counts` is as from `confusion`.
     """
     figure = Figure(figsize=(WIDTH, 3.6), layout="constrained")
     matrix, bars = figure.subplots(1, 2, sharey=True, width_ratios=(2.2, 1))
@@ -77,12 +77,12 @@ def confusion_figure(counts: Counts, texts: Texts) -> Figure:
 
 @styled
 def mistakes_figure(images: npt.NDArray[np.uint8], labels: Classes, predictions: Classes, texts: Texts) -> Figure:
-    """The most frequent confusions of a run, each with the first images it happened to.
+    """Draw the most frequent confusions of a run, each with its first images.
 
     Args:
         images: shape `(n, 28, 28)`, 0 to 255.
         labels: true class indices, shape `(n,)`.
-        predictions: those of one run, shape `(n,)`.
+        predictions: predicted class indices of one run, shape `(n,)`.
     """
     pairs = frequent(confusion(labels, predictions))
     names = texts.classes

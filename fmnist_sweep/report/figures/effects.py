@@ -1,4 +1,4 @@
-"""What the factors of a grid do: main effects and interactions."""
+"""Figures of the main effects and the interactions of a grid's factors."""
 
 import textwrap
 from collections.abc import Iterable
@@ -14,18 +14,18 @@ from fmnist_sweep.report.figures.style import WIDTH, Looks, Style, ordered, styl
 from fmnist_sweep.report.texts import Texts
 
 _MOST_PAIRS = 4
-_ROOM, _TITLE = 64, 95  # characters in the width of a figure: of ticks, of titles
+_ROOM, _TITLE = 64, 95  # characters across a figure: in tick labels, in titles
 _NOTE = 112
 _LONGEST_TICK, _LONGEST_LABEL = 16, 32
-_MOST_NAMED = 6  # levels that are left out
+_MOST_NAMED = 6  # the most left-out levels that the note names
 
 
 @styled
 def main_effects_figure(table: pd.DataFrame, looks: Looks, texts: Texts) -> Figure | None:
-    """The mean at each level of each factor with its 95 % t interval, accuracy above loss.
+    """Draw the mean at each level of each factor with its 95 % t interval, accuracy above loss.
 
-    Each column says over how many combinations of the other factors. Levels that cannot be compared are named below.
-    Returns None if no factor has two levels to compare. `table` is of `effects.main_effects`.
+    The title of each column gives the number of combinations of the other factors. A note below names the levels that
+    cannot be compared. Return None if no factor has two levels to compare. `table` is as from `effects.main_effects`.
     """
     compared = table[table["combinations"] > 0]
     factors = list(compared["factor"].unique())
@@ -49,10 +49,11 @@ def main_effects_figure(table: pd.DataFrame, looks: Looks, texts: Texts) -> Figu
 
 @styled
 def interactions_figure(table: pd.DataFrame, looks: Looks, texts: Texts) -> Figure | None:
-    """The mean at each combination of the levels of two factors, accuracy above loss.
+    """Draw the mean at each combination of the levels of two factors, accuracy above loss.
 
-    A column for each pair of factors that were crossed, four at most, first the one that is furthest from two effects
-    that add up: lines of one factor's levels over the other's. `table` is of `effects.interaction_effects`.
+    Each pair of crossed factors has a column, four pairs at most. The pair whose effects are furthest from additive
+    comes first. Each line is a level of one factor, plotted over the levels of the other. `table` is as from
+    `effects.interaction_effects`.
     """
     strengths = {}
     pairs = {}
@@ -92,7 +93,10 @@ def interactions_figure(table: pd.DataFrame, looks: Looks, texts: Texts) -> Figu
 
 
 def _averaged(means: pd.DataFrame, columns: int, texts: Texts) -> str:
-    """Over how many combinations of the other factors, and seeds of each, the means of one of some columns are."""
+    """Say how many combinations of the other factors, and how many seeds of each, the means of a column average.
+
+    `columns` is the number of columns in the figure, which sets where lines break.
+    """
     count, fewest, most = (
         int(n) for n in (means["combinations"].iloc[0], means["seeds"].min(), means["most_seeds"].max())
     )
@@ -105,7 +109,7 @@ def _averaged(means: pd.DataFrame, columns: int, texts: Texts) -> str:
 
 
 def _note(figure: Figure, absent: list[str], texts: Texts, undrawn: int = 0) -> None:
-    """Say below all panels how to read them, and what is not in them."""
+    """Write a note below all panels: how to read them, and what they leave out."""
     notes = [texts("figures.balanced")]
     if absent:
         named = _shortened(absent[:_MOST_NAMED], _LONGEST_LABEL)
@@ -122,7 +126,7 @@ def _interval(ax: Axes, place: float, row: Any, look: Style) -> None:
 
 
 def _axes(ax: Axes, factor: str, levels: list[Any], measure: str, room: int, texts: Texts) -> None:
-    """Name the axes of a panel that has room for so many characters; inner panels share the names of outer ones."""
+    """Label the axes of a panel with room for `room` characters. Inner panels use the labels of the outer ones."""
     words = (texts.level(factor, level) if factor == "optimizer" else _short(level) for level in levels)
     names = _shortened(words, _LONGEST_TICK)
     crowded = sum(len(name) + 1 for name in names) > room
@@ -138,7 +142,7 @@ def _short(level: Any) -> str:
 
 
 def _shortened(names: Iterable[str], length: int) -> list[str]:
-    """Names of about `length` characters at most, as much longer as it takes to tell them apart."""
+    """Shorten names to about `length` characters, or as many more as it takes to tell them apart."""
     names = list(names)
     while True:
         short = [name if len(name) <= length else name[: length - 1] + "…" for name in names]

@@ -1,4 +1,4 @@
-"""A paper's figures from the runs of a store: curves, or final values side by side, and the numbers that it quotes."""
+"""A paper's figures from the runs of a store: curves or final values, with the numbers that the paper quotes."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from string import ascii_letters
@@ -19,12 +19,12 @@ from fmnist_sweep.store.curves import Curve, Curves, spread
 from fmnist_sweep.store.tables import recipe
 
 _PANEL_HEIGHT = 2.3
-_TITLE, _LABEL = 86, 26  # characters in the width of a figure, and of what names a row
+_TITLE, _LABEL = 86, 26  # characters: of titles across a figure, of a row's label
 _QUOTE = {"linestyle": "none", "markersize": 6, "markerfacecolor": "none", "markeredgewidth": 1.4, "zorder": 4}
 
 
 class _Quote(NamedTuple):
-    """A number of the paper and its look, a legend's label included; `curve` is train, running or val."""
+    """A number that the paper quotes, with its look and legend label. `curve` is train, running or val."""
 
     curve: str
     measure: str
@@ -34,7 +34,7 @@ class _Quote(NamedTuple):
 
 
 class _Row(NamedTuple):
-    """One configuration of a figure: its epochs, phrases by key (`Texts.phrases`), curves, the numbers quoted of it."""
+    """A configuration of a figure: epochs, phrases by key (`Texts.phrases`), curves by seed, and quoted numbers."""
 
     epochs: int
     phrases: dict[str, str]
@@ -42,7 +42,7 @@ class _Row(NamedTuple):
     quotes: list[_Quote]
 
     def progress(self, texts: Texts) -> list[str]:
-        """How many seeds are drawn, and how far they are where none is complete."""
+        """Say how many seeds are drawn and, if none is complete, how many epochs they have."""
         count = len(self.curves)
         if not count:
             return [texts("figures.no_runs")]
@@ -54,11 +54,12 @@ class _Row(NamedTuple):
 
 @styled
 def paper_figure(paper: papers.Paper, name: str, curves: Curves, texts: Texts) -> Figure | None:
-    """One of `paper.figures`; None if no run gives any of its rows.
+    """Draw one of `paper.figures`. Return None if no run belongs to any of its rows.
 
-    Of kind curves: a row of panels for each configuration, a panel for each measure. Of kind final: a panel for each
-    measure, in it the configurations one below the other with each seed's last value, their mean and the 95 %
-    prediction interval of one run. Seeds that have all epochs are drawn; curves, where none has, as far as they go.
+    A figure of kind curves has a row of panels for each configuration, and a panel for each measure. A figure of kind
+    final has a panel for each measure, with the configurations one below the other. It shows each seed's last value,
+    their mean and the 95 % prediction interval of one run. Only seeds with all epochs are drawn. If none has all, a
+    figure of kind curves shows the epochs that exist.
     """
     figure = paper.figures[name]
     phrases = texts.phrases(paper.configs)
@@ -123,7 +124,7 @@ def _final_figure(figure: papers.Figure, rows: Sequence[_Row], told: Sequence[st
 
 
 def _final_values(ax: Axes, place: int, row: _Row, training: str, measure: str) -> None:
-    """Training in the upper half of the row's place, validation in the lower; the paper's numbers below either."""
+    """Draw training in the upper half of the row, validation in the lower half, and the paper's numbers below each."""
     whole = [curve for curve in row.curves.values() if len(curve.metrics) == row.epochs]
     for curve, height in ((training, place - 0.3), ("val", place + 0.1)):
         if whole:
@@ -150,13 +151,13 @@ def _handle(curve: str, texts: Texts, **look: Any) -> Artist:
 
 
 def _quote_handles(rows: Iterable[_Row]) -> list[Artist]:
-    """One handle for each kind of number that is quoted."""
+    """Return a legend handle for each kind of quoted number."""
     looks = {quote.look["label"]: quote.look for row in rows for quote in row.quotes}
     return [Line2D([], [], **look) for look in looks.values()]
 
 
 def _differing(phrases: Sequence[Mapping[str, str]]) -> list[str]:
-    """The keys in which some of several configurations differ."""
+    """Return the keys in which the configurations differ."""
     keys = dict.fromkeys(key for one in phrases for key in one)
     return [key for key in keys if len({one.get(key) for one in phrases}) > 1]
 
@@ -166,6 +167,6 @@ def _words(row: _Row, keys: Iterable[str]) -> str:
 
 
 def _shared(rows: Sequence[_Row], told: Sequence[str], texts: Texts) -> str:
-    """What titles and labels leave out, for it is the same in all rows."""
+    """Describe the settings that titles and labels omit because all rows share them."""
     words = _words(rows[0], [key for key in rows[0].phrases if key not in told])
     return texts("figures.shared", shared=words) if words else ""

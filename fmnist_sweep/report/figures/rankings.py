@@ -1,4 +1,4 @@
-"""Configurations in order of a result: each seed's value, the mean and its interval."""
+"""Figures that rank configurations by a result, with each seed's value, the mean and its interval."""
 
 import numpy as np
 import pandas as pd
@@ -11,12 +11,12 @@ from fmnist_sweep.report.summaries import varying
 from fmnist_sweep.report.texts import Texts, sentence
 
 _MOST_ROWS = 40
-_LINE = 45  # characters of a name
+_LINE = 45  # characters in a line of a name
 
 
 @styled
 def ranking_figure(table: pd.DataFrame, looks: Looks, texts: Texts) -> Figure:
-    """Configurations in the order of a table of `comparisons.ranking`, a panel for each measure."""
+    """Draw the configurations in the order of a table of `comparisons.ranking`, with a panel for each measure."""
     measures = list(table["measure"].unique())
     panels = [table[table["measure"] == measure].head(_MOST_ROWS).to_dict("records") for measure in measures]
     factors = varying(table[table["measure"] == measures[0]].head(_MOST_ROWS))
@@ -48,7 +48,7 @@ def ranking_figure(table: pd.DataFrame, looks: Looks, texts: Texts) -> Figure:
 
 @styled
 def convergence_figure(table: pd.DataFrame, looks: Looks, texts: Texts) -> Figure:
-    """Epochs to a validation accuracy, the quickest training on top."""
+    """Draw the epochs that each training took to reach a validation accuracy, the fastest on top."""
     figure = ranking_figure(table, looks, texts)
     figure.suptitle(texts("figures.reached", accuracy=table["accuracy"].iloc[0]), fontsize="large")
     (ax,) = figure.axes

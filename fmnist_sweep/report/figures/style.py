@@ -1,7 +1,7 @@
-"""How everything is drawn: one matplotlib style, one look for each thing, what several figures share, one way to save.
+"""The look of all figures: one matplotlib style, a look for each thing, shared drawing functions, and saving.
 
-Colours are from Okabe and Ito's palette (Color Universal Design, 2008) and Paul Tol's muted scheme, both made
-for colour-blind readers. Whatever a colour tells is told by a line style or a marker too, for print in grey.
+Colours are from Okabe and Ito's palette (Color Universal Design, 2008) and Paul Tol's muted scheme, both made for
+colour-blind readers. A line style or a marker also shows what a colour shows, for print in grey.
 """
 
 import re
@@ -35,16 +35,16 @@ STYLE: dict[Any, Any] = {
     "lines.linewidth": 1.4,
     "legend.frameon": False,
     "pdf.fonttype": 42,
-    "text.parse_math": False,  # a dollar sign in a run's arguments is a dollar sign
+    "text.parse_math": False,  # dollar signs in a run's arguments do not mark formulas
 }
 styled = matplotlib.rc_context(STYLE)
 
-WIDTH = 6.8  # inches: the width of a page's text; a panel is as wide as a column of a paper
+WIDTH = 6.8  # inches: the text width of a page; a panel is as wide as a column of a paper
 _PNG_DPI = 200
 
 
 class Style(NamedTuple):
-    """How one thing is drawn: a colour, a matplotlib line style and a matplotlib marker."""
+    """The look of one thing: a colour, a matplotlib line style and a matplotlib marker."""
 
     colour: str
     line: Any
@@ -69,13 +69,13 @@ _COLOURS = (
 _LINES = ("-", _DASHED, _DOTTED, _DASHDOT)
 _MARKERS = "os^DvPX<"
 
-# Where each factor begins among the colours, so that one colour does not stand for levels of two of them; the others
-# seldom vary and may.
+# The index of each factor's first colour, so that two factors share no colour. Factors that are not listed seldom vary
+# and may share one.
 _FIRST = {"optimizer": 0, "training.batch_size": 2, "model.dropout": 5, "training.epochs": 7, "model.hidden": 9}
 
 
 def styles(factor: str, levels: Iterable[Any]) -> dict[Any, Style]:
-    """The style of each level of a factor; give all levels of a store, so that each keeps its style in all figures."""
+    """Return the style of each level of a factor. Pass all levels of a store, so that all figures agree."""
     first = _FIRST.get(factor, 0)
     return {
         level: Style(_COLOURS[(first + i) % len(_COLOURS)], _LINES[i % len(_LINES)], _MARKERS[i % len(_MARKERS)])
@@ -84,7 +84,7 @@ def styles(factor: str, levels: Iterable[Any]) -> dict[Any, Style]:
 
 
 def ordered(levels: Iterable[Any]) -> list[Any]:
-    """Distinct levels of one factor in order; numbers within words count as numbers, so 64-32 is before 128-64."""
+    """Sort the distinct levels of one factor. Numbers within words sort as numbers, so 64-32 comes before 128-64."""
     return sorted(set(levels), key=_order)
 
 
@@ -96,26 +96,26 @@ def _order(level: Any) -> Any:
 
 
 def wrapped(words: str, width: int) -> str:
-    """`words` in lines of at most `width` characters, ended at commas where that is possible."""
+    """Break `words` into lines of at most `width` characters, at commas if possible."""
     phrases = [phrase if len(phrase) >= width else phrase.replace(" ", "\u00a0") for phrase in words.split(", ")]
     return textwrap.fill(", ".join(phrases), width, break_on_hyphens=False).replace("\u00a0", " ")
 
 
 def band(ax: Axes, table: pd.DataFrame, style: Style, label: str) -> None:
-    """Draw the seeds' mean as a line and, with more than one seed, a band from least to greatest; see `spread`."""
+    """Draw the mean over seeds as a line and, with more than one seed, a band from min to max; see `spread`."""
     if table["seeds"].max() > 1:
         ax.fill_between(table["epoch"], table["min"], table["max"], color=style.colour, alpha=0.2, linewidth=0)
     ax.plot(table["epoch"], table["mean"], color=style.colour, linestyle=style.line, label=label)
 
 
 def epoch_axis(ax: Axes, texts: Texts) -> None:
-    """Name the horizontal axis, with ticks at whole epochs."""
+    """Label the horizontal axis as epochs, with ticks at whole epochs."""
     ax.xaxis.set_major_locator(MaxNLocator(7, steps=[1, 2, 5, 10], integer=True))
     ax.set_xlabel(texts("figures.epoch"))
 
 
 def dots(ax: Axes, place: float, values: FloatArray, interval: Interval, style: Style) -> None:
-    """At height `place` a faint dot for each of `values [n_seeds]`, and their mean with a bar for an interval."""
+    """Draw at height `place` a faint dot for each of `values [n_seeds]`, and their mean with a bar for the interval."""
     look: dict[str, Any] = {"color": style.colour, "marker": style.marker, "linestyle": "none"}
     ax.plot(values, [place] * len(values), markersize=3, alpha=0.35, **look)
     reach = [[interval.mean - interval.low], [interval.high - interval.mean]]
@@ -123,7 +123,7 @@ def dots(ax: Axes, place: float, values: FloatArray, interval: Interval, style: 
 
 
 def legend(figure: Figure, handles: Sequence[Artist], notes: Iterable[str]) -> None:
-    """A legend below all panels, with notes above its labels."""
+    """Add a legend below all panels, with notes above its labels."""
     longest = max(len(str(handle.get_label())) for handle in handles)
     title = textwrap.fill(". ".join(filter(None, notes)), 100)
     rows = -(-len(handles) // max(1, min(4, 110 // (longest + 8))))
@@ -132,7 +132,7 @@ def legend(figure: Figure, handles: Sequence[Artist], notes: Iterable[str]) -> N
 
 
 def encode(figure: Figure) -> dict[str, bytes]:
-    """The figure's PNG and PDF files by extension, always the same bytes: no dates in them."""
+    """Return the figure's PNG and PDF files by extension. They contain no dates, so equal figures give equal bytes."""
     files = {}
     for extension, metadata in (("png", {"Software": None}), ("pdf", {"CreationDate": None})):
         content = BytesIO()

@@ -1,1 +1,1 @@
-"""Everything on one HTML page that needs no other file and asks the network for nothing."""
+"""The report as one HTML page that needs no other file and no network."""

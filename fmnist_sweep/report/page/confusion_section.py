@@ -1,4 +1,4 @@
-"""What each configuration takes for what, with the images it happens to, for the page."""
+"""The page's section on confusions: which classes each configuration confuses, with example images."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -22,12 +22,12 @@ SPRITE_COLUMNS = 32
 _MOST_SHEETS = 60
 _SIDE = 28
 
-_Place = tuple[str, int]  # the validation set that an image is of, and its place there
+_Place = tuple[str, int]  # an image: its validation set, and its index there
 
 
 @dataclass(frozen=True)
 class Pair:
-    """One confusion: classes, how often over all seeds, and the images that it happened to in most seeds."""
+    """One confusion: the two classes, its count over all seeds, and the images that most seeds confuse this way."""
 
     true: int
     predicted: int
@@ -41,10 +41,10 @@ class Sheet:
 
     Attributes:
         configuration: a row of `summaries.finals`.
-        seeds: those whose predictions could be used.
+        seeds: the seeds with usable predictions.
         counts: confusion matrix over those seeds, shape `(10, 10)`.
-        pairs: its most frequent confusions.
-        part: images and true classes.
+        pairs: the most frequent confusions.
+        part: the validation images and their true classes.
         votes: the predictions of each seed, shape `(n_seeds, n)`.
     """
 
@@ -57,17 +57,17 @@ class Sheet:
 
     @property
     def shares(self) -> NDArray[np.float64]:
-        """The matrix as shares of each true class."""
+        """Return the confusion matrix as shares of each true class."""
         return np.asarray(self.counts / self.counts.sum(axis=1, keepdims=True).clip(min=1))
 
 
 @dataclass(frozen=True)
 class Examples:
-    """The sheets of a store, the best final validation accuracy first.
+    """The confusion sheets of a store, the best final validation accuracy first.
 
     Attributes:
-        sheets: as many as there is room for.
-        more: how many were left out.
+        sheets: the sheets that fit on the page.
+        more: the number of configurations left out.
         found: whether Fashion-MNIST is on this machine.
         kept: whether any finished run kept its predictions.
     """
@@ -78,7 +78,10 @@ class Examples:
     kept: bool
 
     def sprite(self) -> tuple[bytes, dict[_Place, int]]:
-        """A PNG with the images of all sheets, dark on white, `SPRITE_COLUMNS` in a row; and the number of each."""
+        """Return a PNG with the images of all sheets, and the number of each image in it.
+
+        The images are dark on white, `SPRITE_COLUMNS` in a row.
+        """
         images = {
             image: sheet.part.images[image[1]] for sheet in self.sheets for pair in sheet.pairs for image in pair.images
         }
@@ -93,10 +96,13 @@ class Examples:
 
 
 def examples(collection: Collection, folder: Path | None = None) -> Examples:
-    """The confusions of every configuration with predictions; `folder` holds Fashion-MNIST, by default a sweep's.
+    """Collect the confusions of every configuration that kept predictions.
 
-    Nothing is fetched: where the data are not on this machine there are no sheets. Predictions that cannot be used
-    (torn, or for another number of images) are left out.
+    This function downloads nothing: without Fashion-MNIST on this machine there are no sheets. It leaves out
+    predictions that are corrupt or are for another number of images.
+
+    Args:
+        folder: the folder of Fashion-MNIST; by default where sweeps keep it.
     """
     kept = collection.runs.loc[collection.runs["has_predictions"], ["name", "path"]]
     runs = finals(collection).merge(kept.rename(columns={"name": "run"}), on="run")
@@ -138,7 +144,7 @@ def _predictions(directory: Path) -> NDArray[np.uint8]:
 
 def _pairs(counts: Counts, labels: NDArray[np.uint8], votes: NDArray[np.uint8], validation: str) -> Iterator[Pair]:
     for true, predicted, count in frequent(counts):
-        # Images that most seeds get wrong say more of the configuration than those of one seed.
+        # An image that most seeds confuse says more about the configuration than one that a single seed confuses.
         agreeing = (votes == predicted).sum(axis=0) * (labels == true)
         order = np.argsort(-agreeing, kind="stable")[:IMAGES]
         yield Pair(true, predicted, count, tuple((validation, int(index)) for index in order if agreeing[index]))

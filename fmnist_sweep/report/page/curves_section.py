@@ -1,4 +1,4 @@
-"""Curves that respond to the reader: a Plotly figure of every recipe of a store, one metric at a time."""
+"""The page's interactive curves: a Plotly figure of every recipe of a store, one metric at a time."""
 
 import html
 from typing import Any, NamedTuple
@@ -17,10 +17,10 @@ from fmnist_sweep.store.tables import Collection, recipe
 METRICS = ("val_accuracy", "val_loss", "train_accuracy", "train_loss", "running_accuracy", "running_loss")
 MOST_CURVES = 60
 
-_MOST_EPOCHS = 250  # of a curve: beyond, only so many of its epochs are drawn, evenly
+_MOST_EPOCHS = 250  # a longer curve is thinned to this many evenly spaced epochs
 _FIRST_SHOWN = 6
 _DIGITS = 4
-_WIDEST = 40  # characters of a line of the legend
+_WIDEST = 40  # characters in a line of the legend
 _SYMBOLS = {"o": "circle", "s": "square", "^": "triangle-up", "v": "triangle-down", "P": "cross", "X": "x"}
 
 AXIS = {"gridcolor": "#dddddd", "linecolor": "#888888", "ticks": "outside", "automargin": True, "zeroline": False}
@@ -28,7 +28,7 @@ LAYOUT = {
     "template": "none",
     "font": {"family": "system-ui, sans-serif", "size": 13, "color": "#1b1b1b"},
     "margin": {"l": 20, "r": 12, "t": 40, "b": 40},
-    "dragmode": False,  # or a finger that scrolls the page would zoom
+    "dragmode": False,  # otherwise a finger that scrolls the page would zoom the plot
     "hovermode": "closest",
     "hoverlabel": {"bgcolor": "white", "align": "left", "namelength": -1},
     "legend": {"orientation": "h", "x": 0, "xanchor": "left", "yref": "container", "y": 0, "yanchor": "bottom"},
@@ -36,22 +36,22 @@ LAYOUT = {
 
 
 class Choice(NamedTuple):
-    """One configuration of the plot, in words, and whether it is seen at first."""
+    """A configuration that the reader can show or hide: its name in words, and whether it is shown at first."""
 
     name: str
     shown: bool
 
 
 class CurvesPlot(NamedTuple):
-    """Mean and band over seeds of every recipe.
+    """The mean and the band over seeds of every recipe.
 
     Attributes:
-        figure: Plotly's JSON as plain values (`data`: a band and a line for each of `choices`; `layout`), but for `y`.
-            Without a run that has an epoch, `data` is empty.
-        views: by metric, `y` of each band (along the greatest values and back along the least) and line in turn, and
-            the title of its axis.
-        choices: the configurations; at first a few of the paper's are seen.
-        more: how many recipes are left out (beyond `MOST_CURVES`, the least accurate).
+        figure: Plotly's JSON as plain values, without `y`. `data` has a band and a line for each of `choices`; it is
+            empty if no run has an epoch. `layout` is the rest.
+        views: for each metric, `y` of each band and line in turn, and the title of the y axis. A band follows the
+            maxima forwards and then the minima backwards.
+        choices: the configurations. At first the plot shows a few of them, the paper's own if any of those were run.
+        more: the number of recipes left out, the least accurate ones beyond `MOST_CURVES`.
     """
 
     figure: dict[str, Any]
@@ -61,7 +61,7 @@ class CurvesPlot(NamedTuple):
 
 
 def curves_plot(paper: Paper, collection: Collection, curves: Curves, texts: Texts) -> CurvesPlot:
-    """The curves of a store; what comes from run directories is escaped, because Plotly reads it as HTML."""
+    """Build the interactive curves of a store. Text from run directories is escaped because Plotly reads it as HTML."""
     longest = {key: {s: c for s, c in seeds.items() if len(c.metrics)} for key, seeds in curves.longest().items()}
     best = {key: max(c.values("val_accuracy").max() for c in seeds.values()) for key, seeds in longest.items() if seeds}
     kept = sorted(best, key=lambda key: -best[key])[:MOST_CURVES]
@@ -135,7 +135,11 @@ def _values(tables: list[pd.DataFrame]) -> list[list[float]]:
 
 
 def _looks(rows: pd.DataFrame) -> list[dict[str, Any]]:
-    """Colour, dash and marker of each row, for the three factors with most levels; where they do not tell, by place."""
+    """Choose colour, dash and marker for each row.
+
+    They encode the three factors with the most levels. If these do not tell all rows apart, a row's position sets its
+    look.
+    """
     ranked = sorted(rows.columns, key=lambda factor: -rows[factor].nunique())[:3]
     by_factor = [[styles(factor, rows[factor])[level] for level in rows[factor]] for factor in ranked]
     chosen = list(zip(*by_factor, strict=True))

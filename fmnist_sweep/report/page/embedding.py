@@ -1,4 +1,4 @@
-"""What a page carries within itself: templates, pictures and scripts, as small as is simple."""
+"""Content embedded in a page: templates, and pictures and scripts encoded as compact text."""
 
 import gzip
 import hashlib
@@ -17,11 +17,11 @@ TEMPLATES = jinja2.Environment(
     lstrip_blocks=True,
 )
 
-_COLOURS = 32  # of an embedded picture: as good to the eye, a sixth of the size
+_COLOURS = 32  # in an embedded picture: it looks as good at a sixth of the size
 
 
 def picture(png: bytes) -> str:
-    """A picture in few colours, as a data URI."""
+    """Reduce a PNG to few colours and return it as a data URI."""
     content = BytesIO()
     with Image.open(BytesIO(png)) as image:
         few = image.convert("RGB").quantize(_COLOURS, dither=Image.Dither.NONE).convert("RGB")
@@ -30,15 +30,18 @@ def picture(png: bytes) -> str:
 
 
 def data_uri(kind: str, content: bytes) -> str:
-    """`content` as a URI that holds it."""
+    """Return `content` as a data URI; `kind` is its MIME type."""
     return f"data:{kind};base64,{b64encode(content).decode()}"
 
 
 def packed(content: str) -> str:
-    """`content` for page.js to unpack: compressed by gzip, then Base64; always the same bytes."""
+    """Compress `content` with gzip and encode it as Base64, for page.js to unpack. Equal texts give equal bytes."""
     return b64encode(gzip.compress(content.encode(), mtime=0)).decode()
 
 
 def nonce(seen: str) -> str:
-    """What marks the page's own script: a digest of all that the page was made of, so none of that can hold it."""
+    """Return the nonce of the page's own script.
+
+    The nonce is a digest of `seen`, the text that the page was made from, so that text cannot contain the nonce.
+    """
     return hashlib.sha256(seen.encode(errors="surrogatepass")).hexdigest()[:32]

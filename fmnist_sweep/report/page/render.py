@@ -1,8 +1,8 @@
-"""The report as one page: a file that needs no other and asks the network for nothing.
+"""The report rendered as one HTML page that needs no other file and no network.
 
-Jinja2 escapes every value; the page's own policy lets the browser run only the script that is written here, and what
-that script vouches for, and fetch nothing. The interactive curves are Plotly's, the sortable tables DataTables' (from
-the package itables); both are embedded, compressed.
+Jinja2 escapes every value. The page's content security policy blocks every request. It lets the browser run only the
+page's own script and the libraries to which that script gives its nonce. Plotly draws the interactive curves, and
+DataTables (from the package itables) makes the tables sortable. Both libraries are embedded, compressed.
 """
 
 import json
@@ -37,7 +37,7 @@ def render(
     shown: Examples,
     texts: Texts,
 ) -> str:
-    """The page, as HTML; `drawn` are the files, by name and extension, of all figures that could be drawn."""
+    """Return the page as HTML. `drawn` holds the files of all figures that could be drawn, by name and extension."""
     judged = judgement(paper, collection, curves, verdicts, drawn, texts)
     problems, more_problems = tables.problem_table(collection, texts)
     sprite, places = shown.sprite()
@@ -68,7 +68,7 @@ def render(
 
 
 def render_papers(judged: Sequence[Judgement], languages: Mapping[str, str], texts: Texts) -> str:
-    """One page on several papers, as HTML; `languages` are the names of this page's files by language."""
+    """Return one page on several papers as HTML. `languages` maps each language to the name of this page's file."""
     by_prefix = {f"{one.paper.name}-": one for one in judged}
     return _page("papers.html", by_prefix, {}, texts, judged_papers=judged, languages=languages)
 
@@ -76,7 +76,10 @@ def render_papers(judged: Sequence[Judgement], languages: Mapping[str, str], tex
 def _page(
     template: str, judged: Mapping[str, Judgement], more_plots: Mapping[str, Any], texts: Texts, **values: Any
 ) -> str:
-    """A template filled, with the libraries that its script starts; `judged` by what their parts' ids begin with."""
+    """Fill a template and embed the libraries that its script starts.
+
+    The keys of `judged` are the prefixes of the element ids in each paper's part.
+    """
     shown = {f"{prefix}curves-plot": one.plot for prefix, one in judged.items() if one.plot.choices}
     data = {
         "plots": {**{name: plot.figure for name, plot in shown.items()}, **more_plots},

@@ -1,6 +1,6 @@
 """The page's section on searches: history, importances and front as Plotly figures, and a table of the best trials.
 
-Drawn here, for Optuna's own figures speak English and show what a storage holds as HTML.
+Optuna's own figures are not used: they are in English, and they show the contents of a storage as HTML.
 """
 
 import html
@@ -20,11 +20,11 @@ from fmnist_sweep.report.texts import Texts, sentence
 from fmnist_sweep.store.tables import FACTORS
 
 _SHOWN = 10
-_WIDE = 20  # the ratio of greatest to least from which an axis is logarithmic
+_WIDE = 20  # an axis is logarithmic above this ratio of maximum to minimum
 
 
 class Section(NamedTuple):
-    """What the page says of one search; `plots` are Plotly's figures as plain values, by title."""
+    """The page's content on one search; `plots` maps titles to Plotly's figures as plain values."""
 
     name: str
     counts: str
@@ -34,7 +34,7 @@ class Section(NamedTuple):
 
 
 def section(search: Search, texts: Texts) -> Section:
-    """The section on a search."""
+    """Build the section on a search."""
     counts = search.counts
     said = {state: counts[state] for state in ("complete", "pruned", "fail", "running")}
     saving = ""
@@ -70,7 +70,7 @@ def _table(search: Search, texts: Texts) -> Table:
 
 
 def _history(search: Search, texts: Texts) -> dict[str, Any]:
-    """The first objective by trial, and the best so far."""
+    """Plot the first objective by trial, and the best value so far."""
     figure = go.Figure()
     better = max if search.maximized[0] else min
     for state, style in (("complete", TRAINING), ("pruned", VALIDATION)):
@@ -93,7 +93,7 @@ def _history(search: Search, texts: Texts) -> dict[str, Any]:
 
 
 def _front(search: Search, texts: Texts) -> dict[str, Any]:
-    """Two objectives against each other."""
+    """Plot two objectives against each other, with the front marked."""
     figure = go.Figure()
     for is_best, colour in ((False, "#888888"), (True, VALIDATION.colour)):
         trials = [t for t in search.trials if t.state == "complete" and (t.number in search.best) == is_best]
@@ -111,12 +111,12 @@ def _importances(search: Search, texts: Texts) -> dict[str, Any]:
     figure = go.Figure(go.Bar(x=values, y=names, orientation="h", text=[f"{share:.2f}" for share in values]))
     figure.update_traces(marker_color=TRAINING.colour, hoverinfo="skip", textposition="outside", cliponaxis=False)
     found = _finished(figure, texts("page.search_share"), "")
-    found["layout"]["xaxis"]["range"] = [0, 1.3 * max(values)]  # with room for the numbers
+    found["layout"]["xaxis"]["range"] = [0, 1.3 * max(values)]  # leaves room for the numbers
     return found
 
 
 def _dots(figure: go.Figure, trials: list[Trial], x: list[Any], y: list[Any], name: str) -> None:
-    """A marker for each trial; hovering shows its parameters, escaped, because Plotly reads them as HTML."""
+    """Add a marker for each trial. Hovering shows its parameters, escaped because Plotly reads them as HTML."""
     params = ["<br>".join(html.escape(f"{key} {_short(value)}") for key, value in t.params.items()) for t in trials]
     numbered = [f"<b>{t.number}</b>: {t.values[0]:.4g}<br>{text}" for t, text in zip(trials, params, strict=True)]
     figure.add_scatter(x=x, y=y, mode="markers", name=name, text=numbered, hovertemplate="%{text}<extra></extra>")
@@ -132,7 +132,7 @@ def _finished(figure: go.Figure, x: str, y: str) -> dict[str, Any]:
 
 
 def _objective(name: str, texts: Texts) -> str:
-    """An objective in words."""
+    """Describe an objective in words."""
     measure = name.removeprefix("best_")
     if measure in MEASURES:
         words = texts(f"page.{measure}")

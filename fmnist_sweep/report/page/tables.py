@@ -1,4 +1,4 @@
-"""The rows of the page's tables: texts as a reader sees them, and the numbers to sort them by."""
+"""The page's tables: the texts that a reader sees, and the values that sort them."""
 
 import math
 from collections import Counter
@@ -26,15 +26,15 @@ NOTHING = "\N{EN DASH}"
 
 _SYMBOLS = {"reproduced": "✓", "not reproduced": "✗", "inconclusive": "?", "not run": NOTHING}
 _NEAREST = 5
-_LISTED = 200  # problems of a kind
+_LISTED = 200  # the most rows that are shown of one kind of problem, and of environments
 _LAST = ["val_accuracy", "val_loss", "train_accuracy", "train_loss"]
 _ENVIRONMENT = ("python", "torch", "cpu", "device", "threads", "platform", "git_commit")
 
-_Named = dict[str, str]  # the paper's configurations in words, by name
+_Named = dict[str, str]  # from a configuration's name to its description in words
 
 
 class Cell(NamedTuple):
-    """A cell: its text, what it sorts by (its text, if None), and its class in the style sheet."""
+    """A cell: its text, its sort key (None means the text), and its class in the style sheet."""
 
     text: str
     order: float | str | None = None
@@ -42,19 +42,19 @@ class Cell(NamedTuple):
 
 
 class Table(NamedTuple):
-    """Headings and rows, each of as many cells."""
+    """Headings, and rows with one cell for each heading."""
 
     headings: list[str]
     rows: list[list[Cell]]
 
 
 def named(paper: Paper, texts: Texts) -> _Named:
-    """The paper's configurations in words, by name."""
+    """Describe each of the paper's configurations in words, by name."""
     return {name: ", ".join(phrases.values()) for name, phrases in texts.phrases(paper.configs).items()}
 
 
 def claim_row(paper: Paper, verdict: Verdict, names: _Named, texts: Texts) -> dict[str, Any]:
-    """A claim as a reader sees it; `details` are pairs of a term and what it is."""
+    """Return a claim as the page's template needs it. `details` holds pairs of a term and its explanation."""
     claim = verdict.claim
     details = [
         ("reason", reason(verdict, texts)),
@@ -91,16 +91,19 @@ def claim_row(paper: Paper, verdict: Verdict, names: _Named, texts: Texts) -> di
 
 
 def look_sizes(looks: int) -> str:
-    """The numbers of seeds at which so many looks are taken."""
+    """List the numbers of seeds that the first `looks` looks take."""
     return ", ".join(str(look_size(look)) for look in range(1, looks + 1))
 
 
 def nearest_tables(
     paper: Paper, verdicts: Sequence[Verdict], collection: Collection, curves: Curves, names: _Named, texts: Texts
 ) -> list[tuple[str, str, Table]]:
-    """For each figure's quoted numbers of which at least one does not reproduce: title, sentence, table.
+    """Tabulate the configurations nearest to the paper's numbers, wherever at least one number does not reproduce.
 
-    The first row is the quoted numbers, the others the nearest configurations; the paper's own is marked in its style.
+    Returns:
+        A title, a sentence and a table for each figure and configuration that such numbers belong to. The first row
+        holds the quoted numbers and the others the nearest configurations. The paper's own configuration has a style of
+        its own.
     """
     failed = {verdict.claim.id for verdict in verdicts if verdict.verdict == "not reproduced"}
     wanted = [claims for claims in quoted(paper).values() if any(claim.id in failed for claim in claims)]
@@ -110,7 +113,7 @@ def nearest_tables(
 
 
 def run_table(collection: Collection, texts: Texts) -> Table:
-    """The table of runs."""
+    """Build the table of runs."""
     runs = collection.runs
     optimizer, *factors = varying(runs)
     ends = collection.metrics.drop_duplicates("run", keep="last").set_index("run")[[*_LAST, "seconds"]]
@@ -131,7 +134,7 @@ def run_table(collection: Collection, texts: Texts) -> Table:
 
 
 def missing_lines(paper: Paper, curves: Curves, names: _Named, texts: Texts) -> list[str]:
-    """What the paper's figures and claims lack: a line for each figure and configuration."""
+    """List the runs that the paper's figures and claims lack, in a line for each figure and configuration."""
     lines = []
     for (figure, name), rows in missing(paper, curves).groupby(["figure", "configuration"], sort=False):
         numbered = {"number": paper.number(figure)} if figure else {}
@@ -147,9 +150,9 @@ def missing_lines(paper: Paper, curves: Curves, names: _Named, texts: Texts) -> 
 
 
 def problem_table(collection: Collection, texts: Texts) -> tuple[Table, list[str]]:
-    """Directories with problems, and what is said of those beyond `_LISTED` of a kind.
+    """Build the table of directories with problems, and a line for each kind with more than `_LISTED` of them.
 
-    Messages are those that the command prints; how far a run got is said in the page's language.
+    The messages are those that the command prints, except that a run's progress is in the page's language.
     """
     runs = collection.runs.set_index("name")
     rows, more = [], []
@@ -167,7 +170,7 @@ def problem_table(collection: Collection, texts: Texts) -> tuple[Table, list[str
 
 
 def environment_table(collection: Collection, texts: Texts) -> Table:
-    """On what the runs were trained: a row for each distinct environment, with how many runs."""
+    """Build the table of the environments that trained the runs: a row for each, with its number of runs."""
     counts = Counter(filter(any, map(_environment, filter(None, collection.runs["path"]))))
     headings = [texts(f"page.environment_{key}") for key in (*_ENVIRONMENT, "runs")]
     shown = counts.most_common(_LISTED)
@@ -179,7 +182,7 @@ def environment_table(collection: Collection, texts: Texts) -> Table:
 def _environment(path: str) -> tuple[str, ...]:
     try:
         said = read_record(Path(path)).environment
-    except RecordError:  # it may be changed while it is read
+    except RecordError:  # another process may change the file during the read
         said = {}
     return tuple("" if said.get(key) is None else one_line(str(said[key])) for key in _ENVIRONMENT)
 
@@ -213,14 +216,14 @@ def _styled(row: str, cells: Sequence[str]) -> list[Cell]:
 
 
 def _quantity(claim: Claim, names: _Named, texts: Texts) -> str:
-    """What is computed for a claim, in words."""
+    """Describe in words the quantity that is computed for a claim."""
     reduce, metric = _reduction(claim.reduce, texts), texts(f"page.{claim.metric}")
     whole = texts("page.quantity", reduce=reduce, metric=metric, of=names[claim.of])
     return whole + (texts("page.minus", than=names[claim.than]) if claim.than else "")
 
 
 def _reduction(reduce: Reduction, texts: Texts) -> str:
-    """A reduction in words, as `mean of the last 5 epochs`."""
+    """Describe a reduction in words, as `mean of the last 5 epochs`."""
     values = dict(reduce.parameters)
     window = {key: values.pop(key) for key in ("from", "to") if key in values}
     said = {"first": window.get("from"), "last": window.get("to")}
@@ -233,7 +236,7 @@ def _seeds(seeds: Sequence[int]) -> str:
 
 
 def _number(value: float | None, interval: tuple[float, float]) -> str:
-    """A number with as many digits as its interval is worth: two of the half-width's."""
+    """Format a number with the decimals that give two significant digits of its interval's half-width."""
     if value is None or math.isnan(value):
         return NOTHING
     half = (interval[1] - interval[0]) / 2

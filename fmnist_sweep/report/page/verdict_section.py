@@ -1,4 +1,4 @@
-"""What every page says of a paper: a picture and a sentence a figure, each claim, what comes nearest, the curves."""
+"""The part on a paper that every page has: figures with summaries, all claims, nearest configurations and curves."""
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -17,7 +17,7 @@ from fmnist_sweep.store.tables import Collection
 
 
 class Summary(NamedTuple):
-    """What verdicts on several statements come to: a word or two, its class in the style sheet, how many of each."""
+    """The summary of several verdicts: a word or two, its class in the style sheet, and the count of each verdict."""
 
     head: str
     style: str
@@ -25,7 +25,7 @@ class Summary(NamedTuple):
 
 
 class Judged(NamedTuple):
-    """A figure of the paper, its picture as a data URI, and what comes of its statements."""
+    """A figure of the paper: title, picture as a data URI (None if it was not drawn), and summary of its claims."""
 
     title: str
     uri: str | None
@@ -33,17 +33,17 @@ class Judged(NamedTuple):
 
 
 class Judgement(NamedTuple):
-    """A paper judged.
+    """The contents of the part on one paper.
 
     Attributes:
         paper: the paper.
-        seen: all that comes from run directories.
-        intro: sentences on the runs and how many of each verdict.
-        figures: the paper's, with pictures and verdicts.
-        others: what the statements that belong to no figure come to, if there are any.
-        counts: how many claims have each verdict.
-        claims: a row each; see `tables.claim_row`.
-        looks: the numbers of seeds at which claims were looked at, in words; may be empty.
+        seen: all text that comes from run directories.
+        intro: sentences on the runs and on the count of each verdict.
+        figures: the paper's figures, with pictures and summaries.
+        others: summary of the claims that belong to no figure; None if there are none.
+        counts: the number of claims with each verdict.
+        claims: a row for each claim; see `tables.claim_row`.
+        looks: the numbers of seeds at which claims were tested, in words; may be empty.
         nearest: see `tables.nearest_tables`.
         plot: the interactive curves.
     """
@@ -68,7 +68,7 @@ def judgement(
     drawn: Mapping[str, Mapping[str, bytes]],
     texts: Texts,
 ) -> Judgement:
-    """The verdicts in words; `drawn` are the files, by name and extension, of the figures that could be drawn."""
+    """Describe a paper's verdicts for a page. `drawn` holds the files of all figures drawn, by name and extension."""
     names = tables.named(paper, texts)
     figures = [
         Judged(

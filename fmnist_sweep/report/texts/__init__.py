@@ -1,4 +1,4 @@
-"""Every word a reader of the report sees, in each language: one YAML file a language, one object bound to it."""
+"""All words that a reader of the report sees: a YAML file for each language, and `Texts`, which reads one of them."""
 
 import functools
 from collections.abc import Iterable, Mapping
@@ -11,11 +11,11 @@ import yaml
 from fmnist_sweep.config.schema import Config, identity
 
 LANGUAGES = ("en", "es")
-OPTIMIZER = "optimizer.name"  # the first of a configuration's phrases
+OPTIMIZER = "optimizer.name"  # the key of a configuration's first phrase
 
 
 class Texts:
-    """The texts of one of `LANGUAGES`."""
+    """The texts in one of `LANGUAGES`."""
 
     def __init__(self, language: str):
         self.language = language
@@ -24,23 +24,23 @@ class Texts:
         self.definitions: list[dict[str, str]] = self._texts["definitions"]
 
     def __call__(self, key: str, **values: object) -> str:
-        """The text of a key such as `figures.loss` (section and name), its fields filled with `values`."""
+        """Return the text of a key such as `figures.loss` (section and name), with its fields filled from `values`."""
         section, _, name = key.partition(".")
         text: str = self._texts[section][name]
         return text.format(**values)
 
     def level(self, factor: str, value: Any) -> str:
-        """One level of a factor in words, as `batch 100` or `SGD`."""
+        """Describe a level of a factor in words, as `batch 100` or `SGD`."""
         return self(f"levels.{factor}", value=value)
 
     def configuration(self, values: Mapping[str, Any], factors: Iterable[str]) -> str:
-        """A configuration in words: its level of each of `factors`, with commas."""
+        """Describe a configuration in words: its level of each of `factors`, separated by commas."""
         return ", ".join(self.level(factor, values[factor]) for factor in factors)
 
     def phrases(self, configs: Mapping[str, Config]) -> dict[str, dict[str, str]]:
-        """Each configuration in words, by keys of `identity`: its optimizer's class, and all in which they differ.
+        """Describe each configuration in words, by keys of `identity`: the optimizer's class, and all keys that differ.
 
-        Arguments of optimizers count where they differ between optimizers of one class.
+        An argument of an optimizer counts only if it differs between optimizers of one class.
         """
         every = {name: identity(config) for name, config in configs.items()}
         keys = [OPTIMIZER]
@@ -65,12 +65,12 @@ class Texts:
 
 
 def sentence(words: str) -> str:
-    """`words` with a capital first letter."""
+    """Return `words` with a capital first letter."""
     return words[:1].upper() + words[1:]
 
 
 def ranges(numbers: Iterable[int]) -> str:
-    """Whole numbers as `0-4, 7`, with the dash of ranges."""
+    """Format whole numbers as `0-4, 7`, with an en dash for each range."""
     parts = [[n for _, n in run] for _, run in groupby(enumerate(sorted(numbers)), lambda pair: pair[1] - pair[0])]
     return ", ".join(f"{part[0]}\N{EN DASH}{part[-1]}" if len(part) > 1 else f"{part[0]}" for part in parts)
 

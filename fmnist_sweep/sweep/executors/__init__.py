@@ -1,4 +1,4 @@
-"""Where stacks are trained. An executor starts workers and hands them tasks; what they train they write themselves."""
+"""Executors train stacks. An executor starts workers and gives them tasks; workers write their own results."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ Task = Callable[[Callable[[], bool]], T]
 
 
 class WorkerError(RuntimeError):
-    """A worker died and its task is not begun again; the message says how it died."""
+    """A worker died and its task is not restarted. The message says how the worker died."""
 
 
 class Executor(AbstractContextManager["Executor"], Protocol):
-    """Workers, each for one task at a time; none is left at the end.
+    """A group of workers that each do one task at a time. No worker is left when the context ends.
 
     Attributes:
         slots: how many tasks run at a time.
-        tasks_of_job: how many of them share a job of a cluster.
-        detach: whether tasks go on when this process ends, which need not wait for them then.
+        tasks_of_job: how many of these tasks share one cluster job.
+        detach: True if tasks continue after this process ends, so that it need not wait for them.
     """
 
     slots: int
@@ -30,25 +30,25 @@ class Executor(AbstractContextManager["Executor"], Protocol):
     detach: bool = False
 
     def submit(self, tasks: Sequence[Task[T]], names: Sequence[Sequence[str]] = ()) -> list[Future[T]]:
-        """Have tasks done, begun in this order.
+        """Submit tasks, which start in this order.
 
         Args:
-            tasks: what to do.
-            names: of what each task trains; they are what `queued` tells other processes.
+            tasks: the tasks.
+            names: the names of what each task trains. `queued` returns them in other processes.
 
         Raises:
-            ConfigError: there is nothing that would do them.
+            ConfigError: no worker can do the tasks.
         """
 
     def queued(self) -> set[str]:
-        """Names of what other processes have left here to be trained, as far as that has not ended."""
+        """Return the names of what other processes have submitted here and that has not ended yet."""
         return set()
 
     def death(self, error: BaseException) -> str | None:
-        """How a worker died, where that is what a future raised; None where it was the task's own error."""
+        """Return how a worker died if its death made a future raise `error`; None for the task's own error."""
 
     def stop(self) -> None:
-        """Ask the tasks that run to stop at the end of their epoch, and drop those that wait."""
+        """Ask running tasks to stop at the end of their epoch, and cancel waiting tasks."""
 
     def kill(self) -> None:
-        """End every worker at once; it takes no more tasks."""
+        """End every worker at once. The executor accepts no more tasks."""

@@ -1,4 +1,4 @@
-"""This process itself, where it may start no others."""
+"""Do tasks in this process, for a process that may not start others."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from fmnist_sweep.sweep.executors import Executor, T, Task
 
 
 class InlineExecutor(Executor):
-    """Does a task as it is submitted, so nobody can call `stop` meanwhile.
+    """An executor that does each task when it is submitted, so that `stop` cannot be called meanwhile.
 
     Args:
-        should_stop: asked between epochs instead.
+        should_stop: called between epochs, in place of `stop`.
     """
 
     slots = tasks_of_job = 1

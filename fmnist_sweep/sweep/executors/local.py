@@ -1,4 +1,4 @@
-"""Worker processes on this machine."""
+"""Do tasks in worker processes on this machine."""
 
 from __future__ import annotations
 
@@ -18,29 +18,29 @@ from pebble import ProcessExpired, ProcessPool
 
 from fmnist_sweep.sweep.executors import Executor, T, Task
 
-# In a worker: whether a signal asked it to stop, and whether its parent does.
+# In a worker: set by a signal that asks it to stop, and the parent's request to stop.
 _asked = False
 _stopping: Any
 _WORKERS_SIGNALS = (signal.SIGTERM, signal.SIGHUP, signal.SIGUSR2)
 
 
 class LocalExecutor(Executor):
-    """A pool of processes; they start at once, so that they load torch while jobs are composed and checked."""
+    """A pool of processes. They start at once, so that they load torch while jobs are composed and checked."""
 
     def __init__(self, slots: int):
-        # Before torch loads in the workers: their products take one thread each, see worker.train_stack.
+        # Workers compute with one thread each (see worker.train_stack). This must be set before they load torch.
         os.environ["OMP_NUM_THREADS"] = "1"
         self.slots = self.tasks_of_job = slots
         self._context = _Context()
-        # A value in shared memory, not a signal: a worker that is still starting sees it too. It needs no lock, which
-        # a worker that is killed would keep.
+        # A value in shared memory also reaches a worker that is still starting; a signal would not. It has no lock,
+        # because a killed worker would never release one.
         self._stopping = RawValue("b", 0)
         self._pool = ProcessPool(slots, context=self._context, initializer=_prepare, initargs=[self._stopping])
         self._futures: list[Future[Any]] = []
 
     def __enter__(self) -> LocalExecutor:
         try:
-            with _signals_blocked():  # the pool's threads and their workers inherit it
+            with _signals_blocked():  # the pool's threads and the workers inherit the mask
                 self._pool.schedule(int)  # the first task starts the pool
         except BaseException:
             self.__exit__()
@@ -75,11 +75,14 @@ class LocalExecutor(Executor):
 
 @contextmanager
 def _signals_blocked() -> Iterator[None]:
-    """Hold signals back, from all processes that start here too: Ctrl-C reaches those that have no handlers yet."""
+    """Block signals in this process and in those that it starts meanwhile.
+
+    Otherwise Ctrl-C would reach new processes before they have installed their handlers.
+    """
     held = {signal.SIGINT, *_WORKERS_SIGNALS}
     before = signal.pthread_sigmask(signal.SIG_BLOCK, held)
     try:
-        resource_tracker.ensure_running()  # Python's own helper; to start it lets some through again
+        resource_tracker.ensure_running()  # a helper process of Python's; starting it unblocks some signals
         signal.pthread_sigmask(signal.SIG_BLOCK, held)
         yield
     finally:
@@ -87,7 +90,10 @@ def _signals_blocked() -> Iterator[None]:
 
 
 class _Process(SpawnProcess):
-    """Does without the main module: a script that sweeps would sweep again in each worker that loads it."""
+    """A process that does not import the main module.
+
+    If the main module is a script that starts a sweep, each worker that imported it would start the sweep again.
+    """
 
     @staticmethod
     def _Popen(process_obj: Any) -> Any:  # noqa: N802 - its name there
@@ -100,7 +106,7 @@ class _Process(SpawnProcess):
 
 
 class _Context(SpawnContext):
-    """Knows the processes that it started: this process may have others, which are not the pool's."""
+    """A context that lists the pool's processes, because this process may have other child processes too."""
 
     def __init__(self) -> None:
         self.started: list[_Process] = []
@@ -111,20 +117,20 @@ class _Context(SpawnContext):
 
 
 def _carry_out(task: Task[T], parent: int) -> T:
-    """Carry out a task, to be stopped by the process that asked for it, by that one's end, or by a signal."""
+    """Do a task until it ends, the parent asks it to stop, the parent ends, or a signal arrives."""
     return task(lambda: _asked or bool(_stopping.value) or os.getppid() != parent)
 
 
 def _prepare(stopping: Any) -> None:
     global _stopping
     _stopping = stopping
-    # Both take seconds; the first is what torch imports once an optimizer is made.
+    # Importing these takes seconds. torch imports _dynamo when the first optimizer is made.
     import torch._dynamo  # noqa: F401
 
     import fmnist_sweep.sweep.worker  # noqa: F401
 
-    # Init systems, Slurm and terminals that close send these to every process. Ctrl-C, which a terminal sends so too,
-    # is for the parent, which then tells its workers.
+    # Init systems, Slurm and terminals that close send these signals to every process, so each worker handles them. A
+    # terminal sends Ctrl-C to every process too, but workers ignore it: the parent handles it and tells them.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     for number in _WORKERS_SIGNALS:
         signal.signal(number, _ask_to_stop)

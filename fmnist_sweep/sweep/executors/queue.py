@@ -1,4 +1,4 @@
-"""What each job of a cluster trains, by name, in plain JSON beside it: another sweep in the store reads it."""
+"""Write the names of what each cluster job trains to a JSON file beside it. Other sweeps in the store read the file."""
 
 import json
 import re
@@ -12,14 +12,14 @@ _LARGEST = 16 << 20  # bytes
 
 
 def note(folder: Path, job: str, names: Sequence[str]) -> None:
-    """Keep the names of what a job trains."""
+    """Write the names of what a job trains."""
     (folder / f"{job}{_ENDING}").write_text(json.dumps(list(names)))
 
 
 def noted(folders: Path) -> Iterator[tuple[Path, str, list[str]]]:
-    """Of each job that was noted in a folder of these: the folder, its id, and the names; what is no note is left out.
+    """Yield the folder, job id and names of each job noted in a subfolder of `folders`.
 
-    The files may be anyone's.
+    Skip files without valid content, because any program may have written them.
     """
     for path in folders.glob(f"*/*{_ENDING}"):
         job = path.name.removesuffix(_ENDING)

@@ -1,4 +1,4 @@
-"""A Ray cluster, or a Ray of this machine alone: each task is one of Ray's."""
+"""Do tasks as Ray tasks, on a cluster or on a Ray instance of this machine."""
 
 from __future__ import annotations
 
@@ -18,18 +18,18 @@ from fmnist_sweep.sweep.executors import Executor, T, Task, WorkerError
 
 
 class RayExecutor(Executor):
-    """Tasks on a Ray cluster. A task that is lost with its worker or its node is begun again elsewhere.
+    """An executor on a Ray cluster. Ray restarts a task elsewhere if it is lost with its worker or node.
 
     Args:
-        address: of a cluster that runs, `auto` for the one that Ray finds; None starts one on this machine.
-        num_cpus: cores that a task takes.
-        num_gpus: GPUs that a task takes, which may be a part of one.
-        max_retries: how often a task may be lost.
+        address: address of a running cluster, or `auto` for the one that Ray finds; None starts one on this machine.
+        num_cpus: CPU cores per task.
+        num_gpus: GPUs per task; may be a fraction.
+        max_retries: how often a lost task is restarted.
     """
 
     def __init__(self, address: str | None = None, num_cpus: float = 1, num_gpus: float = 0, max_retries: int = 3):
         if address is None:
-            # Read as Ray loads: what it starts here reports to nobody, and leaves no token in the user's home.
+            # Ray reads these when it is imported. They disable usage reports and keep a token out of the user's home.
             own = {"RAY_USAGE_STATS_ENABLED": "0", "RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": secrets.token_hex()}
             os.environ.update({name: value for name, value in own.items() if name not in os.environ})
         try:
@@ -39,7 +39,7 @@ class RayExecutor(Executor):
         self._ray = ray
         host, _, port = (address or "").rpartition(":")
         try:
-            if host:  # Ray itself would try for minutes
+            if host:  # Ray itself would keep trying for minutes
                 socket.create_connection((host, int(port)), timeout=5).close()
             ray.init(address=address or "local", log_to_driver=False, logging_level=logging.ERROR)
         except (OSError, ValueError, RuntimeError) as error:
@@ -77,7 +77,7 @@ class RayExecutor(Executor):
             asyncio.run_coroutine_threadsafe(self._follow(task, future), self._loop)
         self._tasks += begun
         self._futures += futures
-        if self._stopping:  # before there was anything to cancel
+        if self._stopping:  # stop() was called before there was a task to cancel
             self.stop()
         return futures
 
@@ -94,7 +94,7 @@ class RayExecutor(Executor):
             self._ray.cancel(task, force=True)
 
     async def _follow(self, task: Any, future: Future[Any]) -> None:
-        """Put into a future what becomes of a task: that it began, and how it ended."""
+        """Set a future running when its task starts, and give it the task's result or exception."""
         errors = self._ray.exceptions
         try:
             await (await anext(task))
@@ -104,12 +104,12 @@ class RayExecutor(Executor):
             future.set_exception(CancelledError())
         except errors.RayTaskError as error:
             future.set_exception(error.cause)
-        except Exception as error:  # of Ray itself; whatever it is, somebody waits for this future
+        except Exception as error:  # an error of Ray itself; without any exception the caller would wait forever
             future.set_exception(WorkerError(str(error).partition("\n")[0]))
 
 
 def _carry_out(task: Task[T]) -> Iterator[T | None]:
-    """Carry out a task where Ray runs it; Ray's cancelling is an interrupt of the main thread."""
+    """Do a task in a Ray worker. Ray cancels it by interrupting the main thread (SIGINT)."""
     asked: list[int] = []
     signal.signal(signal.SIGINT, lambda number, _: asked.append(number))
     yield None

@@ -1,4 +1,4 @@
-"""Nodes of a Slurm cluster, through submitit: what is submitted together is one job array."""
+"""Do tasks on a Slurm cluster, through submitit. Tasks that are submitted together form one job array."""
 
 from __future__ import annotations
 
@@ -24,14 +24,14 @@ from fmnist_sweep.sweep.executors.local import LocalExecutor
 
 POLL_SECONDS = 10.0
 GONE = "gone"  # Slurm forgets jobs minutes after their end
-OWN_END = {"CANCELLED", "COMPLETED", "DEADLINE", "FAILED", "OUT_OF_MEMORY"}  # it would end so again
+OWN_END = {"CANCELLED", "COMPLETED", "DEADLINE", "FAILED", "OUT_OF_MEMORY"}  # such jobs would end the same way again
 ENDED = OWN_END | {"BOOT_FAIL", "LAUNCH_FAILED", "NODE_FAIL", "PREEMPTED", "TIMEOUT", GONE}
-SHARED = ("cpus_per_task", "gpus_per_node", "mem_gb", "name", "timeout_min")  # submitit's names for every cluster
+SHARED = ("cpus_per_task", "gpus_per_node", "mem_gb", "name", "timeout_min")  # submitit's names for all clusters
 
 
 @dataclass
 class _Element:
-    """An element of a job array: the tasks that one job does, side by side."""
+    """An element of a job array: the tasks that one job does at the same time."""
 
     tasks: Sequence[Task[Any]]
     names: Sequence[str]
@@ -42,21 +42,22 @@ class _Element:
 
 
 class SlurmExecutor(Executor):
-    """Jobs on a Slurm cluster. Names and meaning of settings are those of hydra-submitit-launcher.
+    """An executor on a Slurm cluster. Settings have the names and meanings of hydra-submitit-launcher.
 
-    A job that is preempted, or reaches its time limit, ends its epoch and is queued again; one that is lost with its
-    node is submitted again, up to `max_num_timeout` times either way. Results are polled, for one call of `squeue` a
-    time, however many jobs there are. Only that is asked and the folder of results: accounting is not needed.
+    A job that is preempted or reaches its time limit ends its epoch and is queued again. A job that is lost with its
+    node is submitted again. Each may happen up to `max_num_timeout` times. A poll makes one call of `squeue` and reads
+    the folder of results, for any number of jobs. Slurm accounting is not needed.
 
     Args:
-        folder: where jobs, their output and results are kept, for each executor apart; every node must see it.
+        folder: the folder for jobs, their output and results, which every node must see. Each executor makes its own
+            subfolder.
         array_parallelism: how many jobs of an array run at a time.
-        cpus_per_task: how many tasks a job does at a time, each on a core.
+        cpus_per_task: how many tasks a job does at a time, each on one core.
         gpus_per_node: 1 for jobs that do one task at a time, on a GPU.
         max_num_timeout: how often a job may be lost or run out of time.
-        detach: leave jobs to Slurm when this process ends.
-        parameters: further ones of submitit's `SlurmExecutor`, such as partition, account, qos, mem_gb, timeout_min,
-            setup or additional_parameters.
+        detach: True to leave jobs to Slurm when this process ends.
+        parameters: further parameters of submitit's `SlurmExecutor`, such as partition, account, qos, mem_gb,
+            timeout_min, setup or additional_parameters.
     """
 
     def __init__(
@@ -78,7 +79,7 @@ class SlurmExecutor(Executor):
             raise ConfigError(f"gpus_per_node={gpus_per_node}: a job takes one GPU; ask for more array_parallelism")
         self.tasks_of_job = 1 if gpus_per_node else cpus_per_task
         self.slots = array_parallelism * self.tasks_of_job
-        # Since Slurm 22.05 srun does not take over how many cores a task has.
+        # Since Slurm 22.05, srun does not inherit --cpus-per-task from the job.
         further_for_srun = parameters.pop("srun_args", None) or []
         parameters = {
             "name": "fmnist_sweep",
@@ -89,7 +90,7 @@ class SlurmExecutor(Executor):
             "srun_args": [f"--cpus-per-task={cpus_per_task}", *further_for_srun],
         }
         self.detach = detach
-        # Results are unpickled: nobody may have put any into a folder whose name cannot be guessed.
+        # Results are unpickled. The folder's name cannot be guessed, so nobody can put files there in advance.
         self._folder = folder.absolute() / f"{time.strftime('%Y-%m-%d_%H-%M-%S')}_{secrets.token_hex(8)}"
         try:
             self._slurm = submitit.AutoExecutor(self._folder, cluster="slurm", slurm_max_num_timeout=max_num_timeout)
@@ -145,7 +146,7 @@ class SlurmExecutor(Executor):
 
     def _submit(self, elements: Sequence[_Element]) -> None:
         try:
-            # One at a time, since each puts back the stream that it found.
+            # One thread at a time, because each restores the stream that it found.
             with self._submitting, contextlib.redirect_stderr(_OtherThreads()):
                 jobs = self._slurm.submit_array([Job(element.tasks) for element in elements])
         except RuntimeError as error:
@@ -162,7 +163,7 @@ class SlurmExecutor(Executor):
         self._cancel("--signal=INT")
 
     def _cancel(self, *arguments: str) -> None:
-        if arrays := self._arrays():  # without any, scancel takes all jobs of the user
+        if arrays := self._arrays():  # without an id, scancel would cancel all jobs of the user
             subprocess.run(["scancel", *arguments, *arrays], capture_output=True, check=False)
 
     def _arrays(self) -> list[str]:
@@ -172,7 +173,7 @@ class SlurmExecutor(Executor):
         while not self._closing.wait(POLL_SECONDS):
             try:
                 self._poll()
-            except Exception as error:  # or the sweep would wait forever
+            except Exception as error:  # otherwise the sweep would wait forever
                 for element in self._elements:
                     _settle(element, [error] * len(element.tasks))
                 self._elements = []
@@ -180,7 +181,7 @@ class SlurmExecutor(Executor):
     def _poll(self) -> None:
         if not self._elements:
             return
-        if self._stopping:  # again each time: one that had just begun did not hear it
+        if self._stopping:  # at each poll, because a job that had just started may miss the signal
             self._ask_to_stop()
         states, results = self._states(self._arrays()), set(os.listdir(self._folder))
         lost = []
@@ -192,7 +193,7 @@ class SlurmExecutor(Executor):
                 if state == "RUNNING":
                     _begin(element)
                 continue
-            elif not element.ended:  # its result may be on its way through a network's file system
+            elif not element.ended:  # its result may still be in transit on a network file system
                 element.ended = True
                 continue
             elif self._stopping:
@@ -208,7 +209,7 @@ class SlurmExecutor(Executor):
             self._submit(lost)
 
     def _states(self, arrays: Sequence[str]) -> dict[str, str] | None:
-        """What Slurm says of each job of these arrays, by id; None where it does not answer."""
+        """Return Slurm's state of each job of these arrays, by job id; None if Slurm does not answer."""
         command = ["squeue", "--noheader", "--array", "--states=all", "--format=%i %T %r"]
         asked = subprocess.run([*command, f"--jobs={','.join(arrays)}"], capture_output=True, text=True)
         if asked.returncode and "Invalid job id" not in asked.stderr:
@@ -218,7 +219,7 @@ class SlurmExecutor(Executor):
 
 
 class _OtherThreads(io.TextIOBase):
-    """Standard error without what this thread writes: submitit prints what it raises."""
+    """Standard error without the output of this thread, because submitit prints the errors that it raises."""
 
     def __init__(self) -> None:
         self._stream, self._thread = sys.stderr, threading.get_ident()
@@ -232,14 +233,14 @@ class _OtherThreads(io.TextIOBase):
 
 @dataclass
 class Job:
-    """What Slurm runs of an array's element, where submitit calls it."""
+    """The callable of an array's element, which submitit calls on the node."""
 
     tasks: Sequence[Task[Any]]
 
     def __call__(self) -> list[Any]:
-        """Do the tasks in processes of this node. Returns the result or the error of each."""
+        """Do the tasks in processes on this node. Return the result or the error of each."""
         asked: list[int] = []
-        queue_again = signal.signal(signal.SIGUSR2, signal.SIG_IGN)  # which processes of Python's own inherit
+        queue_again = signal.signal(signal.SIGUSR2, signal.SIG_IGN)  # Python's helper processes inherit this
         with LocalExecutor(len(self.tasks)) as workers:
             for number in (signal.SIGINT, signal.SIGTERM, signal.SIGUSR2):
                 signal.signal(number, lambda number, _: asked.append(number))
@@ -250,13 +251,13 @@ class Job:
                     workers.stop()
             results = [_outcome(workers, future) for future in futures]
         if signal.SIGUSR2 in asked and callable(queue_again):
-            queue_again(signal.SIGUSR2, None)  # submitit's: it ends this process, too
+            queue_again(signal.SIGUSR2, None)  # submitit's handler, which also ends this process
         if signal.SIGTERM in asked:
-            sys.exit("asked to end")  # with no result: it is for Slurm to say what becomes of the job
+            sys.exit("asked to end")  # without a result: Slurm's state then decides if the job runs again
         return results
 
     def checkpoint(self) -> Any:
-        """What submitit queues again: the same, which goes on from the store."""
+        """Return the job that submitit queues again: the same one, which resumes from the store."""
         import submitit
 
         return submitit.helpers.DelayedSubmission(self)
@@ -273,7 +274,7 @@ def _outcome(workers: Executor, future: Future[Any]) -> Any:
 
 
 def _result(element: _Element) -> Sequence[Any]:
-    """What a job gave; an error for each task where it did not get that far."""
+    """Return the results of a job's tasks; an error for each task if the job itself failed."""
     outcome, result = pickle.loads(element.job.paths.result_pickle.read_bytes())
     return result if outcome == "success" else [WorkerError(_last_line(result))] * len(element.tasks)
 
@@ -293,7 +294,7 @@ def _settle(element: _Element, results: Sequence[Any]) -> None:
 
 
 def _why(element: _Element, state: str) -> str:
-    """Why a job left no result: what it printed last, or else how Slurm says it ended."""
+    """Explain why a job left no result: the job's id, its Slurm state and the last line that it printed."""
     try:
         printed = element.job.paths.stderr.read_text(errors="replace")
     except OSError:
