@@ -150,8 +150,8 @@ def test_runs_that_did_not_end_well_are_raised_and_read(tmp_path: Path) -> None:
         (lambda: fs.sweep(seed=[]), "seed: has no values; give one at least"),
         (lambda: fs.sweep(optimiser="adam"), "did you mean optimizer"),
         (lambda: fs.sweep(paper="caprari2025"), "paper=caprari2025: must be one of bordone2025, caprari2024"),
-        (lambda: fs.read("nowhere"), "nowhere: is no folder; give that of a sweep"),
-        (lambda: fs.judge("nowhere"), "nowhere: is no folder; give that of a sweep"),
+        (lambda: fs.read("nowhere"), "nowhere: is not a folder; give the folder of a sweep"),
+        (lambda: fs.judge("nowhere"), "nowhere: is not a folder; give the folder of a sweep"),
         (lambda: fs.judge(pd.DataFrame({"run": []})), "the table has no column path"),
         (lambda: fs.load_model("nowhere"), "nowhere: no run.json; give the directory of a run"),
         (lambda: fs.draw.figure("nowhere", "fig9"), "figure=fig9: must be one of fig1, fig2, fig3, fig4, fig5"),
@@ -347,7 +347,7 @@ def test_a_store_that_has_moved_is_read_where_it_is(tmp_path: Path, monkeypatch:
     monkeypatch.chdir("/")
     assert fs.judge(runs)["verdict"].size
     (tmp_path / "here").rename(tmp_path / "there")
-    with pytest.raises(ConfigError, match=f"{run}: is no longer there; read the folder where the runs are now"):
+    with pytest.raises(ConfigError, match=f"{run}: no longer exists; read the folder where the runs are now"):
         fs.judge(runs)
     assert fs.read(tmp_path / "there")["run"].tolist() == [run.name] * 2
 

@@ -393,7 +393,7 @@ def refused(called, message):
 
 
 BAD = [
-    ("optmizer=adam", "optmizer=adam: there is no optmizer; see --help for what there is; did you mean optimizer?"),
+    ("optmizer=adam", "optmizer=adam: there is no optmizer; --help lists all keys; did you mean optimizer?"),
     ("+model.depth=3", "model.depth: there is no such key; did you mean model.dropout?"),
     ("+widths=[3]", "+widths=[3]: there is no widths"),
     ("dropout=1.5", "dropout=1.5: must be less than 1"),
@@ -533,7 +533,7 @@ def test_what_holds_for_a_whole_sweep_cannot_be_swept(launcher, values, place, t
     (tmp_path / "own" / "figure" / "mine.yaml").write_text(f"# @package hydra\nsweeper: {{{sweeper}}}\n")
     typed = [values] if place == "typed" else ["figure=mine"]
     called = call("-m", f"hydra/launcher={launcher}", *typed, f"--config-dir={tmp_path / 'own'}", cwd=tmp_path)
-    refused(called, f"{values}: holds for all runs of a sweep; give it one value")
+    refused(called, f"{values}: must be the same for all runs of a sweep; give one value")
     assert not (tmp_path / "multirun").exists()
 
 

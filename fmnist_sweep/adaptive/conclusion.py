@@ -74,7 +74,7 @@ def conclude(trials: Sequence[FrozenTrial], best: Sequence[FrozenTrial], names: 
     for one in best:
         table.add_row(f"{one.number}", *(f"{v:.6g}" for v in one.values), *map(_short, one.params.values()))
     console.print(table)
-    console.print(f"{len(best)} on the front: no other beats them in every objective, of {said}", highlight=False)
+    console.print(f"{len(best)} on the Pareto front, of {said}", highlight=False)
 
 
 def _short(value: object) -> str:

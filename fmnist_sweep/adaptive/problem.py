@@ -174,7 +174,7 @@ def _check_rungs(
             raise ConfigError(f"{line}: rungs={rungs} sets {settings.resource}; leave one of them out")
     for one in objectives:
         if not one.comparable:
-            raise ConfigError(f"objective={one.name}: is of whole runs, which rungs would cut; leave rungs out")
+            raise ConfigError(f"objective={one.name}: needs whole runs, but rungs cut runs short; leave rungs out")
 
 
 def _rewrite(lines: list[str], loader: ConfigLoader, *, ours: bool) -> list[str]:

@@ -61,7 +61,8 @@ class Space:
             name = key.lstrip("+")
             if name == "seed":
                 raise ConfigError(
-                    f"{override.input_line}: a search would take the luckiest seed; give it one, or seeds=N for a mean"
+                    f"{override.input_line}: a search over seeds would pick the luckiest; "
+                    "give one seed, or seeds=N for a mean"
                 )
             space.keys[name] = key
             space.distributions[name] = _distribution(override, space.choices.setdefault(name, {}))

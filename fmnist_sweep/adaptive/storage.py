@@ -94,7 +94,7 @@ def check_problem(storage: BaseStorage, study_id: int, known: Any) -> None:
     """
     sealed = storage.get_study_system_attrs(study_id).get(SEAL)
     if sealed not in (None, digest(known)) and (known is not None or storage.get_n_trials(study_id)):
-        raise ValueError("what it searches is not what was written")
+        raise ValueError("its description of the search was changed after it was written")
 
 
 def seal_problem(storage: BaseStorage, study_id: int, problem: dict[str, Any]) -> None:

@@ -31,7 +31,7 @@ def reason(error: BaseException) -> str:
     if isinstance(error, OSError) and error.filename:
         return f"{error.filename}: {error.strerror}"
     if isinstance(error, KeyError):
-        return f"{error.args[0]}: is not there; HYDRA_FULL_ERROR=1 shows where it is asked for"
+        return f"{error.args[0]}: not found; HYDRA_FULL_ERROR=1 shows where it is used"
     if isinstance(error, UnicodeDecodeError):
         return "a file of options is not UTF-8 text"
     text = str(error)
@@ -71,7 +71,7 @@ def of_omegaconf(text: str) -> str:
     first = re.sub(r"^Unsupported interpolation type (\w+)", r"there is no resolver \1", first)
     first = re.sub(r"^Environment variable '(\w+)' not found", r"the environment variable \1 is not set", first)
     key = re.search(r"^\s*full_key: (\S+)", text, re.MULTILINE)
-    first = re.sub(r"^Cannot merge DictConfig with ListConfig", "holds a list where a mapping belongs", first)
+    first = re.sub(r"^Cannot merge DictConfig with ListConfig", "must be a mapping, not a list", first)
     if absent := re.match(r"Key '(\w+)' (is )?not in ", first):
         from fmnist_sweep.config.schema import KEYS  # imported here because schema imports this module
 

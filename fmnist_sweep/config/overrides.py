@@ -50,7 +50,7 @@ def _check_trackers(overrides: Sequence[Override]) -> None:
     for override in overrides:
         for name in TRACKERS:
             if override.key_or_group.startswith(f"tracker.{name}.") and name not in chosen:
-                raise ConfigError(f"{override.input_line}: sets what is not chosen; add tracker={name}")
+                raise ConfigError(f"{override.input_line}: its tracker is not chosen; add tracker={name}")
 
 
 def target(override: Override) -> str:
@@ -157,14 +157,14 @@ def _rewrite_one(override: Override, loader: ConfigLoader, settings: Sequence[st
         raise ConfigError(f"{line}: must be one of {', '.join(options)}")
     group, names_option = key.replace(".", "/"), key.startswith("hydra.") and isinstance(override.value(), str)
     if names_option and key.count(".") == 1 and loader.get_group_options(group):
-        raise ConfigError(f"{line}: an option is chosen with a slash; write {group}={override.value()}")
+        raise ConfigError(f"{line}: choose an option with a slash; write {group}={override.value()}")
     if override.type != OverrideType.CHANGE or override.package or override.is_hydra_override():
         return line
     if key.startswith("optimizer."):
         # Allow arguments that the option's file does not list. `optimizers.check` compares them with the signature.
         return f"++{line}"
     if key not in known:
-        meant = _needs(key) or f"; see --help for what there is{nearest(key, [*known, 'optimizer.lr'])}"
+        meant = _needs(key) or f"; --help lists all keys{nearest(key, [*known, 'optimizer.lr'])}"
         raise ConfigError(f"{line}: there is no {key}{meant}")
     if key not in GROUPS or override.value_type == ValueType.INTERVAL_SWEEP:
         return line.replace(key, NUMBERS.get(key, key), 1)
@@ -192,7 +192,7 @@ def _rewrite_group(override: Override, options: list[str]) -> str:
         return f"{key}=[{','.join(names)}]" if key in SETS and len(names) > 1 else f"{key}={','.join(names)}"
     for word in typed:
         if not _is_number(word):
-            raise ConfigError(f"{line}: the option {word} cannot be mixed with numbers that are no option")
+            raise ConfigError(f"{line}: the option {word} cannot be combined with numbers that are not options")
     numbers = map(_whole, typed) if key in WHOLE_NUMBERS else typed
     return f"{NUMBERS[key]}={','.join(numbers)}"
 

@@ -47,14 +47,14 @@ def _mistake(line: str, parser: OverridesParser, error: Exception) -> str:
     if key == "" or (not equals and not line.startswith("~")):
         return "overrides are written key=value, several values key=a,b"
     if value.startswith("~"):
-        return f"the shell replaces a ~ at the start of a word alone; write {key}=$HOME{value[1:]}"
+        return f"the shell expands ~ only at the start of a word; write {key}=$HOME{value[1:]}"
     if line != line.strip() or key != key.strip():
         return f"has a space beside the key; write {key.strip()}={value.strip()}"
     if value.rstrip().endswith(",") or value.startswith(",") or ",," in value:
         return f"a value is missing beside a comma; several values are written without spaces, as in {key}=a,b"
     for opening, closing in ("[]", "{}", "()"):
         if value.count(opening) != value.count(closing):
-            return f"{opening} and {closing} do not match; put the argument in quotes if the shell takes it apart"
+            return f"{opening} and {closing} do not match; quote the argument if the shell splits it"
     for mark in "'\"":
         if value.count(mark) % 2:
             return f"a quote {mark} is not closed; the shell takes quotes away, so write \"{key}='...'\""
@@ -66,4 +66,4 @@ def _mistake(line: str, parser: OverridesParser, error: Exception) -> str:
         parser.parse_overrides([quoted := f"{key}='{value}'"])
     except HydraException:
         return "overrides are written key=value, several values key=a,b"
-    return f'holds a character with a meaning of its own; write "{quoted}"'
+    return f'contains a special character; write "{quoted}"'

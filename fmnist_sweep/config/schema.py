@@ -258,7 +258,7 @@ def agree(executions: Sequence[Execution]) -> None:
         values = dict.fromkeys(values.get(key) for values in flattened)
         if len(values) > 1:
             words = ",".join(json.dumps(value).strip('"') for value in values)
-            raise ConfigError(f"{key}={words}: holds for all runs of a sweep; give it one value")
+            raise ConfigError(f"{key}={words}: must be the same for all runs of a sweep; give one value")
 
 
 def device_type(name: str) -> str:

@@ -75,7 +75,7 @@ def decode(content: bytes, version: str, config: Config, epoch: int) -> Checkpoi
     if not [epoch] * 3 == [progress.epoch, len(metrics), len(seconds)] or any(
         type(number) is not float for row in (seconds, *(astuple(row)[1:] for row in metrics)) for number in row
     ):
-        raise ValueError(f"has not the rows of {epoch} epochs")
+        raise ValueError(f"does not contain {epoch} epochs")
     return Checkpoint(progress, metrics, seconds, str(saved.get("cpu", "")))
 
 
@@ -97,7 +97,7 @@ def _saved(content: bytes) -> dict[str, Any]:
         raise ValueError("is torn or corrupt")
     with zipfile.ZipFile(io.BytesIO(content)) as parts:
         if any(part.compress_type != zipfile.ZIP_STORED for part in parts.infolist()):
-            raise ValueError("is compressed, as no checkpoint is")
+            raise ValueError("is compressed; checkpoints never are")
     saved: dict[str, Any] = torch.load(io.BytesIO(content), "cpu", weights_only=True)
     return saved
 

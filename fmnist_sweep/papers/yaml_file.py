@@ -133,14 +133,14 @@ class _Loader(yaml.SafeLoader):
         node = super().compose_node(parent, index)
         assert node is not None
         if isinstance(event, yaml.AliasEvent) and node not in self._sizes:
-            raise _error("an alias stands for what it is part of", event)
+            raise _error("an alias refers to a mapping or list that contains it", event)
         self._sizes[node] = size = 1 + sum(self._sizes[part] for part in _parts(node)) + len(node.value)
         if size > _LARGEST:
-            raise _error(f"what aliases stand for is larger than {_LARGEST // 1024} KiB, spelled out", event)
+            raise _error(f"with its aliases expanded it is larger than {_LARGEST // 1024} KiB, spelled out", event)
         if isinstance(node, yaml.MappingNode):
             for key, times in Counter(key.value for key, _ in node.value if isinstance(key, yaml.ScalarNode)).items():
                 if times > 1:
-                    raise _error(f"the key {key[:60]} stands twice", event)
+                    raise _error(f"the key {key[:60]} is there twice", event)
         return node
 
     def mapping(self, node: yaml.MappingNode) -> Iterator[_Mapping]:

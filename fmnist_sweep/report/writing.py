@@ -19,7 +19,7 @@ def check_free(folder: Path, names: Iterable[str]) -> None:
         is_report = False
     for path in [] if is_report else [folder / name for name in names]:
         if path.exists():
-            raise FileExistsError(errno.EEXIST, "is there already, and no report wrote it", str(path))
+            raise FileExistsError(errno.EEXIST, "already exists and was not written by a report", str(path))
 
 
 def replace(path: Path, content: bytes) -> Path:

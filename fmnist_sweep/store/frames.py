@@ -72,7 +72,7 @@ def table_of(collection: Collection) -> pd.DataFrame:
 
 def _folder(store: str | Path) -> Path:
     if not Path(store).is_dir():
-        raise ConfigError(f"{store}: is no folder; give that of a sweep")
+        raise ConfigError(f"{store}: is not a folder; give the folder of a sweep")
     return Path(store).resolve()
 
 
@@ -88,7 +88,7 @@ def directories_of(runs: Runs) -> list[Path]:
     directories = [Path(path) for path in dict.fromkeys(runs["path"])]
     for path in directories:
         if not path.is_dir():
-            raise ConfigError(f"{path}: is no longer there; read the folder where the runs are now")
+            raise ConfigError(f"{path}: no longer exists; read the folder where the runs are now")
     return directories
 
 

@@ -216,7 +216,7 @@ def read_timing(directory: Path) -> tuple[FloatArray, str | None]:
     seconds = rows[:, 0]
     usable = _leading(np.isfinite(seconds) & (seconds >= np.append(0.0, seconds)[:-1]))
     if usable < len(seconds):
-        complaint = f"{TIMING} line {usable + 2}: seconds are negative or go back"
+        complaint = f"{TIMING} line {usable + 2}: seconds are negative or decrease"
     return seconds[:usable], complaint
 
 
@@ -236,7 +236,7 @@ def read_predictions(directory: Path) -> NDArray[np.uint8]:
         raise RecordError(f"{PREDICTIONS} is not a NumPy array") from error
     # Check the size in the header against the actual bytes, so that a false header cannot allocate memory.
     if dtype != np.uint8 or len(shape) != 1 or shape[0] != len(content) - file.tell():
-        raise RecordError(f"{PREDICTIONS} is not one whole row of uint8")
+        raise RecordError(f"{PREDICTIONS} is not a whole one-dimensional uint8 array")
     classes = np.frombuffer(content, np.uint8, offset=file.tell())
     if (classes >= len(CLASS_NAMES)).any():
         raise RecordError(f"{PREDICTIONS} holds a class over {len(CLASS_NAMES) - 1}")

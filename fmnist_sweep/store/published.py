@@ -61,5 +61,5 @@ def _config(row: dict[str, Any]) -> Config:
         seed=row["seed"],
     )
     if recipe(config) != row["recipe"]:
-        raise ValueError(f"{row['run']}: its recipe is not that of its configuration")
+        raise ValueError(f"{row['run']}: its recipe does not match its configuration")
     return config

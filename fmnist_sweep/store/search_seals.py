@@ -28,7 +28,7 @@ def check(trials: Sequence[FrozenTrial]) -> None:
         if trial.number != place:
             raise ValueError(f"trial {place} is lost")
         if BATCH not in trial.user_attrs and trial.state == TrialState.RUNNING and place + 1 < len(trials):
-            raise ValueError(f"trial {place} was not asked for whole, but there are later ones")
+            raise ValueError(f"trial {place} is incomplete, but later trials exist")
         seal = trial.system_attrs.get(SEAL)
         if seal is not None and digest(_facts(trial)) not in seal:  # trials of earlier versions have none
             raise ValueError(f"trial {place} is not what the search wrote")

@@ -66,7 +66,7 @@ class Followers:
                 child.process.kill()
                 child.printer.join(QUIET_SECONDS)
                 if child.process.wait() != 0:
-                    line = f"{child.name} does not have everything; this sends the rest: {child.command}"
+                    line = f"{child.name} did not get everything; to send the rest, run: {child.command}"
                     console.print(line, markup=False)
 
 

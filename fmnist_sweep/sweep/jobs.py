@@ -51,7 +51,9 @@ def make_job(composed: DictConfig, directory: Path, *, here: bool = True) -> Job
     own = [path for path in directory.glob("*") if is_ours(path.name) or path.name == ".hydra"]
     places = [*(of_store if directory.name == job.name else []), *own]
     for path in filter(Path.is_symlink, places):
-        raise ConfigError(f"{path}: is a link, through which a run would write elsewhere; put there what it leads to")
+        raise ConfigError(
+            f"{path}: is a symbolic link, so the run would write elsewhere; replace it by what it points to"
+        )
     _refuse_occupied(job)
     return job
 

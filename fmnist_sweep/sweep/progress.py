@@ -172,7 +172,9 @@ class SweepDisplay:
         console.print(table)
         if len(cpus) > 1:
             types = ", ".join(f"{cpu} ({count(runs, 'run')})" for cpu, runs in cpus.items())
-            console.print(f"trained on different CPUs: {types}; equal bytes are promised on one type alone")
+            console.print(
+                f"trained on different CPUs: {types}; results are equal byte for byte only on one type of CPU"
+            )
         taken = minutes(time.monotonic() - self._started)
         parts = ", ".join(f"{n} {origin}" for origin, n in origins.items())
         ended = [

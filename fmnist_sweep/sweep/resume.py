@@ -62,7 +62,7 @@ def take_up(jobs: Sequence[Job], begun: list[Begun], later: list[tuple[Job, ...]
     checkpoint = next(filter(None, loaded), None) or Checkpoint(start(jobs[0].config), [], [], cpu())
     if checkpoint.cpu and not checkpoint.cpu.endswith(cpu()):
         # Another CPU type may change the last digits. That costs less than starting again, as long as we report it.
-        log.warning("%s: began on %s, goes on on %s: bytes may differ", jobs[0].name, checkpoint.cpu, cpu())
+        log.warning("%s: started on %s, continues on %s: bytes may differ", jobs[0].name, checkpoint.cpu, cpu())
         checkpoint.cpu += f", then {cpu()}"
     waiting = list(trajectory.train)
     for job in trajectory.train:

@@ -66,7 +66,7 @@ def _train(job: Job, folder: Path) -> float | None:
             raise RunError(f"{job.name} failed: {reason(error)}; its directory has the traceback") from error
     loss = outcome(job)
     if loss is None:
-        log.info("%s is left as it is: retry=failed trains failed runs alone", job.name)
+        log.info("%s is skipped: retry=failed trains only failed runs", job.name)
         return None
     log.info("%s is done: validation loss %.4f; see %s", job.name, loss, job.directory)
     return loss

@@ -70,7 +70,7 @@ def _send(follower: Follower, name: str) -> int:
     counts = Counter(outcome for outcome, _ in follower.outcomes.values())
     _say(f"runs up to date in {name}: {counts['sent']}")
     if counts["waiting"]:
-        _say(f"in training, taken once they have ended: {counts['waiting']}")
+        _say(f"in training, to be sent when they have ended: {counts['waiting']}")
     problems = [(path, *outcome) for path, outcome in follower.outcomes.items() if outcome[1]]
     for path, outcome, why in problems[:_LISTED]:
         _say(f"{outcome}: {one_line(path.name, 1000)}: {why}")
@@ -97,9 +97,9 @@ def _follow(follower: Follower, name: str, until_eof: bool) -> int:
             is_last, began = ended.is_set(), time.monotonic()
             follower.look()
             if follower.trouble and not in_trouble:
-                _say(f"{name}: {follower.trouble}; training goes on, and what is missing is sent once that is possible")
+                _say(f"{name}: {follower.trouble}; training continues, and what is missing is sent as soon as possible")
             elif in_trouble and not follower.trouble:
-                _say(f"{name}: all is sent that was missing")
+                _say(f"{name}: everything that was missing has been sent")
             in_trouble = bool(follower.trouble)
             if is_last:
                 break
@@ -127,7 +127,7 @@ class _Parser(argparse.ArgumentParser):
 def _parser() -> argparse.ArgumentParser:
     parser = _Parser(
         prog="python -m fmnist_sweep.track",
-        description="Show a tracker the runs of a sweep, finished or not. What it has already is not sent again.",
+        description="Send the runs of a sweep to a tracker, finished or not. Runs that it has are not sent again.",
     )
     parser.add_argument("runs", nargs="+", metavar="RUNS_DIR", help="folder of the runs, or one run's")
     choices = parser.add_subparsers(dest="tracker", required=True, metavar="TRACKER", help=" or ".join(TRACKERS))
@@ -135,8 +135,10 @@ def _parser() -> argparse.ArgumentParser:
         options = choices.add_parser(name, help=f"TRACKER {name} --help has its options")
         for item in fields(_SETTINGS[name]):
             options.add_argument(f"--{item.name}", default=item.default, help=_HELP[name][item.name])
-        options.add_argument("--follow", action="store_true", help="go on as runs grow, until Ctrl-C")
-        options.add_argument("--until-eof", action="store_true", help="the same, until the standard input ends")
+        options.add_argument("--follow", action="store_true", help="keep sending as runs grow, until Ctrl-C")
+        options.add_argument(
+            "--until-eof", action="store_true", help="like --follow, but stop when standard input ends"
+        )
     return parser
 
 

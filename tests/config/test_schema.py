@@ -165,7 +165,7 @@ def test_a_configuration_survives_being_written_and_read_again():
 def test_what_holds_for_a_sweep_must_agree(key, value):
     one, other = Execution(), Execution(**{key: value})
     agree([one, one])
-    with pytest.raises(ConfigError, match=f"^{key}=.*: holds for all runs of a sweep; give it one value$"):
+    with pytest.raises(ConfigError, match=f"^{key}=.*: must be the same for all runs of a sweep; give one value$"):
         agree([one, one, other])
 
 

@@ -217,6 +217,6 @@ def test_files_that_no_report_wrote_are_left_alone(file, tmp_path, capsys):
     output.mkdir()
     (output / file).write_text("the user's")
     code, out, err = report(tmp_path / "runs", "--output", output, capsys=capsys)
-    said = f"cannot write {output / file}: is there already, and no report wrote it; choose another --output"
+    said = f"cannot write {output / file}: already exists and was not written by a report; choose another --output"
     assert (code, out, err) == (2, [], [said])
     assert [path.read_text() for path in output.iterdir()] == ["the user's"]

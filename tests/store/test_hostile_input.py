@@ -469,7 +469,9 @@ def test_no_run_is_written_through_a_link(place: str, how: str, tmp_path: Path) 
     link.symlink_to(outside / "folder")
     called = call(*typed, how, cwd=work)
     assert called.code == 2
-    assert called.err.endswith(": is a link, through which a run would write elsewhere; put there what it leads to\n")
+    assert called.err.endswith(
+        ": is a symbolic link, so the run would write elsewhere; replace it by what it points to\n"
+    )
     assert [path.name for path in outside.rglob("*")] == ["folder", "precious.json"]
 
 

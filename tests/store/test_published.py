@@ -196,7 +196,7 @@ def test_a_results_table_gives_what_its_store_gave(tmp_path):
     ("old", "new", "message"),
     [
         ("epoch,", "epok,", "do not match columns, columns expected but not found: ['epoch']"),
-        (",0.2,", ",0.3,", "its recipe is not that of its configuration"),
+        (",0.2,", ",0.3,", "its recipe does not match its configuration"),
         (',"{""lr"":0.01}",', ",{,", "not a report's results.csv"),
         (",128-64,", ",wide,", "not a report's results.csv"),
         (",2,0.", ",1,0.", "has an epoch twice"),

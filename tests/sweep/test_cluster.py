@@ -244,8 +244,8 @@ def test_a_job_that_dies_without_a_word_is_noticed(slurm: Slurm, tmp_path: Path)
 @pytest.mark.parametrize(
     ("parameters", "message"),
     [
-        ({"partition": "nowhere"}, "Slurm takes no job: Invalid partition name specified; its partitions are main"),
-        ({"mem_gb": 900}, "Slurm takes no job: Requested node configuration is not available"),
+        ({"partition": "nowhere"}, "Slurm refused the job: Invalid partition name specified; its partitions are main"),
+        ({"mem_gb": 900}, "Slurm refused the job: Requested node configuration is not available"),
     ],
 )
 def test_what_slurm_does_not_take_is_told_at_once(
@@ -263,7 +263,7 @@ def test_a_slurm_that_does_not_answer_is_told_at_once(
     lone.write_text(re.sub("SlurmctldPort=.*", "SlurmctldPort=1", Path(os.environ["SLURM_CONF"]).read_text()))
     with slurm.executor() as executor:
         monkeypatch.setenv("SLURM_CONF", str(lone))
-        with pytest.raises(ConfigError, match=r"Slurm takes no job: \w"):
+        with pytest.raises(ConfigError, match=r"Slurm refused the job: \w"):
             begin(executor, grid(tmp_path, 1))
 
 

@@ -68,7 +68,7 @@ def test_a_tracker_changes_no_name() -> None:
     [
         (["tracker=comet"], "tracker=comet: must be one of mlflow, tensorboard, wandb"),
         (["tracker=tensorbord"], "must be one of mlflow, tensorboard, wandb; did you mean tensorboard?"),
-        (["tracker.mlflow.uri=x"], "tracker.mlflow.uri=x: sets what is not chosen; add tracker=mlflow"),
+        (["tracker.mlflow.uri=x"], "tracker.mlflow.uri=x: its tracker is not chosen; add tracker=mlflow"),
         (["tracker=mlflow", "tracker.mlflow.url=x"], "did you mean tracker.mlflow.uri?"),
         (["tracker=mlflow", "tracker.mlflow.experiment=''"], "tracker.mlflow.experiment=: must have at least 1 char"),
         (["+tracker=mlflow"], "+tracker=mlflow: tracker is there already; write it without +"),
@@ -82,7 +82,7 @@ def test_a_tracker_that_is_none_is_refused(typed: list[str], line: str) -> None:
 
 def test_a_sweep_has_one_place_for_its_points() -> None:
     with pytest.raises(
-        ConfigError, match=r"tracker\.mlflow\.uri=a,b: holds for all runs of a sweep; give it one value"
+        ConfigError, match=r"tracker\.mlflow\.uri=a,b: must be the same for all runs of a sweep; give one value"
     ):
         agree([parse(one)[1] for one in compose("tracker=mlflow", "tracker.mlflow.uri=a,b")])
 

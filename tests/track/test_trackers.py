@@ -165,7 +165,7 @@ def test_wandb_has_runs_that_have_ended_whole(tracker: Shown, tmp_path: Path) ->
     ended = [write_run(tmp_path, epochs=300), write_run(tmp_path, seed=1, epochs=4, validation="holdout")]
     ended.append(write_run(tmp_path, seed=2, epochs=3, epochs_done=0, status="failed", error="no memory"))
     write_run(tmp_path, seed=3, epochs=9, epochs_done=5, status="running")
-    said = "runs up to date in wandb: 3\nin training, taken once they have ended: 1\n"
+    said = "runs up to date in wandb: 3\nin training, to be sent when they have ended: 1\n"
     assert send(tmp_path, "wandb") == (0, said)
     assert all(map(tracker.has, ended))
     assert [tracker.status(run) for run in ended] == ["FINISHED", "FINISHED", "FAILED"]
@@ -442,7 +442,7 @@ def test_a_server_that_is_down_holds_nothing_up_and_the_last_command_sends_the_r
     warnings = [line for line in done.stderr.splitlines() if server.uri in line and "training goes on" in line]
     assert len(warnings) == 1 and "Connection refused" in warnings[0]
     command = f"python -m fmnist_sweep.track multirun mlflow --uri={server.uri} --experiment={EXPERIMENT}"
-    assert f"mlflow does not have everything; this sends the rest: {command}" in done.stderr.splitlines()
+    assert f"mlflow did not get everything; to send the rest, run: {command}" in done.stderr.splitlines()
     sent = subprocess.run(
         [sys.executable, *command.split()[1:]], cwd=tmp_path, env=environment(), capture_output=True, text=True
     )
@@ -459,7 +459,7 @@ def test_a_server_that_comes_back_gets_what_it_missed(server: MlflowServer, tmp_
     with server.away():
         grow(run, rows(5)[1:])
         assert "training goes on" in follower.stdout.readline()
-    assert follower.stdout.readline() == "mlflow: all is sent that was missing\n"
+    assert follower.stdout.readline() == "mlflow: everything that was missing has been sent\n"
     assert same(server.points(run.name, EXPERIMENT), read(run))
     assert follower.communicate()[0] == ""
     assert follower.returncode == 0
@@ -479,4 +479,4 @@ def test_a_server_that_never_answers_is_left_after_a_while(tmp_path: Path, monke
     first, last = capsys.readouterr().err.splitlines()
     assert first == "sending the rest to mlflow; Ctrl-C leaves it"
     command = f"python -m fmnist_sweep.track {tmp_path} mlflow --uri={uri} --experiment={EXPERIMENT}"
-    assert last == f"mlflow does not have everything; this sends the rest: {command}"
+    assert last == f"mlflow did not get everything; to send the rest, run: {command}"

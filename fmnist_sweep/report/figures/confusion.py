@@ -32,7 +32,7 @@ def confusion(labels: Classes, predictions: Classes) -> Counts:
         ValueError: if the shapes differ, as when the predictions are for another data set.
     """
     if labels.shape != predictions.shape:
-        raise ValueError(f"{len(predictions)} predictions for {len(labels)} labels: they are of different data")
+        raise ValueError(f"{len(predictions)} predictions for {len(labels)} labels: they belong to different data sets")
     cells = labels.astype(np.int64) * CLASSES + predictions
     return np.bincount(cells, minlength=CLASSES**2).reshape(CLASSES, CLASSES)
 

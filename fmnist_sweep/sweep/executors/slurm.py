@@ -76,7 +76,9 @@ class SlurmExecutor(Executor):
         except ImportError as error:
             raise ConfigError("Slurm needs submitit: pip install 'fmnist_sweep[slurm]'") from error
         if (gpus_per_node or 0) > 1:
-            raise ConfigError(f"gpus_per_node={gpus_per_node}: a job takes one GPU; ask for more array_parallelism")
+            raise ConfigError(
+                f"gpus_per_node={gpus_per_node}: a job uses one GPU; set gpus_per_node=1 and raise array_parallelism"
+            )
         self.tasks_of_job = 1 if gpus_per_node else cpus_per_task
         self.slots = array_parallelism * self.tasks_of_job
         # Since Slurm 22.05, srun does not inherit --cpus-per-task from the job.
@@ -153,7 +155,7 @@ class SlurmExecutor(Executor):
             partitions = subprocess.run(["sinfo", "--noheader", "--format=%R"], capture_output=True, text=True)
             known = f"; its partitions are {', '.join(partitions.stdout.split())}" if partitions.stdout else ""
             refusal = _last_line(str(error)).rpartition("failed: ")[2]
-            raise ConfigError(f"Slurm takes no job: {refusal}{known}") from error
+            raise ConfigError(f"Slurm refused the job: {refusal}{known}") from error
         for element, job in zip(elements, jobs, strict=True):
             element.job, element.ended = job, False
             queue.note(self._folder, job.job_id, element.names)
