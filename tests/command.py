@@ -72,6 +72,7 @@ def _process_as_before() -> Iterator[None]:
     Plugins.instance()  # they register their options once, as they are imported
     options = ConfigStore.instance().repo
     ConfigStore.instance().repo = copy.deepcopy(options)
+    ConfigStore.instance().repo.pop("figure", None)  # those of papers that other tests have read
     try:
         yield
     finally:
