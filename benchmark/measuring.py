@@ -33,7 +33,7 @@ from fmnist_sweep.config.schema import Config, DataConfig, ModelConfig, Training
 from fmnist_sweep.engine import training
 from fmnist_sweep.engine.machine import environment
 from fmnist_sweep.store.run_directory import RunDirectory
-from fmnist_sweep.sweep import plan
+from fmnist_sweep.sweeps import plan
 
 CORES = len(os.sched_getaffinity(0))
 SETTINGS = [Setting(optimizer, batch, seed) for seed, (optimizer, batch) in product(range(5), FIGURES)]

@@ -21,10 +21,10 @@ import psutil
 from fmnist_sweep.__main__ import main
 from fmnist_sweep.engine.metrics import Metrics
 from fmnist_sweep.store.run_directory import RunDirectory
-from fmnist_sweep.sweep import run
-from fmnist_sweep.sweep.executors import Executor
-from fmnist_sweep.sweep.plan import Job
-from fmnist_sweep.sweep.recording import write_record
+from fmnist_sweep.sweeps import run
+from fmnist_sweep.sweeps.executors import Executor
+from fmnist_sweep.sweeps.plan import Job
+from fmnist_sweep.sweeps.recording import write_record
 
 SEEDS = 417  # with twelve configurations 5,004 runs
 SLOTS = 234  # 702 stacks of the three batch sizes

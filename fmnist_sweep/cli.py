@@ -20,7 +20,7 @@ from fmnist_sweep.errors import ConfigError
 from fmnist_sweep.papers import paper_option
 
 if TYPE_CHECKING:
-    from fmnist_sweep.sweep.run import Sweep
+    from fmnist_sweep.sweeps.run import Sweep
 
 
 class Application:
@@ -28,14 +28,14 @@ class Application:
 
     def __call__(self, composed: DictConfig) -> float | None:
         """Train one run. Return its final validation loss, or None for a dry run."""
-        from fmnist_sweep.sweep import single
+        from fmnist_sweep.sweeps import single
 
         train = single.prepare(composed, Path(HydraConfig.get().runtime.output_dir))
         return None if train is None else train()
 
     def together(self, jobs: int, executor: Mapping[str, Any]) -> Sweep:
         """Begin a sweep whose launches have at most `jobs` jobs; `executor` holds the launcher's settings."""
-        from fmnist_sweep.sweep.run import Sweep
+        from fmnist_sweep.sweeps.run import Sweep
 
         return Sweep(jobs, executor)
 
@@ -99,7 +99,7 @@ def carry_out(
         if composed.hydra.mode == RunMode.MULTIRUN:
             return application.sweep(lines, task)
 
-        from fmnist_sweep.sweep import single
+        from fmnist_sweep.sweeps import single
 
         directory = hydra_private.place(composed, "hydra.run.dir")
         application.rehearse(composed)

@@ -143,7 +143,7 @@ class GridSweeper(Sweeper):
         """Mark the runs of a batch as interrupted after a launcher has killed the processes that trained them."""
         from fmnist_sweep.config.compose import Composer
         from fmnist_sweep.config.hydra_private import numbered, place
-        from fmnist_sweep.sweep import jobs
+        from fmnist_sweep.sweeps import jobs
 
         if getattr(self.launcher, "checks_all_jobs", False):  # our own launcher marks its runs itself
             return
@@ -181,7 +181,7 @@ class GridSweeper(Sweeper):
 
     def validate_batch_is_legal(self, batch: Sequence[Sequence[str]]) -> None:
         """Check the configuration of every job before the first starts."""
-        from fmnist_sweep.sweep.jobs import check
+        from fmnist_sweep.sweeps.jobs import check
 
         check(batch, self.hydra_context.config_loader, self.config)
 

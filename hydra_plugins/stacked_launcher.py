@@ -28,7 +28,7 @@ class StackedLauncherConf:
 
 @dataclass
 class StackedSlurmConf(StackedLauncherConf):
-    """Settings for Slurm, with the names of hydra-submitit-launcher. `sweep/executors/slurm.py` trains the stacks."""
+    """Settings for Slurm, with the names of hydra-submitit-launcher. `sweeps/executors/slurm.py` trains the stacks."""
 
     executor: str = "slurm"
     partition: Optional[str] = None
@@ -47,7 +47,7 @@ class StackedSlurmConf(StackedLauncherConf):
 
 @dataclass
 class StackedRayConf(StackedLauncherConf):
-    """Settings for Ray, on this machine if `address` is None. `sweep/executors/ray.py` trains the stacks."""
+    """Settings for Ray, on this machine if `address` is None. `sweeps/executors/ray.py` trains the stacks."""
 
     executor: str = "ray"
     address: Optional[str] = None

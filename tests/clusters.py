@@ -13,9 +13,9 @@ from unittest.mock import patch
 
 from slurm_cluster import SlurmCluster, slurm_cluster
 
-from fmnist_sweep.sweep.executors import Executor
-from fmnist_sweep.sweep.executors.ray import RayExecutor
-from fmnist_sweep.sweep.executors.slurm import SlurmExecutor
+from fmnist_sweep.sweeps.executors import Executor
+from fmnist_sweep.sweeps.executors.ray import RayExecutor
+from fmnist_sweep.sweeps.executors.slurm import SlurmExecutor
 
 PATIENCE = 120.0  # seconds until something is given up that takes a few
 
@@ -85,7 +85,7 @@ def slurm() -> Iterator[Slurm]:
     """A Slurm that is up, and asked every second."""
     with (
         tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder,  # short: sockets lie in it
-        patch("fmnist_sweep.sweep.executors.slurm.POLL_SECONDS", 1.0),
+        patch("fmnist_sweep.sweeps.executors.slurm.POLL_SECONDS", 1.0),
         slurm_cluster(Path(folder)) as cluster,
     ):
         yield Slurm(cluster, Path(folder) / "jobs")

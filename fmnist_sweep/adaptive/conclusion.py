@@ -14,7 +14,7 @@ from rich.table import Table
 from fmnist_sweep import files
 from fmnist_sweep.errors import ConfigError, RunError
 from fmnist_sweep.report.writing import replace
-from fmnist_sweep.sweep.progress import console
+from fmnist_sweep.sweeps.progress import console
 
 RESULTS = "optimization_results.yaml"
 _LARGEST = 64 << 20  # bytes

@@ -22,7 +22,7 @@ from fmnist_sweep.config.messages import reason
 from fmnist_sweep.config.overrides import beneath, rewrite, target
 from fmnist_sweep.config.schema import decides
 from fmnist_sweep.errors import ConfigError, one_line
-from fmnist_sweep.sweep import jobs as sweep_jobs
+from fmnist_sweep.sweeps import jobs as sweep_jobs
 
 DIRECTIONS: tuple[Direction, ...] = ("minimize", "maximize")
 

@@ -33,7 +33,7 @@ from fmnist_sweep.report.claims import reason
 from fmnist_sweep.report.texts import Texts
 from fmnist_sweep.store.curves import Curves
 from fmnist_sweep.store.tables import collect, recipe
-from fmnist_sweep.sweep.progress import console, minutes
+from fmnist_sweep.sweeps.progress import console, minutes
 
 _UNITS = {"s": 1, "min": 60, "h": 3600}
 

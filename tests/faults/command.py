@@ -4,7 +4,7 @@ import sys
 
 from faults import work
 from fmnist_sweep.__main__ import main
-from fmnist_sweep.sweep import worker
+from fmnist_sweep.sweeps import worker
 
 # The processes that Python starts for workers import this module again, under another name.
 worker.CHECKPOINT_SECONDS = -1.0

@@ -22,8 +22,8 @@ from faults.cases import Case
 from fmnist_sweep import data
 from fmnist_sweep.store import layout
 from fmnist_sweep.store.run_directory import RunDirectory
-from fmnist_sweep.sweep import worker
-from fmnist_sweep.sweep.plan import Job
+from fmnist_sweep.sweeps import worker
+from fmnist_sweep.sweeps.plan import Job
 
 EPOCHS = 12  # some seconds of work
 CONFIGS = [config(how, batch_size=1000, epochs=EPOCHS, seed=seed) for how in (ADAM, MOMENTUM) for seed in (0, 1)]

@@ -23,7 +23,7 @@ from small_runs import config
 from faults import work
 from faults.cases import Case
 from fmnist_sweep.store import layout
-from fmnist_sweep.sweep import worker
+from fmnist_sweep.sweeps import worker
 
 PATIENCE = 300.0
 SWEEP = ("-m", "optimizer=adam,sgd", "epochs=2,3", "model.hidden=[16]", "batch_size=1000", "workers=2")

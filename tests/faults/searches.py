@@ -22,8 +22,8 @@ from faults.damages import damage, damages
 from faults.processes import context, kill_thrice, none_again
 from fmnist_sweep.report.search_history import FILE, Trial, read_searches
 from fmnist_sweep.store import layout
-from fmnist_sweep.sweep import run as launching
-from fmnist_sweep.sweep.executors import Executor, T, Task
+from fmnist_sweep.sweeps import run as launching
+from fmnist_sweep.sweeps.executors import Executor, T, Task
 
 SEARCH = (
     *("-m", "hydra/sweeper=search", "optimizer=adam,sgd", "dropout=interval(0,0.6)"),

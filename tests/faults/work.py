@@ -27,8 +27,8 @@ from fmnist_sweep.config.schema import Config, Execution
 from fmnist_sweep.engine.training import Trainer
 from fmnist_sweep.store import layout, run_directory
 from fmnist_sweep.store.run_directory import RunDirectory
-from fmnist_sweep.sweep import plan, worker
-from fmnist_sweep.sweep.plan import Job
+from fmnist_sweep.sweeps import plan, worker
+from fmnist_sweep.sweeps.plan import Job
 
 SHORT = config(ADAM, epochs=2, batch_size=500)
 LONG = config(ADAM, epochs=3, batch_size=500)

@@ -42,7 +42,7 @@ from fmnist_sweep.report.__main__ import main as report
 from fmnist_sweep.store import run_directory
 from fmnist_sweep.store.run_directory import RunDirectory
 from fmnist_sweep.store.tables import collect
-from fmnist_sweep.sweep.executors import queue
+from fmnist_sweep.sweeps.executors import queue
 
 GIBIBYTE = 1 << 30
 PATIENCE = 60  # seconds for one input

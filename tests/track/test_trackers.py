@@ -37,7 +37,7 @@ from tracked import (
 
 from fmnist_sweep.config.schema import MlflowConfig, TrackerConfig
 from fmnist_sweep.store.layout import RECORD
-from fmnist_sweep.sweep import followers as alongside
+from fmnist_sweep.sweeps import followers as alongside
 from fmnist_sweep.track.runs import TrackedRun, read
 
 pytestmark = [pytest.mark.tracker, pytest.mark.filterwarnings("default")]  # the libraries have warnings of their own

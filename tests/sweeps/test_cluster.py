@@ -27,11 +27,11 @@ from fmnist_sweep.config.compose import name_of
 from fmnist_sweep.config.schema import Execution
 from fmnist_sweep.errors import ConfigError
 from fmnist_sweep.store import run_directory
-from fmnist_sweep.sweep import worker
-from fmnist_sweep.sweep.executors import Executor, queue
-from fmnist_sweep.sweep.executors.ray import RayExecutor
-from fmnist_sweep.sweep.executors.slurm import SlurmExecutor
-from fmnist_sweep.sweep.plan import Job
+from fmnist_sweep.sweeps import worker
+from fmnist_sweep.sweeps.executors import Executor, queue
+from fmnist_sweep.sweeps.executors.ray import RayExecutor
+from fmnist_sweep.sweeps.executors.slurm import SlurmExecutor
+from fmnist_sweep.sweeps.plan import Job
 
 pytestmark = pytest.mark.cluster
 

@@ -17,7 +17,7 @@ import pytest
 from command import run_command
 from slurm_cluster import SlurmCluster, slurm_cluster
 
-from fmnist_sweep.sweep import run
+from fmnist_sweep.sweeps import run
 
 pytestmark = pytest.mark.cluster
 

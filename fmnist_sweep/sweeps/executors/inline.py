@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 
-from fmnist_sweep.sweep.executors import Executor, T, Task
+from fmnist_sweep.sweeps.executors import Executor, T, Task
 
 
 class InlineExecutor(Executor):

@@ -14,7 +14,7 @@ from concurrent.futures import CancelledError, Future, wait
 from typing import Any
 
 from fmnist_sweep.errors import ConfigError
-from fmnist_sweep.sweep.executors import Executor, T, Task, WorkerError
+from fmnist_sweep.sweeps.executors import Executor, T, Task, WorkerError
 
 
 class RayExecutor(Executor):

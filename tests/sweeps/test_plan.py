@@ -13,8 +13,8 @@ from small_runs import ADAM, SGD, config
 
 from fmnist_sweep.config.schema import Execution
 from fmnist_sweep.store.run_directory import Found
-from fmnist_sweep.sweep import plan as planning
-from fmnist_sweep.sweep.plan import Job, Plan, Trajectory
+from fmnist_sweep.sweeps import plan as planning
+from fmnist_sweep.sweeps.plan import Job, Plan, Trajectory
 
 THOROUGH = settings(deadline=None, derandomize=True)
 STORES = [Path("/store"), Path("/other")]

@@ -14,10 +14,10 @@ from fmnist_sweep import data
 from fmnist_sweep.config.messages import reason
 from fmnist_sweep.errors import RunError
 from fmnist_sweep.stopping import stoppable
-from fmnist_sweep.sweep.followers import Followers
-from fmnist_sweep.sweep.jobs import make_folder_of, make_job, mark_interrupted, outcome, show_plan
-from fmnist_sweep.sweep.plan import Job
-from fmnist_sweep.sweep.progress import RunBar
+from fmnist_sweep.sweeps.followers import Followers
+from fmnist_sweep.sweeps.jobs import make_folder_of, make_job, mark_interrupted, outcome, show_plan
+from fmnist_sweep.sweeps.plan import Job
+from fmnist_sweep.sweeps.progress import RunBar
 
 log = logging.getLogger(__name__)
 
@@ -50,7 +50,7 @@ def _train(job: Job, folder: Path) -> float | None:
         RunError: the run failed or diverged.
         Stopped: the user stopped it.
     """
-    from fmnist_sweep.sweep import worker
+    from fmnist_sweep.sweeps import worker
 
     with (
         Followers(job.execution.tracker) as followers,

@@ -14,9 +14,9 @@ from fmnist_sweep.engine.machine import cpu
 from fmnist_sweep.engine.training import start
 from fmnist_sweep.store import layout, run_directory
 from fmnist_sweep.store.run_directory import RunDirectory
-from fmnist_sweep.sweep import plan
-from fmnist_sweep.sweep.plan import Job
-from fmnist_sweep.sweep.recording import elapsed, keep_failure, write_record
+from fmnist_sweep.sweeps import plan
+from fmnist_sweep.sweeps.plan import Job
+from fmnist_sweep.sweeps.recording import elapsed, keep_failure, write_record
 
 log = logging.getLogger(__name__)
 

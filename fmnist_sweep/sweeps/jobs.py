@@ -24,10 +24,10 @@ from fmnist_sweep.stopping import STOPPED
 from fmnist_sweep.store import run_directory
 from fmnist_sweep.store.layout import FINISHED, is_ours
 from fmnist_sweep.store.run_directory import RunDirectory
-from fmnist_sweep.sweep import plan as planning
-from fmnist_sweep.sweep.executors import Executor
-from fmnist_sweep.sweep.plan import Job, Plan, keep_apart
-from fmnist_sweep.sweep.progress import print_plan
+from fmnist_sweep.sweeps import plan as planning
+from fmnist_sweep.sweeps.executors import Executor
+from fmnist_sweep.sweeps.plan import Job, Plan, keep_apart
+from fmnist_sweep.sweeps.progress import print_plan
 
 
 def make_job(composed: DictConfig, directory: Path, *, here: bool = True) -> Job:
@@ -81,8 +81,6 @@ def make_folder_of(job: Job) -> None:
 
 def show_plan(jobs: Sequence[Job], executor: Executor | None = None) -> None:
     """Print what would be trained, by `executor` or else by this process, and an estimate of the time."""
-    from fmnist_sweep.sweep.jobs import estimate
-
     execution = jobs[0].execution
     plan = planning.plan_jobs(jobs, executor.slots if executor else planning.workers(execution))
     seconds = estimate(plan) if device_type(execution.device) == "cpu" else None
@@ -111,7 +109,7 @@ def find_data(jobs: Sequence[Job]) -> dict[str | None, Path]:
 
 def mark_failed(job: Job, why: str) -> None:
     """Write in a run's directory that the run failed, unless it is finished."""
-    from fmnist_sweep.sweep.recording import write_ending
+    from fmnist_sweep.sweeps.recording import write_ending
 
     if RunDirectory(job.directory).status() not in FINISHED:
         job.directory.mkdir(parents=True, exist_ok=True)
@@ -120,7 +118,7 @@ def mark_failed(job: Job, why: str) -> None:
 
 def mark_interrupted(jobs: Sequence[Job]) -> None:
     """Mark runs as interrupted if their status is "running" but no process is training them."""
-    from fmnist_sweep.sweep.recording import write_ending
+    from fmnist_sweep.sweeps.recording import write_ending
 
     for job in jobs:
         directory = RunDirectory(job.directory)

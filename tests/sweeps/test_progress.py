@@ -11,9 +11,9 @@ from made_up_runs import write_run
 
 from fmnist_sweep.config.schema import Execution
 from fmnist_sweep.store.layout import read_record
-from fmnist_sweep.sweep import plan, progress
-from fmnist_sweep.sweep.plan import Job
-from fmnist_sweep.sweep.progress import SweepDisplay, print_plan
+from fmnist_sweep.sweeps import plan, progress
+from fmnist_sweep.sweeps.plan import Job
+from fmnist_sweep.sweeps.progress import SweepDisplay, print_plan
 
 
 def job(run: Path, execution: Execution) -> Job:

@@ -30,8 +30,8 @@ from fmnist_sweep import data
 from fmnist_sweep.config.compose import name_of
 from fmnist_sweep.config.identity import trajectory_name
 from fmnist_sweep.config.schema import Config, Execution
-from fmnist_sweep.sweep import worker
-from fmnist_sweep.sweep.plan import Job
+from fmnist_sweep.sweeps import worker
+from fmnist_sweep.sweeps.plan import Job
 
 OPTIMIZERS = {"adam": ADAM, "sgd_momentum": MOMENTUM}
 SMALL = ["model.hidden=[16]", "batch_size=1000"]

@@ -24,14 +24,14 @@ from fmnist_sweep.config import schema
 from fmnist_sweep.config.messages import reason
 from fmnist_sweep.errors import ConfigError, count
 from fmnist_sweep.stopping import Stop, stoppable
-from fmnist_sweep.sweep import jobs
-from fmnist_sweep.sweep import plan as planning
-from fmnist_sweep.sweep.executors import Executor
-from fmnist_sweep.sweep.executors.inline import InlineExecutor
-from fmnist_sweep.sweep.executors.local import LocalExecutor
-from fmnist_sweep.sweep.followers import Followers
-from fmnist_sweep.sweep.plan import Job, Plan, Trajectory
-from fmnist_sweep.sweep.progress import SweepDisplay
+from fmnist_sweep.sweeps import jobs
+from fmnist_sweep.sweeps import plan as planning
+from fmnist_sweep.sweeps.executors import Executor
+from fmnist_sweep.sweeps.executors.inline import InlineExecutor
+from fmnist_sweep.sweeps.executors.local import LocalExecutor
+from fmnist_sweep.sweeps.followers import Followers
+from fmnist_sweep.sweeps.plan import Job, Plan, Trajectory
+from fmnist_sweep.sweeps.progress import SweepDisplay
 
 LAUNCHERS = {"local": "stacked", "slurm": "stacked_slurm", "ray": "stacked_ray"}  # the launcher for each executor
 
@@ -110,10 +110,10 @@ class Sweep:
                 return InlineExecutor(self._should_stop)
             return LocalExecutor(min(planning.workers(job.execution), self._count))
         if self._kind == "slurm":
-            from fmnist_sweep.sweep.executors.slurm import SlurmExecutor
+            from fmnist_sweep.sweeps.executors.slurm import SlurmExecutor
 
             return SlurmExecutor(job.directory.parent / ".slurm", **self._settings)
-        from fmnist_sweep.sweep.executors.ray import RayExecutor
+        from fmnist_sweep.sweeps.executors.ray import RayExecutor
 
         return RayExecutor(**self._settings)
 
@@ -196,7 +196,7 @@ class Sweep:
 
     def _settle(self, idle: Sequence[Trajectory]) -> list[list[Job]]:
         """Write the runs that are cut from longer ones. Return those that another process holds."""
-        from fmnist_sweep.sweep import worker
+        from fmnist_sweep.sweeps import worker
 
         cut = [list(trajectory.jobs) for trajectory in idle if trajectory.cut]
         return [group for group in cut if worker.train_stack([group], self._folder(group), self._should_stop)]
@@ -205,7 +205,7 @@ class Sweep:
         return self._folders.get(group[0].execution.data_dir)
 
     def _submit(self, plan: Plan) -> None:
-        from fmnist_sweep.sweep import worker
+        from fmnist_sweep.sweeps import worker
 
         assert self._executor is not None
         stacks = [[list(member.jobs) for member in stack] for stack in plan.stacks]

@@ -20,7 +20,7 @@ from pathlib import Path
 
 from fmnist_sweep.config.schema import TrackerConfig
 from fmnist_sweep.config.trackers import chosen
-from fmnist_sweep.sweep.progress import console
+from fmnist_sweep.sweeps.progress import console
 
 QUIET_SECONDS = 3.0  # how long a follower may take after the sweep before the user is told
 DRAIN_SECONDS = 60.0  # how long all followers together may take after the sweep

@@ -16,7 +16,7 @@ from typing import Any
 
 from pebble import ProcessExpired, ProcessPool
 
-from fmnist_sweep.sweep.executors import Executor, T, Task
+from fmnist_sweep.sweeps.executors import Executor, T, Task
 
 # In a worker: set by a signal that asks it to stop, and the parent's request to stop.
 _asked = False
@@ -127,7 +127,7 @@ def _prepare(stopping: Any) -> None:
     # Importing these takes seconds. torch imports _dynamo when the first optimizer is made.
     import torch._dynamo  # noqa: F401
 
-    import fmnist_sweep.sweep.worker  # noqa: F401
+    import fmnist_sweep.sweeps.worker  # noqa: F401
 
     # Init systems, Slurm and terminals that close send these signals to every process, so each worker handles them. A
     # terminal sends Ctrl-C to every process too, but workers ignore it: the parent handles it and tells them.

@@ -27,8 +27,8 @@ from fmnist_sweep.engine.training import Trainer
 from fmnist_sweep.errors import ConfigError
 from fmnist_sweep.store import run_directory
 from fmnist_sweep.store.run_directory import RunDirectory
-from fmnist_sweep.sweep import jobs, plan, resume, worker
-from fmnist_sweep.sweep.plan import Job
+from fmnist_sweep.sweeps import jobs, plan, resume, worker
+from fmnist_sweep.sweeps.plan import Job
 
 FOLDER = Path("not looked at")  # the images come from `small_runs.piece`
 MIXED = [

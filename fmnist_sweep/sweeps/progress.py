@@ -15,7 +15,7 @@ from fmnist_sweep.engine.metrics import MEASURES, FloatArray, Metrics
 from fmnist_sweep.errors import count
 from fmnist_sweep.store.layout import FINISHED, RECORD, Record
 from fmnist_sweep.store.run_directory import RunDirectory
-from fmnist_sweep.sweep.plan import Job, Plan, Trajectory
+from fmnist_sweep.sweeps.plan import Job, Plan, Trajectory
 
 CALM_SECONDS = 30.0
 _ENDED = (*FINISHED, "failed")

@@ -12,7 +12,7 @@ from fmnist_sweep.config.schema import device_type
 from fmnist_sweep.engine.machine import environment
 from fmnist_sweep.store.layout import Digested, Record, Status, Test
 from fmnist_sweep.store.run_directory import RunDirectory
-from fmnist_sweep.sweep.plan import Job
+from fmnist_sweep.sweeps.plan import Job
 
 log = logging.getLogger(__name__)
 

@@ -28,9 +28,9 @@ from fmnist_sweep.stopping import STOPPED
 from fmnist_sweep.store import layout, run_directory
 from fmnist_sweep.store.layout import FINISHED, Status, Test
 from fmnist_sweep.store.run_directory import RunDirectory
-from fmnist_sweep.sweep.plan import Job
-from fmnist_sweep.sweep.recording import keep_failure, write_record
-from fmnist_sweep.sweep.resume import Begun, apart, checkpoint_version, take_up
+from fmnist_sweep.sweeps.plan import Job
+from fmnist_sweep.sweeps.recording import keep_failure, write_record
+from fmnist_sweep.sweeps.resume import Begun, apart, checkpoint_version, take_up
 
 log = logging.getLogger(__name__)
 

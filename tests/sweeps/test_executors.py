@@ -22,13 +22,13 @@ from fmnist_sweep.config.compose import name_of
 from fmnist_sweep.config.schema import Execution
 from fmnist_sweep.errors import ConfigError
 from fmnist_sweep.store.run_directory import RunDirectory
-from fmnist_sweep.sweep import run as launching
-from fmnist_sweep.sweep import worker
-from fmnist_sweep.sweep.executors import Executor, slurm
-from fmnist_sweep.sweep.executors.local import LocalExecutor
-from fmnist_sweep.sweep.executors.ray import RayExecutor
-from fmnist_sweep.sweep.executors.slurm import SlurmExecutor
-from fmnist_sweep.sweep.plan import Job
+from fmnist_sweep.sweeps import run as launching
+from fmnist_sweep.sweeps import worker
+from fmnist_sweep.sweeps.executors import Executor, slurm
+from fmnist_sweep.sweeps.executors.local import LocalExecutor
+from fmnist_sweep.sweeps.executors.ray import RayExecutor
+from fmnist_sweep.sweeps.executors.slurm import SlurmExecutor
+from fmnist_sweep.sweeps.plan import Job
 
 
 @pytest.mark.parametrize(

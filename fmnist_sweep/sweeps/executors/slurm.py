@@ -19,8 +19,8 @@ from pathlib import Path
 from typing import Any
 
 from fmnist_sweep.errors import ConfigError
-from fmnist_sweep.sweep.executors import Executor, T, Task, WorkerError, queue
-from fmnist_sweep.sweep.executors.local import LocalExecutor
+from fmnist_sweep.sweeps.executors import Executor, T, Task, WorkerError, queue
+from fmnist_sweep.sweeps.executors.local import LocalExecutor
 
 POLL_SECONDS = 10.0
 GONE = "gone"  # Slurm forgets jobs minutes after their end
