@@ -101,7 +101,7 @@ def _busy(spans: list[tuple[float, ...]]) -> float:
 
 @dataclass(frozen=True)
 class EngineResult:
-    """What one sweep with the engine showed.
+    """Results of one sweep with the engine.
 
     Attributes:
         rate: model-epochs per second, from the first step to the end of the last run.
@@ -156,7 +156,7 @@ def matrix_product_peak() -> float:
 
 
 def _core_peak(_: int) -> float:
-    """That of the size of matrices which runs fastest here: the median of some seconds, as the engine's rate is one."""
+    """Return the rate of the fastest matrix size on this machine: the median of some seconds, as for the engine."""
     torch.set_num_threads(1)
     speeds = []
     for size in (256, 512, 1024):

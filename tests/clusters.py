@@ -24,7 +24,7 @@ class Cluster(Protocol):
     """Two nodes, each with cores for two stacks."""
 
     def executor(self) -> Executor:
-        """What trains on them."""
+        """Return the executor that trains on them."""
 
     def kill_a_node(self) -> None:
         """End a node and what it trains."""

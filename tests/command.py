@@ -40,7 +40,7 @@ def run_command(*arguments: str, cwd: Path, **environment: str) -> subprocess.Co
 
 @dataclass(frozen=True)
 class Called:
-    """What a call of the command gave."""
+    """Result of a call of the command."""
 
     code: int | str | None
     out: str

@@ -1,4 +1,4 @@
-"""What several modules of tests need."""
+"""Fixtures for several test modules."""
 
 from collections.abc import Iterator
 
@@ -9,7 +9,7 @@ from packaging.version import Version
 
 @pytest.fixture
 def hydras_version_base() -> Iterator[None]:
-    """What Hydra's own suites and runner expect, whatever a command that ran in this process has chosen."""
+    """Restore what Hydra's own suites expect, whatever a command in this process has changed."""
     before = VersionBase.instance().version_base
     VersionBase.instance().version_base = Version("1.1")
     yield

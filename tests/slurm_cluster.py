@@ -64,7 +64,7 @@ class SlurmCluster:
                 process.kill()
 
     def ask(self, *command: str) -> str:
-        """What a command of Slurm prints."""
+        """Return the output of a command of Slurm."""
         return subprocess.run(command, capture_output=True, text=True, check=False, timeout=30).stdout
 
     def _run(self, *command: str) -> subprocess.Popen[bytes]:

@@ -1,4 +1,4 @@
-"""What a user types: the sweep of the paper, Hydra's own features, and every kind of bad input."""
+"""Type commands as users do: the paper's sweep, Hydra's own features, and every kind of bad input."""
 
 import json
 from importlib import metadata
@@ -380,7 +380,7 @@ def test_a_traceback_is_there_for_those_who_want_it(tmp_path):
 
 
 def left_behind(folder):
-    """What is in a folder, apart from an empty store."""
+    """List a folder, apart from an empty store."""
     return [path for path in folder.rglob("*") if path != folder / "multirun"]
 
 

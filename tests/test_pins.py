@@ -1,4 +1,4 @@
-"""What is installed was reviewed: constraints.txt names one version of everything that this project pulls in.
+"""Check that everything installed was reviewed: constraints.txt names one version of each package.
 
 `make pins` writes it, one resolution for every Python of the classifiers.
 """

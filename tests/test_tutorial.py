@@ -14,7 +14,7 @@ NOTEBOOK = Path(__file__).parents[1] / "docs" / "tutorial.ipynb"
 
 @pytest.fixture(scope="module")
 def cells(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
-    """What each cell of code shows, by its source."""
+    """Return the output of each code cell, by its source."""
     folder = tmp_path_factory.mktemp("tutorial")
     notebook = nbformat.read(NOTEBOOK, nbformat.NO_CONVERT)
     with pytest.MonkeyPatch.context() as patch:

@@ -1,4 +1,4 @@
-"""What a search of this project goes by, and searches of its own runs."""
+"""Test the objectives of a search, and searches over this project's own runs."""
 
 from __future__ import annotations
 

@@ -35,7 +35,7 @@ Task = Callable[[DictConfig], Any]
 
 
 def trials_of(storage: Path, name: str = "search") -> list[FrozenTrial]:
-    """What a study holds, in order."""
+    """Return the trials of a study, in order."""
     database = optuna.storages.RDBStorage(f"sqlite:///{storage}")
     try:
         return database.get_all_trials(database.get_study_id_from_name(name))
@@ -44,7 +44,7 @@ def trials_of(storage: Path, name: str = "search") -> list[FrozenTrial]:
 
 
 def said(trials: Sequence[FrozenTrial]) -> list[tuple[Any, ...]]:
-    """Of each trial its state, parameters and values, those left aside whose process died while asking."""
+    """Return the state, parameters and values of each trial, except those whose process died while asking."""
     return [(t.state.name, t.params, t.values, t.intermediate_values) for t in trials if "batch" in t.user_attrs]
 
 

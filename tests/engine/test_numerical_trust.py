@@ -1,4 +1,4 @@
-"""What results rest on, from first principles: gradients, optimizers, dropout, orders, losses; in double precision.
+"""Check from first principles, in double precision: gradients, optimizers, dropout, orders, losses.
 
 Statistical tests ask of many seeds whether what is standard normal, if all is right, looks so. With seeds drawn anew
 each such question would raise one false alarm in `RATE`; as the seeds are fixed, its answer never changes.
@@ -179,7 +179,7 @@ WIDTH, BATCH = 24, 32
 
 
 def dropped(seed: int, epoch: int, probability: float = 0.5) -> np.ndarray[Any, Any]:
-    """Whether each unit is dropped, less the probability: [step, layer, sample, unit] of an epoch's first two steps."""
+    """Return 1 where a unit is dropped, less the probability: [step, layer, sample, unit], two steps of an epoch."""
     parameters = [torch.zeros(shape) for shape in ((WIDTH, WIDTH), (WIDTH,)) * 3]
     stack = PerceptronStack([parameters], [probability], CPU)
     space, noise = stack.workspace(BATCH, training=True), [random_stream(seed, "dropout", epoch)]

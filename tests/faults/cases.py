@@ -1,4 +1,4 @@
-"""What a case is, and how it is tried."""
+"""Describe a case, and try it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What can become of a file: cut, with bits flipped, zeros or bytes more, or gone."""
+"""Damage a file: cut it, flip bits, write zeros, append bytes, or remove it."""
 
 from __future__ import annotations
 

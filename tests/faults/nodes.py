@@ -40,7 +40,7 @@ def killed_nodes() -> list[Case]:
 
 
 def _train(jobs: Sequence[Job], notes: Path, should_stop: Callable[[], bool]) -> list[int]:
-    """What a node does: it keeps a checkpoint after every epoch, and notes it."""
+    """Act as a node: keep a checkpoint after every epoch, and note it."""
     os.environ["FAULTS_EPOCHS"] = str(notes)
     if worker.CHECKPOINT_SECONDS > 0:  # or this process has done it for an earlier task
         worker.CHECKPOINT_SECONDS = -1.0

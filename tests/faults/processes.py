@@ -33,7 +33,7 @@ context.set_forkserver_preload(["faults.warm"])
 
 
 def _train_until_done(folder: Path, notes: Path) -> None:
-    """What a process does that is killed, or races with others."""
+    """Act as a process that is killed, or that races with others."""
     os.environ["FAULTS_EPOCHS"] = str(notes)
     with work.small():
         while work.train(folder) == "another process holds it":

@@ -38,7 +38,7 @@ ALONE = ("many_runs", "racing_commands", "killed_nodes")  # whose memory or core
 
 @dataclass
 class Tally:
-    """What became of one kind of fault: how many cases, how often it struck, and the cases not survived, with why."""
+    """Result of one kind of fault: how many cases, how often it struck, and the cases not survived, with why."""
 
     cases: int = 0
     struck: int = 0

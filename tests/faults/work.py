@@ -41,7 +41,7 @@ _open, _write, _close = os.open, os.write, os.close  # which no fault reaches
 
 
 class NotSurvivedError(AssertionError):
-    """What must hold after a fault does not."""
+    """A condition that must hold after a fault does not hold."""
 
 
 def name(one: Config) -> str:
@@ -73,7 +73,7 @@ def small() -> Iterator[None]:
 
 @functools.cache
 def _files(before: Callable[[Path], None]) -> Mapping[Path, bytes]:
-    """What is in a store in which something has been before, by relative path."""
+    """Return the contents of a store that was used before, by relative path."""
     with small(), tempfile.TemporaryDirectory(prefix="faults-", dir=PLACE) as place:
         folder = Path(place).resolve() / "store"
         folder.mkdir()
@@ -243,6 +243,6 @@ def require(holds: bool, otherwise: str) -> None:
 
 
 def said(folder: Path, problem: str) -> bool:
-    """Whether a user is told of what went wrong, or nothing did."""
+    """Tell whether the user was told what went wrong, or nothing did."""
     runs = [RunDirectory(job.directory).look() for job in jobs(folder)]
     return bool(problem) or all(found.status == "done" or found.error for found in runs)

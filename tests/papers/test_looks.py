@@ -34,7 +34,7 @@ def no_effects():
 
 
 def wrong(low, high, margin):
-    """Whether 0 makes each of a claim's two decisions wrong: `[claims, 2]`."""
+    """Tell whether 0 makes each of a claim's two decisions wrong: `[claims, 2]`."""
     half_line = np.isinf(low) | np.isinf(high)
     inside = np.where(half_line, (low < 0) & (high > 0), (low <= 0) & (high >= 0))
     return np.stack([~inside, inside & ((margin == 0) | (low + margin <= 0))], axis=1)
@@ -65,7 +65,7 @@ def replay(values, low, high, margin, level, multiplicity):
 
 
 def shown(families):
-    """What is shown where both families decide: not reproduced."""
+    """Return the decisions that are shown; where both families decide, that is not reproduced."""
     return np.stack([families[..., 0] & ~families[..., 1], families[..., 1]], axis=-1)
 
 

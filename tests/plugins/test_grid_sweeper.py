@@ -28,7 +28,7 @@ PAPER = [*FIGURES, *CLAIMED]
 
 @dataclass
 class Launches:
-    """What the sweeper handed to the launcher."""
+    """Records the jobs that the sweeper handed to the launcher."""
 
     batches: list[list[str]] = field(default_factory=list)
     first_numbers: list[int] = field(default_factory=list)

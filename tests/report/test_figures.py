@@ -265,7 +265,7 @@ def assert_legible(figure):
 
 
 def is_drawn(text, figure):
-    """Whether a text is drawn: ticks outside an axis' limits are not, but matplotlib keeps them."""
+    """Tell whether a text is drawn: matplotlib keeps ticks outside an axis' limits, but does not draw them."""
     for ax in figure.axes:
         for axis in (ax.xaxis, ax.yaxis):
             low, high = sorted(axis.get_view_interval())

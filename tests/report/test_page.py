@@ -17,7 +17,7 @@ from fmnist_sweep.store.tables import collect
 
 
 class _Text(HTMLParser):
-    """What a page says, apart from scripts and styles."""
+    """Return the words of a page, without scripts and styles."""
 
     def __init__(self, page):
         super().__init__()

@@ -91,7 +91,7 @@ class Page:
         ActionChains(self.driver).send_keys(key).perform()
 
     def violations(self):
-        """What axe-core objects to: rule, and the elements."""
+        """Return axe-core's objections: rule, and the elements."""
         # As a developer's console would, which the page's policy does not bind.
         self.driver.execute_cdp_cmd("Runtime.evaluate", {"expression": AXE_SCRIPT})
         found = self.driver.execute_async_script("axe.run().then(arguments[0])")

@@ -15,7 +15,7 @@ from fmnist_sweep.store.tables import FACTORS
 
 
 def fields(language):
-    """Of each text its fields, with the format that they are given in."""
+    """Return the fields of each text, with their formats."""
     content = texts._read(language)
     flat = {
         f"{section}.{key}": text

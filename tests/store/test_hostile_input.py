@@ -223,7 +223,7 @@ LOADER = config_loader()
 
 
 def complaint(path: Path) -> str:
-    """What is said of a paper, in one line; nothing where it is taken."""
+    """Return the complaint about a paper, in one line, or nothing if it is accepted."""
     said = ""
     try:
         papers.read(str(path), LOADER)

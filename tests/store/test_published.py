@@ -1,4 +1,4 @@
-"""What is published in docs/: verdicts follow from its tables, and the page on all papers says the same."""
+"""Check docs/: verdicts follow from the published tables, and the page on all papers says the same."""
 
 import html
 import json

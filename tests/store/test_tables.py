@@ -189,7 +189,7 @@ def sparse(run, file):
 
 
 def replace(by, file):
-    """What puts something else in the place of a run's file."""
+    """Return a function that puts something else in the place of a run's file."""
 
     def harm(run):
         (run / file).unlink()

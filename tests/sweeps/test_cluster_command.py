@@ -38,7 +38,7 @@ def slurm() -> Iterator[SlurmCluster]:
 
 @pytest.fixture(scope="module")
 def local(tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
-    """What a sweep on this machine gives: metrics.csv by the name of the run."""
+    """Return the metrics.csv of a sweep on this machine, by the name of the run."""
     folder = tmp_path_factory.mktemp("local")
     done = run_command(*GRID, cwd=folder)
     assert done.returncode == 0, done.stderr

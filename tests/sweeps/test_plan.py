@@ -50,7 +50,7 @@ def job(key: Key, epochs: int, retry: str | None = None) -> Job:
 
 @st.composite
 def found_states(draw: st.DrawFn, epochs: int) -> Found:
-    """What a run's directory may hold."""
+    """Draw the contents of a run's directory."""
     status = draw(st.sampled_from([None, *STATUSES]))
     rows = epochs if status == "done" else draw(st.integers(0, epochs))
     checkpoints = draw(st.sets(st.integers(0, rows), max_size=2))
@@ -203,7 +203,7 @@ def plan(jobs: list[Job], found: dict[Path, Found], workers: int, largest: int) 
 
 
 def must_agree(member: Trajectory) -> dict[str, object]:
-    """What models must agree in to train on the same batches of the same images."""
+    """Return the values that models must share to train on the same batches of the same images."""
     one = member.train[0].config
     return {
         "batch_size": one.training.batch_size,

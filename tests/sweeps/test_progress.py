@@ -1,4 +1,4 @@
-"""What a user sees of a sweep is true: how many runs have ended, which failed in it, and where its rows are from."""
+"""Check that a sweep's display is true: runs that ended, runs that failed in it, and the source of their rows."""
 
 from __future__ import annotations
 

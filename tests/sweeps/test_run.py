@@ -127,7 +127,7 @@ class Command:
 
     @property
     def output(self) -> str:
-        """What it has printed so far."""
+        """Return its output so far."""
         return self._output.read_text()
 
     def wait(self) -> int:
