@@ -238,7 +238,7 @@ def _agree(study: optuna.Study, storage: BaseStorage, problem: Problem, where: s
         return study.set_user_attr(PROBLEM, described)
     for key, value in described.items():
         if known.get(key) != value:
-            raise ConfigError(f"{where} has a different {key}: {_difference(known.get(key), value)}; {_ANOTHER}")
+            raise ConfigError(f"{where} has other {key}: {_difference(known.get(key), value)}; {_ANOTHER}")
 
 
 def _difference(known: Any, asked: Any) -> str:

@@ -158,7 +158,7 @@ def test_several_values_give_a_front(search: Search, capsys: Any) -> None:
     assert len(front) > 2
     for one in front:
         assert not any(all(a < b for a, b in zip(other["values"], one["values"], strict=True)) for other in front)
-    assert "on the front" in capsys.readouterr().err
+    assert "on the Pareto front" in capsys.readouterr().err
 
 
 def test_more_is_better_where_it_is_to_be(search: Search) -> None:
@@ -341,7 +341,7 @@ def test_trials_that_fail_take_no_place_on_the_next_rung(search: Search) -> None
         (["x=tag(log,interval(0,1))"], "must begin above 0"),
         (["x=tag(lin,interval(1,2))"], "there is no tag lin; allowed: log"),
         (["x=tag(log,choice(1,2))"], "only an interval can be logarithmic"),
-        (["seed=0,1"], "give it one, or seeds=N"),
+        (["seed=0,1"], "give one seed, or seeds=N"),
         ([*SPACE, "seed=3", "seeds=2"], "seed=3: seeds=2 sets it"),
         ([*SPACE, "n_trials=0"], "n_trials=0: must be 1 or more"),
         ([*SPACE, "batch=0"], "batch=0: must be 1 or more"),

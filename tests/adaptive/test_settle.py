@@ -18,7 +18,7 @@ from command import call, run_command
 from hydra.core.plugins import Plugins
 from hydra.core.utils import JobReturn, JobStatus
 from made_up_runs import write_run
-from test_launching import started, wait_until
+from running import started, wait_until
 
 from fmnist_sweep import papers
 from fmnist_sweep.config.compose import Composer

@@ -45,4 +45,4 @@ def test_no_other_module_takes_a_private_part():
             r"hydra\._internal\.(\w+) import (.+)|(sys\.argv(?!\[0\])|COMP_LINE)", path.read_text()
         ):
             found[path.name] = {(module, name) for module, names, _ in private for name in names.split(", ") if module}
-    assert found == {"hydra_internals.py": {(module, name.split(".")[0]) for module, name, _ in PARTS}}
+    assert found == {"hydra_private.py": {(module, name.split(".")[0]) for module, name, _ in PARTS}}

@@ -186,7 +186,7 @@ def test_options_of_the_users_own_folder_count(tmp_path):
     assert [job.training.batch_size for job in jobs] == [250, 100, 60_000]
     assert [job.hydra.runtime.choices.batch_size for job in jobs] == ["250", "100", "whole"]
     assert {job.optimizer.name for job in jobs} == {"Adagrad"}
-    with pytest.raises(ConfigError, match=r"^batch_size=whole,64: the option whole cannot be mixed"):
+    with pytest.raises(ConfigError, match=r"^batch_size=whole,64: the option whole cannot be combined"):
         rewrite(["batch_size=whole,64"], composed.loader(tmp_path))
 
 

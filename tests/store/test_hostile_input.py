@@ -33,7 +33,7 @@ from small_runs import ADAM, MOMENTUM, config, piece
 from fmnist_sweep import data, papers
 from fmnist_sweep.config import overrides
 from fmnist_sweep.config.hydra_private import config_loader
-from fmnist_sweep.config.schema import KEYS
+from fmnist_sweep.config.schema import CONFIG_FOLDER, KEYS
 from fmnist_sweep.data import DataError
 from fmnist_sweep.engine.checkpoints import Checkpoint, encode
 from fmnist_sweep.engine.training import Trainer, start
@@ -214,7 +214,7 @@ YAML = st.recursive(
     ),
     max_leaves=8,
 )
-SHIPPED = yaml.safe_load((papers.CONFIG_FOLDER / "paper" / "caprari2024.yaml").read_text())
+SHIPPED = yaml.safe_load((CONFIG_FOLDER / "paper" / "caprari2024.yaml").read_text())
 FEW = SHIPPED | {"claims": SHIPPED["claims"][:4]}
 PLACES = [*SHIPPED, *(f"claims.{key}" for key in SHIPPED["claims"][0]), "configurations", "protocol", "figures"]
 

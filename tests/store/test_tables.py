@@ -387,7 +387,7 @@ def test_predictions_that_cannot_be_used_are_refused(tmp_path):
             read_predictions(tmp_path)
     for wrong in (np.zeros(3), np.zeros((2, 2), np.uint8), np.array([object()])):
         np.save(file, wrong, allow_pickle=True)
-        with pytest.raises(RecordError, match="not one whole row of uint8"):
+        with pytest.raises(RecordError, match="not a whole one-dimensional uint8 array"):
             read_predictions(tmp_path)
     np.save(file, np.zeros(9, np.uint8))
     content = file.read_bytes()

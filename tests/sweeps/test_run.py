@@ -11,12 +11,10 @@ import pty
 import random
 import re
 import signal
-import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +22,7 @@ import psutil
 import pytest
 import torch
 from command import call, run_command
+from running import kill_all, started, wait_until
 from small_runs import ADAM, MOMENTUM, config
 
 from fmnist_sweep import data
@@ -35,7 +34,6 @@ from fmnist_sweep.sweeps.plan import Job
 
 OPTIMIZERS = {"adam": ADAM, "sgd_momentum": MOMENTUM}
 SMALL = ["model.hidden=[16]", "batch_size=1000"]
-PATIENCE = 120.0  # seconds until something is given up that takes a few
 
 
 def run(optimizer: str = "adam", seed: int = 0, epochs: int = 2, batch_size: int = 1000) -> Config:
@@ -116,76 +114,6 @@ def snapshot(store: Path) -> dict[str, tuple[int, int]]:
     names = ("metrics.csv", "timing.csv", "run.json", "predictions.npy", "*.pt")
     paths = [path for name in names for path in store.glob(f"*/{name}")]
     return {str(path): (path.stat().st_ino, path.stat().st_mtime_ns) for path in paths}
-
-
-class Command:
-    """The command in a session of its own, so that all its processes can be found and ended."""
-
-    def __init__(self, process: subprocess.Popen[bytes], output: Path):
-        self.process = process
-        self._output = output
-
-    @property
-    def output(self) -> str:
-        """Return its output so far."""
-        return self._output.read_text()
-
-    def wait(self) -> int:
-        """Its exit code."""
-        return self.process.wait(PATIENCE)
-
-    def until(self, holds: Callable[[], bool]) -> None:
-        """Wait for something to come about while the command runs."""
-        wait_until(lambda: holds() or self.process.poll() is not None)
-        assert self.process.poll() is None, self.output
-
-    def workers(self) -> list[psutil.Process]:
-        """The processes that train."""
-        children = psutil.Process(self.process.pid).children(recursive=True)
-        return [child for child in children if "spawn_main" in " ".join(child.cmdline())]
-
-    def worker_of(self, one: Config) -> psutil.Process:
-        """The process that holds the lock of this run's trajectory."""
-        lock = f"{trajectory_name(run_name(one))}.lock"
-        return next(w for w in self.workers() if any(file.path.endswith(lock) for file in w.open_files()))
-
-
-def wait_until(holds: Callable[[], bool]) -> None:
-    end = time.monotonic() + PATIENCE
-    while not holds():
-        assert time.monotonic() < end, "waited in vain"
-        time.sleep(0.02)
-
-
-@contextmanager
-def started(folder: Path, *arguments: str) -> Iterator[Command]:
-    """Start `python -m fmnist_sweep` with these arguments; no process of it is left in the end."""
-    number = next(_numbers)
-    output = folder / f"output-{number}.txt"
-    with output.open("wb") as stream:
-        process = subprocess.Popen(
-            [sys.executable, "-m", "fmnist_sweep", *arguments],
-            cwd=folder,
-            env={**os.environ, "COLUMNS": "200"},
-            stdin=subprocess.DEVNULL,
-            stdout=stream,
-            stderr=subprocess.STDOUT,
-            start_new_session=True,
-        )
-    try:
-        yield Command(process, output)
-    finally:
-        kill_all(process)
-
-
-_numbers = itertools.count()
-
-
-def kill_all(process: subprocess.Popen[bytes]) -> None:
-    """SIGKILL for the command and all of its processes."""
-    with suppress(ProcessLookupError):
-        os.killpg(process.pid, signal.SIGKILL)
-    process.wait(PATIENCE)
 
 
 # Ways to launch
