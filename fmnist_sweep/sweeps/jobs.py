@@ -48,7 +48,7 @@ def make_job(composed: DictConfig, directory: Path, *, here: bool = True) -> Job
         resolve_device(execution.device)
     job = Job(config, execution, name_of(config, execution), directory.absolute())
     of_store = [directory, directory.parent / ".locks", directory.parent / ".slurm"]
-    own = [path for path in directory.glob("*") if is_ours(path.name) or path.name == ".hydra"]
+    own = [path for path in directory.glob("*") if is_ours(path.name) or path.name in (".hydra", "run.log")]
     places = [*(of_store if directory.name == job.name else []), *own]
     for path in filter(Path.is_symlink, places):
         raise ConfigError(
