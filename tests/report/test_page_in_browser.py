@@ -153,7 +153,7 @@ def test_everything_is_there_and_nothing_is_fetched(page, pages, language):
     assert len(page.all(".nearest tbody tr")) > 1
     assert len(page.all(".plot .plotly .xtick")) > 6 == len(page.all(".plot"))
     assert len(page.all(".sheet")) == 2
-    assert len(page.all("#runs-table tbody tr")) == 15 + len(HOSTILE)
+    assert len(page.all("#runs-table tbody tr")) == 18 + len(HOSTILE)
     assert page.js("return document.documentElement.lang") == language
 
 
