@@ -77,7 +77,7 @@ class SlurmExecutor(Executor):
             raise ConfigError("Slurm needs submitit: pip install 'fmnist_sweep[slurm]'") from error
         if (gpus_per_node or 0) > 1:
             raise ConfigError(
-                f"gpus_per_node={gpus_per_node}: a job uses one GPU; set gpus_per_node=1 and raise array_parallelism"
+                f"gpus_per_node={gpus_per_node}: a job takes one GPU; set gpus_per_node=1 and raise array_parallelism"
             )
         self.tasks_of_job = 1 if gpus_per_node else cpus_per_task
         self.slots = array_parallelism * self.tasks_of_job
