@@ -458,7 +458,7 @@ def test_a_server_that_comes_back_gets_what_it_missed(server: MlflowServer, tmp_
     until(lambda: list(tmp_path.glob(".locks/*")))
     with server.away():
         grow(run, rows(5)[1:])
-        assert "training goes on" in follower.stdout.readline()
+        assert "training continues" in follower.stdout.readline()
     assert follower.stdout.readline() == "mlflow: everything that was missing has been sent\n"
     assert same(server.points(run.name, EXPERIMENT), read(run))
     assert follower.communicate()[0] == ""
