@@ -139,7 +139,7 @@ def event_file_names(run: Path) -> str:
 
 
 def tensorboard_points(folder: Path) -> Points:
-    """Return every point of a run, with the names of `records.MEASURES`."""
+    """Return every point of a run, with the names of `MEASURES`."""
     found = event_files(folder)
     names = {tag: "_".join(reversed(tag.split("/"))) for tag in found.Tags()["scalars"]}
     return [((name, one.step), one.value) for tag, name in names.items() for one in found.Scalars(tag)]
