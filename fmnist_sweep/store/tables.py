@@ -60,8 +60,8 @@ class Collection:
         metrics: a row per run and epoch: run (its name), status, recipe, `FACTORS`, optimizer_args, seed, epoch,
             `MEASURES` and seconds (nan if unknown).
         problems: a row per directory that is incomplete or cannot be used: name, kind (`unreadable`, `failed`,
-            `diverged`, `running`, `interrupted`, `foreign`: not a run, `superseded`: another directory has the same
-            configuration and seed), message (one line).
+            `diverged`, `running`, `interrupted`, `waiting`: not started, `foreign`: not a run, `superseded`: another
+            directory has the same configuration and seed), message (one line).
         others: the number of runs of other protocols, which are left out.
     """
 
@@ -118,8 +118,7 @@ def _collected(
         try:
             record = _checked(path)
         except RecordError as error:
-            foreign = isinstance(error, MissingFileError) and not is_run_name(path.name)
-            problems.append((name, "foreign" if foreign else "unreadable", str(error)))
+            problems.append((name, *_complaint(path, error)))
             continue
         if not covers(record.config):
             others += 1
@@ -138,6 +137,17 @@ def _collected(
     problems += [run.problem for run in found if run.problem]
     listed = pd.DataFrame(problems, columns=["name", "kind", "message"], dtype="str")
     return Collection(table, _metrics(table, found), listed.sort_values("name", ignore_index=True), others)
+
+
+def _complaint(path: Path, error: RecordError) -> tuple[str, str]:
+    """Return the kind and the message of the problem that a directory without a usable run.json is."""
+    if isinstance(error, MissingFileError):
+        if not is_run_name(path.name):
+            return "foreign", str(error)
+        # A sweep makes all its directories before it trains. One that was stopped leaves some with Hydra's files only.
+        if not any(layout.is_ours(file.name) for file in path.glob("*")):
+            return "waiting", "not started; the same command trains it"
+    return "unreadable", str(error)
 
 
 def _names(paths: Sequence[Path]) -> dict[Path, str]:

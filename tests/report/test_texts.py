@@ -40,6 +40,6 @@ def test_languages_have_the_same_texts_with_the_same_fields(language):
 def test_whatever_a_store_or_a_paper_holds_has_a_name():
     measures = [*MEASURES, *GAPS]
     named = [*measures, *VERDICTS, *get_args(layout.Status), *(f"reduce_{name}" for name in reductions.KINDS)]
-    named += ["unreadable", "foreign", "superseded"]
+    named += ["unreadable", "foreign", "superseded", "waiting"]
     wanted = {f"page.{name}" for name in named} | {f"{part}.{key}" for part in ("factors", "levels") for key in FACTORS}
     assert wanted <= set(fields("en"))

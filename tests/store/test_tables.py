@@ -301,6 +301,16 @@ def test_directories_that_are_no_runs_and_links_that_lead_nowhere_are_named(tmp_
     assert problems.to_dict() == {"a": "unreadable", "b": "unreadable", "loop": "foreign", "photos": "foreign"}
 
 
+def test_a_run_of_a_stopped_sweep_that_never_started_is_called_so(tmp_path):
+    run = write_run(tmp_path, epochs=3)
+    for file in run.iterdir():
+        file.unlink()
+    (run / ".hydra").mkdir()
+    assert only_problem(tmp_path) == (run.name, "waiting", "not started; the same command trains it")
+    (run / "metrics.csv").write_text("epoch\n")
+    assert only_problem(tmp_path) == (run.name, "unreadable", "no run.json")
+
+
 def test_names_are_data_and_fit_a_line(tmp_path):
     markup = "<script>alert(1)<"
     (tmp_path / markup).mkdir()

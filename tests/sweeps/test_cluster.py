@@ -27,6 +27,7 @@ from fmnist_sweep.config.compose import name_of
 from fmnist_sweep.config.schema import Execution
 from fmnist_sweep.errors import ConfigError
 from fmnist_sweep.store import run_directory
+from fmnist_sweep.store.run_directory import RunDirectory
 from fmnist_sweep.sweeps import worker
 from fmnist_sweep.sweeps.executors import Executor, queue
 from fmnist_sweep.sweeps.executors.ray import RayExecutor
@@ -91,7 +92,7 @@ def begin(executor: Executor, jobs: Sequence[Job], stacks: int = 4) -> list[Futu
 
 
 def rows(job: Job) -> int:
-    return max((job.directory / "metrics.csv").read_bytes().count(b"\n") - 1, 0) if status(job) else 0
+    return len(RunDirectory(job.directory).metrics())
 
 
 def status(job: Job) -> str | None:
