@@ -28,10 +28,11 @@ class Application:
 
     def __call__(self, composed: DictConfig) -> float | None:
         """Train one run. Return its final validation loss, or None for a dry run."""
-        from fmnist_sweep.sweeps import single
+        from fmnist_sweep.sweeps.run import INLINE
 
-        train = single.prepare(composed, Path(HydraConfig.get().runtime.output_dir))
-        return None if train is None else train()
+        with self.together(1, INLINE) as sweep:
+            job = sweep.make_job(composed, Path(HydraConfig.get().runtime.output_dir))
+            return sweep.train_one(job) if sweep.check([job]) else None
 
     def together(self, jobs: int, executor: Mapping[str, Any]) -> Sweep:
         """Begin a sweep whose launches have at most `jobs` jobs; `executor` holds the launcher's settings."""
@@ -99,12 +100,13 @@ def carry_out(
         if composed.hydra.mode == RunMode.MULTIRUN:
             return application.sweep(lines, task)
 
-        from fmnist_sweep.sweeps import single
+        from fmnist_sweep.sweeps.run import INLINE
 
         directory = hydra_private.place(composed, "hydra.run.dir")
         application.rehearse(composed)
-        train = single.prepare(composed, directory)
-        if train is None:
-            return []
-        application.run(composed, lambda _: train())
-        return [directory.absolute()]
+        with task.together(1, INLINE) as sweep:
+            job = sweep.make_job(composed, directory)
+            if not sweep.check([job]):
+                return []
+            application.run(composed, lambda _: sweep.train_one(job))
+        return [job.directory]

@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 from rich.table import Column, Table
 
-from fmnist_sweep.engine.metrics import MEASURES, FloatArray, Metrics
+from fmnist_sweep.engine.metrics import MEASURES, FloatArray
 from fmnist_sweep.errors import count
 from fmnist_sweep.store.layout import FINISHED, RECORD, Record
 from fmnist_sweep.store.run_directory import RunDirectory
@@ -24,31 +24,6 @@ _LOSS, _ACCURACY = MEASURES.index("val_loss"), MEASURES.index("val_accuracy")
 console = Console(stderr=True, highlight=False, soft_wrap=True)
 if not console.is_terminal:
     console.width = 200  # only a terminal limits the width, and names must not be cut
-
-
-class RunBar:
-    """Progress of a single run: epochs, loss and accuracy. It shows nothing if the output is not a terminal."""
-
-    def __init__(self, job: Job):
-        self._job = job
-        self._progress = _bars()
-        self._task = self._progress.add_task(job.name, total=job.epochs)
-
-    def __enter__(self) -> RunBar:
-        self._progress.start()
-        return self
-
-    def __exit__(self, *_: Any) -> None:
-        self._progress.stop()
-
-    def update(self, row: Metrics) -> None:
-        """Show an epoch's row."""
-        text = f"{self._job.name}  val loss {row.val_loss:.3f}  accuracy {row.val_accuracy:.3f}"
-        self._progress.update(self._task, completed=row.epoch, description=text)
-
-    def wait(self) -> None:
-        """Show that another process is training the run."""
-        self._progress.update(self._task, description=f"{self._job.name}  another process trains it: waiting")
 
 
 class SweepDisplay:
@@ -106,8 +81,9 @@ class SweepDisplay:
             if line is None:
                 line = self._lines[stack] = self._progress.add_task(_title(stack), total=_epochs_left(stack))
             rows = self._count(stack)
-            accuracies = [r[-1][_ACCURACY] for r in rows if len(r)]
-            seen = f"  val accuracy {min(accuracies):.3f} to {max(accuracies):.3f}" if accuracies else ""
+            last = [r[-1] for r in rows if len(r)]
+            losses, accuracies = ([row[column] for row in last] for column in (_LOSS, _ACCURACY))
+            seen = f"  val loss {_span(losses)}  val accuracy {_span(accuracies)}" if last else ""
             self._progress.update(line, completed=self._trained[stack], description=_title(stack) + seen)
         for stack in set(self._lines) - {tuple(members) for members in active}:
             self._count(stack)
@@ -232,9 +208,16 @@ def _epochs_left(stack: Sequence[Trajectory]) -> int:
 
 
 def _title(stack: Sequence[Trajectory]) -> str:
+    if len(stack) == 1:
+        return stack[0].train[-1].name
     names = Counter(member.train[-1].config.optimizer["name"].lower() for member in stack)
     models = ", ".join(f"{count} {name}" for name, count in names.items())
     return f"batch size {stack[0].train[-1].config.training.batch_size}: {models}"
+
+
+def _span(values: Sequence[float]) -> str:
+    low, high = f"{min(values):.3f}", f"{max(values):.3f}"
+    return low if low == high else f"{low} to {high}"
 
 
 def minutes(seconds: float) -> str:

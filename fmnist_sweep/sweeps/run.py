@@ -7,6 +7,7 @@ rows that workers append. So a worker that is killed affects only its own stack.
 from __future__ import annotations
 
 import functools
+import logging
 import multiprocessing
 import tempfile
 import time
@@ -33,7 +34,10 @@ from fmnist_sweep.sweeps.followers import Followers
 from fmnist_sweep.sweeps.plan import Job, Plan, Trajectory
 from fmnist_sweep.sweeps.progress import SweepDisplay
 
+INLINE = {"executor": "inline"}  # trains in this process: for a single run
 LAUNCHERS = {"local": "stacked", "slurm": "stacked_slurm", "ray": "stacked_ray"}  # the launcher for each executor
+
+log = logging.getLogger(__name__)
 
 POLL_SECONDS = 0.5
 CLUSTER_SECONDS = 10.0  # between polls of a cluster and its many stacks, so that waiting is cheap
@@ -54,17 +58,19 @@ class Sweep:
 
     Args:
         count: the largest number of jobs in a batch.
-        executor: the kind (local, slurm, ray) under the key `executor`, and the settings of that kind.
+        executor: the kind (inline, local, slurm, ray) under the key `executor`, and the settings of that kind.
     """
 
     def __init__(self, count: int, executor: Mapping[str, Any]):
         self._count = count
         self._settings = dict(executor)
         self._kind = self._settings.pop("executor")
-        if self._kind not in LAUNCHERS:
+        if self._kind not in {*LAUNCHERS, INLINE["executor"]}:
             allowed = " or ".join(f"hydra/launcher={launcher}" for launcher in LAUNCHERS.values())
             raise ConfigError(f"hydra.launcher.executor={self._kind}: there is no such executor; take {allowed}")
-        self._is_local = self._kind == "local"
+        # A daemon, such as a worker of a multiprocessing.Pool, cannot start processes.
+        self._is_inline = self._kind == "inline" or (self._kind == "local" and multiprocessing.current_process().daemon)
+        self._is_local = self._kind in ("inline", "local")
         self._executor: Executor | None = None
         self._held = ExitStack()
         self._folders: dict[str | None, Path] = {}  # data folders here; on a cluster each job finds its own
@@ -105,9 +111,9 @@ class Sweep:
             ) from error
 
     def _executor_for(self, job: Job) -> Executor:
+        if self._is_inline:
+            return InlineExecutor(self._should_stop)
         if self._is_local:
-            if multiprocessing.current_process().daemon:  # as in a multiprocessing.Pool: a daemon cannot start any
-                return InlineExecutor(self._should_stop)
             return LocalExecutor(min(planning.workers(job.execution), self._count))
         if self._kind == "slurm":
             from fmnist_sweep.sweeps.executors.slurm import SlurmExecutor
@@ -166,6 +172,16 @@ class Sweep:
         with display, stoppable(functools.partial(self._clean_up, wanted)) as self._stop:
             return self._train_until_done(trainable, display)
 
+    def train_one(self, job: Job) -> float | None:
+        """Train one checked job. Return its outcome, as `jobs.outcome` does, and log it."""
+        self.train([job])
+        loss = self.outcome(job)
+        if loss is None:
+            log.info("%s is skipped: retry=failed trains only failed runs", job.name)
+        else:
+            log.info("%s is done: validation loss %.4f; see %s", job.name, loss, job.directory)
+        return loss
+
     def _train_until_done(self, wanted: Sequence[Job], display: SweepDisplay) -> bool:
         """Train; repeat for runs that other processes held. Return False if a cluster goes on with the jobs."""
         assert self._executor is not None
@@ -179,7 +195,7 @@ class Sweep:
             display.count(job for trajectory in plan.idle for job in trajectory.jobs)
             if self._stop.asked:
                 break
-            self._submit(plan)
+            self._submit(plan, display)
             if self._executor.detach:
                 models = len({job.trajectory for job in left}) + sum(map(len, plan.stacks))
                 if models:
@@ -204,20 +220,21 @@ class Sweep:
     def _folder(self, group: Sequence[Job]) -> Path | None:
         return self._folders.get(group[0].execution.data_dir)
 
-    def _submit(self, plan: Plan) -> None:
+    def _submit(self, plan: Plan, display: SweepDisplay) -> None:
         from fmnist_sweep.sweeps import worker
 
         assert self._executor is not None
         stacks = [[list(member.jobs) for member in stack] for stack in plan.stacks]
-        futures = self._executor.submit(
-            [
-                functools.partial(worker.train_stack, groups, self._folder(groups[0]))
-                if self._is_local
-                else functools.partial(worker.train_elsewhere, groups, self._probe)
-                for groups in stacks
-            ],
-            [[_name(group[0]) for group in groups] for groups in stacks],
-        )
+        tasks = []
+        for stack, groups in zip(plan.stacks, stacks, strict=True):
+            if not self._is_local:
+                tasks.append(functools.partial(worker.train_elsewhere, groups, self._probe))
+                continue
+            task = functools.partial(worker.train_stack, groups, self._folder(groups[0]))
+            if self._is_inline:  # the parent's loop waits meanwhile, so the task itself updates the display
+                task.keywords["on_epoch"] = functools.partial(_show, display, stack)
+            tasks.append(task)
+        futures = self._executor.submit(tasks, [[_name(group[0]) for group in groups] for groups in stacks])
         self._tasks = [_Task(*one) for one in zip(plan.stacks, stacks, futures, strict=True)]
 
     def _wait(self, display: SweepDisplay) -> list[list[Job]]:
@@ -226,11 +243,10 @@ class Sweep:
         busy: list[list[Job]] = []
         shown = 0.0
         is_told = False
-        while not all(task.ended for task in self._tasks):
+        while True:
             if self._stop.asked and not is_told:
                 is_told = True
                 self._executor.stop()
-            time.sleep(POLL_SECONDS)
             if self._probe is not None and self._probe.with_suffix(".free").exists():
                 raise ConfigError(f"{self._probe.parent}: file locks do not hold between the machines; add lock=lease")
             for task in self._tasks:
@@ -240,7 +256,9 @@ class Sweep:
             if self._is_local or time.monotonic() - shown > CLUSTER_SECONDS:
                 shown = time.monotonic()
                 display.update([task.stack for task in self._tasks if task.future.running()])
-        return busy
+            if all(task.ended for task in self._tasks):
+                return busy
+            time.sleep(POLL_SECONDS)
 
     def _rest(self, seconds: float) -> None:
         until = time.monotonic() + seconds
@@ -273,6 +291,10 @@ class Sweep:
         if not self._executor.detach:
             self._executor.kill()
         jobs.mark_interrupted(wanted)
+
+
+def _show(display: SweepDisplay, stack: Sequence[Trajectory], _: object) -> None:
+    display.update([stack])
 
 
 def _name(job: Job) -> str:
