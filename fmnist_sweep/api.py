@@ -21,6 +21,7 @@ from fmnist_sweep.data import DataError
 from fmnist_sweep.errors import ConfigError, RunError, one_line
 from fmnist_sweep.store import layout
 from fmnist_sweep.store.frames import Runs, collected, directories_of, read, table_of
+from fmnist_sweep.store.run_directory import RunDirectory
 from fmnist_sweep.store.tables import gather
 
 if TYPE_CHECKING:
@@ -113,7 +114,6 @@ def load_model(run: pd.DataFrame | str | Path) -> nn.Sequential:
     Raises:
         ConfigError: there is no such run, or it has no model because it is unfinished or was cut from a longer run.
     """
-    from fmnist_sweep import files
     from fmnist_sweep.engine import checkpoints
     from fmnist_sweep.engine.model import sequential
 
@@ -130,12 +130,14 @@ def load_model(run: pd.DataFrame | str | Path) -> nn.Sequential:
         raise ConfigError(f"{directory.name}: has no model: it was cut from {record.cut_from}; rerun=true trains it")
     if record.status != "done":
         raise ConfigError(f"{directory.name}: is {record.status}, so it has no final model; train it to its end")
-    path = directory / f"checkpoint-{config.training.epochs}.pt"
+    epochs = config.training.epochs
     try:
-        content = files.read(path, checkpoints.most_bytes(config))
+        content = RunDirectory(directory).read_checkpoint(epochs, checkpoints.most_bytes(config))
         parameters = checkpoints.decode_parameters(content, config)
     except Exception as error:  # the file may come from anyone, so decoding it may raise any error
-        raise ConfigError(one_line(f"{path}: {error}; rerun=true trains the run again")) from error
+        raise ConfigError(
+            one_line(f"{directory}/checkpoint-{epochs}.pt: {error}; rerun=true trains the run again")
+        ) from error
     return sequential(parameters, config.model.dropout)
 
 

@@ -14,7 +14,6 @@ from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import astuple, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import filelock
 import numpy as np
@@ -26,10 +25,6 @@ from fmnist_sweep.engine.metrics import FloatArray, Metrics
 from fmnist_sweep.errors import one_line
 from fmnist_sweep.store import layout
 from fmnist_sweep.store.layout import METRICS, TIMING, Record, RecordError, Status
-
-if TYPE_CHECKING:
-    from fmnist_sweep.config.schema import Config
-    from fmnist_sweep.engine.checkpoints import Checkpoint
 
 log = logging.getLogger(__name__)
 
@@ -193,53 +188,22 @@ class RunDirectory:
         """Write the traceback of a failure."""
         self._write(layout.TRACEBACK, text.encode())
 
-    def save_checkpoint(self, checkpoint: Checkpoint, version: str) -> None:
-        """Write a checkpoint, and delete all but the newest two.
+    def write_checkpoint(self, epoch: int, content: bytes) -> None:
+        """Write the checkpoint of an epoch, and delete all but the newest two."""
+        self._write(f"checkpoint-{epoch}.pt", content)
+        for old in self._checkpoints()[2:]:
+            (self.path / f"checkpoint-{old}.pt").unlink(missing_ok=True)
 
-        Args:
-            checkpoint: the checkpoint to write.
-            version: the version that the checkpoint is compatible with. Loading requires the same one.
-        """
-        from fmnist_sweep.engine import checkpoints
+    def read_checkpoint(self, epoch: int, most_bytes: int) -> bytes:
+        """Return the content of an epoch's checkpoint. Raise `OSError` if it is no file of at most that size."""
+        return files.read(self.path / f"checkpoint-{epoch}.pt", most_bytes)
 
-        self._write(f"checkpoint-{checkpoint.progress.epoch}.pt", checkpoints.encode(checkpoint, version))
-        for epoch in self._checkpoints()[2:]:
-            (self.path / f"checkpoint-{epoch}.pt").unlink(missing_ok=True)
-
-    def load_checkpoint(self, epoch: int, version: str, config: Config) -> Checkpoint | None:
-        """Load the checkpoint of an epoch.
-
-        If it is damaged, or of another version or configuration, rename it to `.bad`, warn and return None.
-        """
-        from fmnist_sweep.engine import checkpoints
-
+    def set_aside(self, epoch: int, why: str) -> None:
+        """Rename an unusable checkpoint to `.bad`, and warn."""
         path = self.path / f"checkpoint-{epoch}.pt"
-        try:
-            content = files.read(path, checkpoints.most_bytes(config))
-            return checkpoints.decode(content, version, config, epoch)
-        except Exception as error:  # a file from anyone may raise any exception
-            log.warning("%s", one_line(f"{path} {error}: set aside as {path.name}.bad", 1000))
-            if path.exists():
-                path.rename(path.with_name(f"{path.name}.bad"))
-            return None
-
-    def first_rows(self, epochs: int, version: str, config: Config) -> tuple[list[Metrics], list[float]] | None:
-        """Return the metrics and times of the first `epochs`, from the CSV files or the newest checkpoint.
-
-        Return None if that checkpoint cannot be loaded. `Found.reach` must be at least `epochs`.
-
-        Raises:
-            ValueError: the rows can no longer be read.
-        """
-        found = self.look()
-        rows, times = self.metrics()[:epochs].tolist(), self.seconds()[:epochs].tolist()
-        if found.rows >= epochs and len(rows) == len(times) == epochs:  # reading may have failed since `look`
-            return [Metrics(epoch, *row) for epoch, row in enumerate(rows, 1)], times
-        newest = max(found.checkpoints, default=0)
-        if newest < epochs:
-            raise ValueError(f"{self.path.name}: the rows of its first {epochs} epochs cannot be read")
-        checkpoint = self.load_checkpoint(newest, version, config)
-        return None if checkpoint is None else (checkpoint.metrics[:epochs], checkpoint.seconds[:epochs])
+        log.warning("%s", one_line(f"{path} {why}: set aside as {path.name}.bad", 1000))
+        if path.exists():
+            path.rename(path.with_name(f"{path.name}.bad"))
 
     def sweep_up(self) -> None:
         """Remove the temporary files of killed writers. Call this only with the run's lock held."""

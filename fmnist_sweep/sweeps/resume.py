@@ -8,9 +8,11 @@ from contextlib import contextmanager
 
 import torch
 
-from fmnist_sweep.config.schema import device_type
+from fmnist_sweep.config.schema import Config, device_type
+from fmnist_sweep.engine import checkpoints
 from fmnist_sweep.engine.checkpoints import Checkpoint
 from fmnist_sweep.engine.machine import cpu
+from fmnist_sweep.engine.metrics import Metrics
 from fmnist_sweep.engine.training import start
 from fmnist_sweep.store import layout, run_directory
 from fmnist_sweep.store.run_directory import RunDirectory
@@ -45,7 +47,7 @@ def take_up(jobs: Sequence[Job], begun: list[Begun], later: list[tuple[Job, ...]
         RunDirectory(job.directory).sweep_up()
     for job, longer in trajectory.cut:
         with apart(job):
-            rows = RunDirectory(longer).first_rows(job.epochs, version, job.config)
+            rows = first_rows(RunDirectory(longer), job.epochs, version, job.config)
             if rows is None:  # a checkpoint was damaged and has been set aside: decide again
                 return take_up(jobs, begun, later)
             directory = RunDirectory(job.directory)
@@ -58,7 +60,7 @@ def take_up(jobs: Sequence[Job], begun: list[Begun], later: list[tuple[Job, ...]
             write_record(job, "done", job.epochs, seconds, cut_from=longer.name, cpu=trained_on, files=files)
     if not trajectory.train:
         return
-    loaded = (RunDirectory(path).load_checkpoint(epoch, version, jobs[0].config) for epoch, path in trajectory.sources)
+    loaded = (load_checkpoint(RunDirectory(path), epoch, version, jobs[0].config) for epoch, path in trajectory.sources)
     checkpoint = next(filter(None, loaded), None) or Checkpoint(start(jobs[0].config), [], [], cpu())
     if checkpoint.cpu and not checkpoint.cpu.endswith(cpu()):
         # Another CPU type may change the last digits. That costs less than starting again, as long as we report it.
@@ -76,6 +78,45 @@ def take_up(jobs: Sequence[Job], begun: list[Begun], later: list[tuple[Job, ...]
         begun.append((waiting, checkpoint))
     if trajectory.later:
         later.append(trajectory.later)
+
+
+def save_checkpoint(directory: RunDirectory, checkpoint: Checkpoint, version: str) -> None:
+    """Write a checkpoint to a run's directory. Loading requires the same version; see `checkpoint_version`."""
+    directory.write_checkpoint(checkpoint.progress.epoch, checkpoints.encode(checkpoint, version))
+
+
+def load_checkpoint(directory: RunDirectory, epoch: int, version: str, config: Config) -> Checkpoint | None:
+    """Load the checkpoint of an epoch.
+
+    If it is damaged, or of another version or configuration, rename it to `.bad`, warn and return None.
+    """
+    try:
+        content = directory.read_checkpoint(epoch, checkpoints.most_bytes(config))
+        return checkpoints.decode(content, version, config, epoch)
+    except Exception as error:  # a file from anyone may raise any exception
+        directory.set_aside(epoch, str(error))
+        return None
+
+
+def first_rows(
+    directory: RunDirectory, epochs: int, version: str, config: Config
+) -> tuple[list[Metrics], list[float]] | None:
+    """Return the metrics and times of a run's first `epochs`, from its CSV files or its newest checkpoint.
+
+    Return None if that checkpoint cannot be loaded. `Found.reach` must be at least `epochs`.
+
+    Raises:
+        ValueError: the rows can no longer be read.
+    """
+    found = directory.look()
+    rows, times = directory.metrics()[:epochs].tolist(), directory.seconds()[:epochs].tolist()
+    if found.rows >= epochs and len(rows) == len(times) == epochs:  # reading may have failed since `look`
+        return [Metrics(epoch, *row) for epoch, row in enumerate(rows, 1)], times
+    newest = max(found.checkpoints, default=0)
+    if newest < epochs:
+        raise ValueError(f"{directory.path.name}: the rows of its first {epochs} epochs cannot be read")
+    checkpoint = load_checkpoint(directory, newest, version, config)
+    return None if checkpoint is None else (checkpoint.metrics[:epochs], checkpoint.seconds[:epochs])
 
 
 def _claim(job: Job) -> None:

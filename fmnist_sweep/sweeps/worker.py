@@ -30,7 +30,7 @@ from fmnist_sweep.store.layout import FINISHED, Status, Test
 from fmnist_sweep.store.run_directory import RunDirectory
 from fmnist_sweep.sweeps.plan import Job
 from fmnist_sweep.sweeps.recording import keep_failure, write_record
-from fmnist_sweep.sweeps.resume import Begun, apart, checkpoint_version, take_up
+from fmnist_sweep.sweeps.resume import Begun, apart, checkpoint_version, save_checkpoint, take_up
 
 log = logging.getLogger(__name__)
 
@@ -72,9 +72,8 @@ class _Member:
 
     def checkpoint(self, job: Job) -> None:
         checkpoint = Checkpoint(self.model.progress(), self.metrics, self.seconds, self.cpu)
-        RunDirectory(job.directory).save_checkpoint(
-            checkpoint, checkpoint_version(self.model.parameters[0].device.type)
-        )
+        version = checkpoint_version(self.model.parameters[0].device.type)
+        save_checkpoint(RunDirectory(job.directory), checkpoint, version)
         self.saved = time.monotonic()
 
 

@@ -57,7 +57,7 @@ class Calls:
             patch.object(Path, "unlink", self._pathwise("unlink", Path.unlink)),
             patch.object(Path, "mkdir", self._pathwise("mkdir", Path.mkdir)),
             patch.object(RunDirectory, "write_record", self._promising(RunDirectory.write_record)),
-            patch.object(RunDirectory, "save_checkpoint", self._promising(RunDirectory.save_checkpoint)),
+            patch.object(RunDirectory, "write_checkpoint", self._promising(RunDirectory.write_checkpoint)),
         ):
             yield
 
@@ -109,8 +109,8 @@ class Calls:
 
         def call(directory: RunDirectory, what: Any, *arguments: Any) -> None:
             function(directory, what, *arguments)
-            if function.__name__ == "save_checkpoint":
-                self.note("promise", directory.path, what.progress.epoch)
+            if function.__name__ == "write_checkpoint":
+                self.note("promise", directory.path, what)
             elif what.status == "done":
                 self.note("promise", directory.path, "done")
 

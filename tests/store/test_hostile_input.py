@@ -42,6 +42,7 @@ from fmnist_sweep.report.__main__ import main as report
 from fmnist_sweep.store import run_directory
 from fmnist_sweep.store.run_directory import RunDirectory
 from fmnist_sweep.store.tables import collect
+from fmnist_sweep.sweeps import resume
 from fmnist_sweep.sweeps.executors import queue
 
 GIBIBYTE = 1 << 30
@@ -373,7 +374,7 @@ def test_a_run_directory_with_anything_in_it_is_looked_at(inputs: int, tmp_path:
                 how(path / file)
         directory = RunDirectory(path)
         for epoch in directory.look().checkpoints:
-            directory.load_checkpoint(epoch, "v", ONE)
+            resume.load_checkpoint(directory, epoch, "v", ONE)
         collection = collect(folder)
         assert len(collection.runs) + len(collection.problems) >= 1
         assert all(str(message).isprintable() for message in collection.problems["message"])
@@ -424,9 +425,9 @@ CHECKPOINTS: dict[str, Callable[[], bytes]] = {
 def test_a_checkpoint_that_does_not_fit_is_set_aside(attack: str, tmp_path: Path) -> None:
     path = tmp_path / "checkpoint-2.pt"
     path.write_bytes(changed())
-    assert RunDirectory(tmp_path).load_checkpoint(2, "v", ONE) is not None
+    assert resume.load_checkpoint(RunDirectory(tmp_path), 2, "v", ONE) is not None
     path.write_bytes(CHECKPOINTS[attack]())
-    assert RunDirectory(tmp_path).load_checkpoint(2, "v", ONE) is None
+    assert resume.load_checkpoint(RunDirectory(tmp_path), 2, "v", ONE) is None
     assert [file.name for file in tmp_path.iterdir()] == ["checkpoint-2.pt.bad"]
 
 

@@ -29,6 +29,7 @@ from fmnist_sweep.engine.training import Trainer, start
 from fmnist_sweep.store import run_directory
 from fmnist_sweep.store.layout import Record, Status
 from fmnist_sweep.store.run_directory import Found, RunDirectory
+from fmnist_sweep.sweeps import resume
 
 VERSION = "1/some torch/cpu"
 ONE = config(batch_size=20)
@@ -98,7 +99,7 @@ def test_the_first_rows_are_those_of_a_file_that_agrees_with_its_digest(run: Run
     whole = {file: (run.path / file).read_bytes() for file in ("metrics.csv", "timing.csv")}
     run.write_record(record("interrupted", files=whole))
     assert run.look() == Found("interrupted", None, 3, ())
-    assert run.first_rows(2, VERSION, ONE) == ([row(1), row(2)], [0.5, 1.25])
+    assert resume.first_rows(run, 2, VERSION, ONE) == ([row(1), row(2)], [0.5, 1.25])
 
 
 @pytest.mark.parametrize("file", ["metrics.csv", "timing.csv", "predictions.npy"])
@@ -108,18 +109,18 @@ def test_where_a_file_does_not_agree_with_its_digest_only_a_checkpoint_counts(
     run.write_predictions(np.zeros(4, np.uint8))
     files = {name: (run.path / name).read_bytes() for name in ("metrics.csv", "timing.csv", "predictions.npy")}
     run.write_record(record("done", files=files))
-    run.save_checkpoint(checkpoint(2), VERSION)
+    resume.save_checkpoint(run, checkpoint(2), VERSION)
     assert run.look() == Found("done", None, 3, (2,))
     damaged = bytearray(files[file])
     damaged[-2] ^= 1
     (run.path / file).write_bytes(damaged)
     assert run.look() == Found(None, None, 0, (2,))
     assert f"{file}: its SHA-256 is not the one in run.json" in caplog.text
-    rows = run.first_rows(1, VERSION, ONE)
+    rows = resume.first_rows(run, 1, VERSION, ONE)
     assert rows is not None
     assert (len(rows[0]), rows[1]) == (1, [0.1])
     (run.path / "checkpoint-2.pt").write_bytes(b"torn")
-    assert run.first_rows(1, VERSION, ONE) is None
+    assert resume.first_rows(run, 1, VERSION, ONE) is None
 
 
 # Status
@@ -187,7 +188,7 @@ def test_reset_and_sweeping_up_leave_what_is_not_ours(run: RunDirectory) -> None
     run.write_record(record("running"))
     run.write_predictions(np.zeros(4, np.uint8))
     run.write_traceback("oh no")
-    run.save_checkpoint(checkpoint(), VERSION)
+    resume.save_checkpoint(run, checkpoint(), VERSION)
     (run.path / ".hydra").mkdir()
     (run.path / ".hydra" / "config.yaml").touch()
     for name in {"checkpoint-1.pt.bad", "run.json.123.tmp", "checkpoint-2.pt.123.tmp", *OF_THE_USER}:
@@ -254,8 +255,8 @@ def test_predictions_are_bytes_that_load_without_pickle(run: RunDirectory) -> No
 @pytest.mark.parametrize("optimizer", [ADAM, SGD, MOMENTUM, RMSPROP], ids=["adam", "sgd", "momentum", "rmsprop"])
 def test_a_checkpoint_comes_back_as_it_was(run: RunDirectory, optimizer: dict[str, object]) -> None:
     kept = checkpoint(2, optimizer)
-    run.save_checkpoint(kept, VERSION)
-    loaded = run.load_checkpoint(2, VERSION, config(optimizer, batch_size=20))
+    resume.save_checkpoint(run, kept, VERSION)
+    loaded = resume.load_checkpoint(run, 2, VERSION, config(optimizer, batch_size=20))
     assert loaded is not None
     assert (loaded.metrics, loaded.seconds, loaded.progress.epoch, loaded.cpu) == (
         kept.metrics,
@@ -275,7 +276,7 @@ def test_the_newest_two_checkpoints_stay(run: RunDirectory) -> None:
     for epoch in (1, 2, 9, 10):
         kept = checkpoint(1)
         kept.progress.epoch = epoch
-        run.save_checkpoint(kept, VERSION)
+        resume.save_checkpoint(run, kept, VERSION)
     assert run.look().checkpoints == (10, 9)
     assert {name for name in files(run.path) if "checkpoint" in name} == {"checkpoint-10.pt", "checkpoint-9.pt"}
 
@@ -333,26 +334,26 @@ def sealed(saved: object) -> Callable[[bytes], bytes]:
 def test_a_damaged_checkpoint_is_set_aside(
     run: RunDirectory, damage: Callable[[bytes], bytes], caplog: pytest.LogCaptureFixture
 ) -> None:
-    run.save_checkpoint(checkpoint(1), VERSION)
-    run.save_checkpoint(checkpoint(2), VERSION)
+    resume.save_checkpoint(run, checkpoint(1), VERSION)
+    resume.save_checkpoint(run, checkpoint(2), VERSION)
     path = run.path / "checkpoint-2.pt"
     path.write_bytes(damage(path.read_bytes()))
-    assert run.load_checkpoint(2, VERSION, ONE) is None
+    assert resume.load_checkpoint(run, 2, VERSION, ONE) is None
     assert [record.levelno for record in caplog.records] == [logging.WARNING]
     assert "set aside as checkpoint-2.pt.bad" in caplog.text
     assert run.look().checkpoints == (1,)
-    assert run.load_checkpoint(1, VERSION, ONE) is not None
+    assert resume.load_checkpoint(run, 1, VERSION, ONE) is not None
 
 
 def test_a_checkpoint_of_another_version_is_set_aside(run: RunDirectory, caplog: pytest.LogCaptureFixture) -> None:
-    run.save_checkpoint(checkpoint(2), "1/older torch/cpu")
-    assert run.load_checkpoint(2, VERSION, ONE) is None
+    resume.save_checkpoint(run, checkpoint(2), "1/older torch/cpu")
+    assert resume.load_checkpoint(run, 2, VERSION, ONE) is None
     assert "is of version 1/older torch/cpu, not 1/some torch/cpu" in caplog.text
     assert run.look().checkpoints == ()
 
 
 def test_a_checkpoint_that_has_gone_is_no_error(run: RunDirectory) -> None:
-    assert run.load_checkpoint(7, VERSION, ONE) is None
+    assert resume.load_checkpoint(run, 7, VERSION, ONE) is None
 
 
 class Bomb:
@@ -373,7 +374,7 @@ def test_loading_a_checkpoint_executes_nothing(
     write({"version": VERSION, "epoch": Bomb(tmp_path / "exploded")}, stream)
     content = stream.getvalue() + hashlib.sha256(stream.getvalue()).digest()
     (run.path / "checkpoint-2.pt").write_bytes(content)
-    assert run.load_checkpoint(2, VERSION, ONE) is None
+    assert resume.load_checkpoint(run, 2, VERSION, ONE) is None
     assert not (tmp_path / "exploded").exists()
     assert "checkpoint-2.pt.bad" in files(run.path)
 

@@ -391,9 +391,11 @@ def make_older(path: Path) -> None:
     """Save it again as if by another torch."""
     epoch = int(path.stem.split("-")[1])
     directory = RunDirectory(path.parent)
-    checkpoint = directory.load_checkpoint(epoch, worker.checkpoint_version(torch.device("cpu")), config(MOMENTUM))
+    checkpoint = resume.load_checkpoint(
+        directory, epoch, worker.checkpoint_version(torch.device("cpu")), config(MOMENTUM)
+    )
     assert checkpoint is not None
-    directory.save_checkpoint(checkpoint, "1/torch 1.0/cpu")
+    resume.save_checkpoint(directory, checkpoint, "1/torch 1.0/cpu")
 
 
 def delete(path: Path) -> None:
