@@ -81,10 +81,10 @@ def _completable(words: list[str], loader: ConfigLoader) -> list[str]:
     """Rewrite the complete words of the line for Hydra, and leave any word that cannot be rewritten as it is."""
     from fmnist_sweep.config import overrides
     from fmnist_sweep.errors import ConfigError
-    from fmnist_sweep.papers import paper_option
+    from fmnist_sweep.papers.paper_option import consume_paper_option
 
     with suppress(ConfigError):
-        words = paper_option.take(words, loader, trains=False)
+        words = consume_paper_option(words, loader, trains=False)
     for number, word in enumerate(words):
         if "=" in word:
             with suppress(ConfigError):

@@ -17,24 +17,24 @@ from omegaconf import DictConfig
 from fmnist_sweep.config import compose, hydra_private, overrides
 from fmnist_sweep.config.parsing import parse
 from fmnist_sweep.errors import ConfigError
-from fmnist_sweep.papers import paper_option
+from fmnist_sweep.papers.paper_option import consume_paper_option
 
 if TYPE_CHECKING:
     from fmnist_sweep.sweeps.run import Sweep
 
 
 class Application:
-    """The task function that Hydra calls. The launcher `stacked` calls `together` instead."""
+    """The task function that Hydra calls. The launcher `stacked` calls `start_sweep` instead."""
 
     def __call__(self, composed: DictConfig) -> float | None:
         """Train one run. Return its final validation loss, or None for a dry run."""
         from fmnist_sweep.sweeps.run import INLINE
 
-        with self.together(1, INLINE) as sweep:
+        with self.start_sweep(1, INLINE) as sweep:
             job = sweep.make_job(composed, Path(HydraConfig.get().runtime.output_dir))
             return sweep.train_one(job) if sweep.check([job]) else None
 
-    def together(self, jobs: int, executor: Mapping[str, Any]) -> Sweep:
+    def start_sweep(self, jobs: int, executor: Mapping[str, Any]) -> Sweep:
         """Begin a sweep whose launches have at most `jobs` jobs; `executor` holds the launcher's settings."""
         from fmnist_sweep.sweeps.run import Sweep
 
@@ -67,8 +67,8 @@ def loader_for(typed: Sequence[str], folder: str | None = None, config_path: str
 
 
 def rewrite(typed: Sequence[str], loader: ConfigLoader, *, trains: bool = True) -> list[str]:
-    """Rewrite typed overrides for Hydra. `trains` has the same meaning as in `paper_option.take`."""
-    return overrides.rewrite(paper_option.take(typed, loader, trains=trains), loader)
+    """Rewrite typed overrides for Hydra. `trains` has the same meaning as in `consume_paper_option`."""
+    return overrides.rewrite(consume_paper_option(typed, loader, trains=trains), loader)
 
 
 def carry_out(
@@ -104,7 +104,7 @@ def carry_out(
 
         directory = hydra_private.place(composed, "hydra.run.dir")
         application.rehearse(composed)
-        with task.together(1, INLINE) as sweep:
+        with task.start_sweep(1, INLINE) as sweep:
             job = sweep.make_job(composed, directory)
             if not sweep.check([job]):
                 return []

@@ -25,8 +25,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from fmnist_sweep import download as fetching
-from fmnist_sweep import files
+from fmnist_sweep import download, files
 from fmnist_sweep.console import program
 
 if TYPE_CHECKING:
@@ -47,7 +46,7 @@ CHECKSUMS = {  # SHA-256 of the decompressed files
 }
 CLASS_NAMES = ("T-shirt/top", "Trouser", "Pullover", "Dress", "Coat", "Sandal", "Shirt", "Sneaker", "Bag", "Ankle boot")
 PIXELS = 28 * 28
-SYSTEM_FOLDER = Path("/") / fetching.PACKAGE_FOLDER
+SYSTEM_FOLDER = Path("/") / download.PACKAGE_FOLDER
 TORCHVISION_LAYOUT = Path("FashionMNIST/raw")
 HOLDOUT_SEED = 20241119
 HOLDOUT_SIZE = 10_000
@@ -124,22 +123,22 @@ def _fill(home: Path) -> Path:
 
     raw = home / TORCHVISION_LAYOUT
     raw.mkdir(parents=True, exist_ok=True)
-    fetching.say(f"putting Fashion-MNIST into {raw}, or waiting for the process that does; 30 MB if no copy is here")
+    download.say(f"putting Fashion-MNIST into {raw}, or waiting for the process that does; 30 MB if no copy is here")
     with FileLock(raw.parent / ".fmnist_sweep.lock"):
         if local := _first(home, cache_folder(), SYSTEM_FOLDER, ends=("", ".gz")):
             return _copy(local, raw)
         failures = []
-        for source in fetching.sources():
-            with TemporaryDirectory() as download:
+        for source in download.sources():
+            with TemporaryDirectory() as folder:
                 try:
-                    return _copy(source(Path(download)), raw)
-                except (fetching.FetchError, DataError) as error:
+                    return _copy(source(Path(folder)), raw)
+                except (download.FetchError, DataError) as error:
                     failures.append(str(error))
-                    fetching.say(str(error))
+                    download.say(str(error))
     raise DataError(
         f"Fashion-MNIST is neither in {home} nor in {SYSTEM_FOLDER}, and it could not be fetched "
         f"({'; '.join(failures)}): give it by hand, either way, and start again\n"
-        f"  1. on Debian or Ubuntu: sudo apt-get update && sudo apt-get install {fetching.PACKAGE}\n"
+        f"  1. on Debian or Ubuntu: sudo apt-get update && sudo apt-get install {download.PACKAGE}\n"
         f"  2. or copy from github.com/zalandoresearch/fashion-mnist into {home}: {', '.join(FILES)} (or these as .gz)"
     )
 

@@ -13,8 +13,8 @@ from fmnist_sweep.config import compose as composing
 from fmnist_sweep.config import hydra_private, overrides, schema
 from fmnist_sweep.config.compose import Composer
 from fmnist_sweep.config.schema import Config
-from fmnist_sweep.papers import paper_option
-from hydra_plugins.grid_sweeper import GridSweeper
+from fmnist_sweep.papers.paper_option import consume_paper_option
+from hydra_plugins.fmnist_sweep_grids import GridSweeper
 
 
 @functools.cache
@@ -22,7 +22,7 @@ def loader(config_dir: Path | None = None) -> ConfigLoader:
     """Hydra's loader of the project's configuration, and of a folder given with --config-dir."""
     composing.register()
     made = hydra_private.config_loader(config_dir)
-    paper_option.take([], made, trains=False)
+    consume_paper_option([], made, trains=False)
     return made
 
 

@@ -63,7 +63,7 @@ def test_the_wheel_ships_the_configuration_and_the_papers(wheel: Path) -> None:
     files = {str(path.relative_to(ROOT)) for path in (ROOT / "fmnist_sweep").rglob("*.*") if path.suffix != ".pyc"}
     some = {"fmnist_sweep/report/texts/en.yaml", "fmnist_sweep/report/page/page.html", "fmnist_sweep/py.typed"}
     assert some <= files <= names
-    assert {"hydra_plugins/grid_sweeper.py", "hydra_plugins/stacked_launcher.py"} <= names
+    assert {"hydra_plugins/fmnist_sweep_grids.py", "hydra_plugins/fmnist_sweep_stacked.py"} <= names
     # An __init__.py would hide the plugins of every other distribution.
     assert "hydra_plugins/__init__.py" not in names
     assert {name.split("/")[0].split("-")[0] for name in names} == {"fmnist_sweep", "hydra_plugins"}

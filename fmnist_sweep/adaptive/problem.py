@@ -19,10 +19,10 @@ from omegaconf import DictConfig
 from fmnist_sweep.adaptive.objectives import USUAL, Direction, Objective, objective
 from fmnist_sweep.adaptive.space import Space
 from fmnist_sweep.config.messages import reason
-from fmnist_sweep.config.overrides import beneath, rewrite, target
+from fmnist_sweep.config.overrides import rewrite, target, without_overridden
 from fmnist_sweep.config.schema import decides
 from fmnist_sweep.errors import ConfigError, one_line
-from fmnist_sweep.sweeps import jobs as sweep_jobs
+from fmnist_sweep.sweeps.jobs import check_jobs
 
 DIRECTIONS: tuple[Direction, ...] = ("minimize", "maximize")
 
@@ -126,7 +126,7 @@ def build_problem(settings: Any, arguments: list[str], loader: ConfigLoader, *, 
         defaults |= more
     lines = _rewrite([f"{key}={values}" for key, values in defaults.items()], loader, ours=ours)
     typed = [*arguments, *(rungs[0] if settings.rungs else [])]
-    overrides = parser.parse_overrides([*beneath(lines, typed, loader), *arguments])
+    overrides = parser.parse_overrides([*without_overridden(lines, typed, loader), *arguments])
     space = Space.of(overrides)
     for line in dict.fromkeys(line for one in objectives for key, line in one.cautions.items() if key in arguments):
         print(f"fmnist_sweep: {line}", file=sys.stderr)
@@ -148,7 +148,7 @@ def check(problem: Problem, loader: ConfigLoader, sweep: DictConfig) -> None:
     first, *corners = problem.space.corners()
     seeds = [[]] if problem.seeds is None else [[f"seed={seed}"] for seed in range(problem.seeds)]
     jobs = [[*first, *rung, *seed] for rung in problem.rungs for seed in seeds]
-    sweep_jobs.check([*jobs, *([*corner, *problem.rungs[0], *seeds[0]] for corner in corners)], loader, sweep)
+    check_jobs([*jobs, *([*corner, *problem.rungs[0], *seeds[0]] for corner in corners)], loader, sweep)
 
 
 def _check_numbers(settings: Any) -> None:

@@ -21,10 +21,18 @@ from optuna.samplers import BaseSampler, RandomSampler
 from optuna.storages import BaseStorage, InMemoryStorage
 from optuna.trial import FrozenTrial, TrialState
 
-from fmnist_sweep.adaptive import storage as stored
 from fmnist_sweep.adaptive.problem import Problem
 from fmnist_sweep.adaptive.space import Space
-from fmnist_sweep.adaptive.storage import SQLITE
+from fmnist_sweep.adaptive.storage import (
+    REMAKE,
+    SQLITE,
+    check_problem,
+    database,
+    in_file,
+    lock,
+    seal_problem,
+    undamaged,
+)
 from fmnist_sweep.config.messages import reason
 from fmnist_sweep.errors import ConfigError, nearest
 from fmnist_sweep.store.search_seals import BATCH, check, seal
@@ -176,7 +184,7 @@ class Study:
 
 
 @contextmanager
-def opened(
+def open_study(
     url: str,
     name: str,
     problem: Problem,
@@ -199,16 +207,16 @@ def opened(
     """
     logging.getLogger("alembic").setLevel(logging.WARNING)
     path = None if "://" in url and not url.startswith(SQLITE) else Path(url.removeprefix(SQLITE))
-    where, remedy = f"{path or url}: the study {name}", stored.REMAKE if path else _ANOTHER
+    where, remedy = f"{path or url}: the study {name}", REMAKE if path else _ANOTHER
     with ExitStack() as held:
-        database = None
+        backend = None
         if not copied or path is None or path.exists():
             if path is not None:
-                held.enter_context(stored.lock(path))
-            database = stored.database(url) if path is None else stored.in_file(path)
-            held.callback(database.engine.dispose)
-        with stored.undamaged(where, remedy):
-            storage = _copy(database, name) if copied or database is None else database
+                held.enter_context(lock(path))
+            backend = database(url) if path is None else in_file(path)
+            held.callback(backend.engine.dispose)
+        with undamaged(where, remedy):
+            storage = _copy(backend, name) if copied or backend is None else backend
             study = optuna.create_study(
                 storage=storage, study_name=name, directions=problem.directions, load_if_exists=True
             )
@@ -228,13 +236,13 @@ def _agree(study: optuna.Study, storage: BaseStorage, problem: Problem, where: s
     """Raise `ConfigError` if a study has another problem; store the problem in a new study."""
     known, described = study.user_attrs.get(PROBLEM), problem.described()
     study_id = storage.get_study_id_from_name(study.study_name)
-    stored.check_problem(storage, study_id, known)
+    check_problem(storage, study_id, known)
     if known is None:
         if study.get_trials(deepcopy=False) or tuple(d.name.lower() for d in study.directions) != problem.directions:
             raise ConfigError(f"{where} was made by another program; {_ANOTHER}")
         with _experimental():
             study.set_metric_names(problem.names)  # for Optuna's own dashboard
-        stored.seal_problem(storage, study_id, described)
+        seal_problem(storage, study_id, described)
         return study.set_user_attr(PROBLEM, described)
     for key, value in described.items():
         if known.get(key) != value:

@@ -58,7 +58,7 @@ def target(override: Override) -> str:
     return NUMBERS.get(override.key_or_group, override.key_or_group)
 
 
-def beneath(lines: Sequence[str], arguments: Sequence[str], loader: ConfigLoader) -> list[str]:
+def without_overridden(lines: Sequence[str], arguments: Sequence[str], loader: ConfigLoader) -> list[str]:
     """Return the overrides of a file that the command line does not replace.
 
     If the command line chooses an optimizer, the file's arguments for the optimizer are dropped too.

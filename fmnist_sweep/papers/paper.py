@@ -21,9 +21,8 @@ from fmnist_sweep.config.compose import register
 from fmnist_sweep.config.schema import CONFIG_FOLDER, Config, identity
 from fmnist_sweep.engine.metrics import MEASURES
 from fmnist_sweep.errors import ConfigError, nearest, one_line
-from fmnist_sweep.papers import configurations as typed_values
 from fmnist_sweep.papers.claims import LANGUAGE, Claim, Name, Resolution, Text, Words
-from fmnist_sweep.papers.configurations import Values, typed
+from fmnist_sweep.papers.configurations import Values, check, compose, product, typed
 from fmnist_sweep.papers.resolution import Measured, measured, resolution
 from fmnist_sweep.papers.yaml_file import Plain, load
 
@@ -92,9 +91,9 @@ class Paper(Plain):
 
     @model_validator(mode="after")
     def _names(self) -> Paper:
-        typed_values.check("protocol", self.protocol, {})
+        check("protocol", self.protocol, {})
         for name, values in self.configurations.items():
-            typed_values.check(f"configuration {name}", values, self.protocol)
+            check(f"configuration {name}", values, self.protocol)
         for name in {ALL, GRID} & self.figures.keys():
             raise ValueError(f"figures.{name}: must have another name: figure={name} is a sweep of every paper")
         for identifier, times in Counter(claim.id for claim in self.claims).items():
@@ -204,7 +203,7 @@ class Paper(Plain):
         named[ALL] = list(dict.fromkeys([*(row for rows in named.values() for row in rows), *claimed]))
         grids = {name: typed(values) for name, values in self._values().items()}
         sweeps = {name: {row: grids[row] for row in rows} for name, rows in named.items()}
-        return {**sweeps, GRID: {GRID: typed_values.product(list(grids.values()))}}
+        return {**sweeps, GRID: {GRID: product(list(grids.values()))}}
 
     def _values(self) -> dict[str, Values]:
         return {name: {**self.protocol, **values} for name, values in self.configurations.items()}
@@ -236,7 +235,7 @@ def read(name_or_file: str, loader: ConfigLoader | None = None) -> Paper:
     path = given or find(name_or_file, loader)
     try:
         paper = load(path, Paper)
-        paper._configs.update(typed_values.compose(paper._values(), loader))
+        paper._configs.update(compose(paper._values(), loader))
     except ValueError as error:  # Python raises it for a number with too many digits to print
         raise PaperError(f"{path.name}: {error}") from error
     paper._name = path.stem

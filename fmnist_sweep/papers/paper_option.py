@@ -18,7 +18,7 @@ from fmnist_sweep.papers.paper import Paper
 from fmnist_sweep.papers.yaml_file import load
 
 
-def take(arguments: Sequence[str], loader: ConfigLoader, *, trains: bool) -> list[str]:
+def consume_paper_option(arguments: Sequence[str], loader: ConfigLoader, *, trains: bool) -> list[str]:
     """Register the paper's sweeps, and return the arguments without `paper=` and `until=`.
 
     `paper=` without `figure=` becomes `figure=paper`; `until=` becomes the sweeper and its settings.

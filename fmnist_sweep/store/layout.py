@@ -20,7 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from fmnist_sweep import files as plain_files
+from fmnist_sweep import files
 from fmnist_sweep.config.schema import Config
 from fmnist_sweep.data import CLASS_NAMES
 from fmnist_sweep.engine.metrics import MEASURES, METRICS_COLUMNS, FloatArray, Metrics
@@ -252,7 +252,7 @@ def encode_predictions(predictions: NDArray[np.uint8]) -> bytes:
 
 def _content(path: Path) -> bytes:
     try:
-        return plain_files.read(path, _LIMITS[path.name])
+        return files.read(path, _LIMITS[path.name])
     except FileNotFoundError:
         raise MissingFileError(f"no {path.name}") from None
     except OSError as error:

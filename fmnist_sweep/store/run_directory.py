@@ -107,7 +107,7 @@ class RunDirectory:
         record = self.record()
         return record.status if record else None
 
-    def look(self) -> Found:
+    def inspect(self) -> Found:
         """Return the state of the directory. This does not load checkpoints."""
         record, checkpoints = self.record(), tuple(self._checkpoints())
         if record is not None and is_run_name(self.path.name) and record.name != self.path.name:

@@ -24,9 +24,8 @@ from fmnist_sweep.stopping import STOPPED
 from fmnist_sweep.store import run_directory
 from fmnist_sweep.store.layout import FINISHED, is_ours
 from fmnist_sweep.store.run_directory import RunDirectory
-from fmnist_sweep.sweeps import plan as planning
 from fmnist_sweep.sweeps.executors import Executor
-from fmnist_sweep.sweeps.plan import Job, Plan, keep_apart
+from fmnist_sweep.sweeps.plan import Job, Plan, keep_apart, plan_jobs, stack_cost, workers
 from fmnist_sweep.sweeps.progress import print_plan
 
 
@@ -82,7 +81,7 @@ def make_folder_of(job: Job) -> None:
 def show_plan(jobs: Sequence[Job], executor: Executor | None = None) -> None:
     """Print what would be trained, by `executor` or else by this process, and an estimate of the time."""
     execution = jobs[0].execution
-    plan = planning.plan_jobs(jobs, executor.slots if executor else planning.workers(execution))
+    plan = plan_jobs(jobs, executor.slots if executor else workers(execution))
     seconds = estimate(plan) if device_type(execution.device) == "cpu" else None
     print_plan(plan, seconds, executor.tasks_of_job if executor else None)
 
@@ -140,7 +139,7 @@ def outcome(job: Job) -> float | None:
     """
     _refuse_occupied(job)
     directory = RunDirectory(job.directory)
-    found = directory.look()
+    found = directory.inspect()
     if job.execution.retry == "failed" and found.status not in ("done", "failed", "diverged"):
         return None
     if found.status != "done":
@@ -157,10 +156,10 @@ def estimate(plan: Plan) -> list[float]:
     from fmnist_sweep.engine.machine import products_per_second
 
     rate = EXPECTED_SHARE * products_per_second() if plan.stacks else 1
-    return [planning.stack_cost(stack) / rate for stack in plan.stacks]
+    return [stack_cost(stack) / rate for stack in plan.stacks]
 
 
-def check(jobs: Sequence[Sequence[str]], loader: ConfigLoader, master: DictConfig) -> None:
+def check_jobs(jobs: Sequence[Sequence[str]], loader: ConfigLoader, master: DictConfig) -> None:
     """Compose and check every job of a sweep.
 
     Hydra rehearses only the first job, because all jobs share its Hydra settings.

@@ -41,7 +41,7 @@ class Job:
         return self.config.training.epochs
 
     @property
-    def trajectory(self) -> tuple[str, str]:
+    def trajectory_key(self) -> tuple[str, str]:
         """Return the store and the trajectory's name, which are equal for runs that differ only in epochs."""
         return str(self.directory.parent), trajectory_name(self.name)
 
@@ -100,12 +100,12 @@ class Plan:
 def plan_jobs(jobs: Sequence[Job], slots: int) -> Plan:
     """Plan the jobs of a sweep from the contents of their stores; `slots` stacks train at a time."""
     there = {store: runs_by_trajectory(store) for store in {job.directory.parent for job in jobs}}
-    trajectories = [trajectory(runs, look(runs, there[runs[0].directory.parent])) for runs in group(jobs)]
+    trajectories = [plan_trajectory(runs, inspect(runs, there[runs[0].directory.parent])) for runs in group(jobs)]
     on_cpu = all(device_type(job.execution.device) == "cpu" for job in jobs)
     return plan(trajectories, slots, CPU_STACK if on_cpu else ACCELERATOR_STACK)
 
 
-def look(jobs: Sequence[Job], there: Mapping[str, Sequence[Path]]) -> dict[Path, Found]:
+def inspect(jobs: Sequence[Job], there: Mapping[str, Sequence[Path]]) -> dict[Path, Found]:
     """Return the contents of all run directories of a trajectory; an empty dict for a rerun.
 
     The store may hold runs of the trajectory that were not requested. They are included.
@@ -116,8 +116,8 @@ def look(jobs: Sequence[Job], there: Mapping[str, Sequence[Path]]) -> dict[Path,
     """
     if jobs[0].execution.rerun:
         return {}
-    paths = {*there.get(jobs[0].trajectory[1], []), *(job.directory for job in jobs)}
-    return {path: RunDirectory(path).look() for path in sorted(paths)}
+    paths = {*there.get(jobs[0].trajectory_key[1], []), *(job.directory for job in jobs)}
+    return {path: RunDirectory(path).inspect() for path in sorted(paths)}
 
 
 def keep_apart(jobs: Sequence[Job]) -> None:
@@ -149,17 +149,17 @@ def workers(execution: Execution) -> int:
 def group(jobs: Sequence[Job]) -> list[list[Job]]:
     """Group jobs by trajectory and drop duplicates. Sort trajectories by store and name, and their runs by epochs."""
     trajectories: dict[tuple[str, str], dict[Path, Job]] = {}
-    for job in sorted(jobs, key=lambda job: (job.trajectory, job.epochs, str(job.directory))):
-        trajectories.setdefault(job.trajectory, {})[job.directory] = job
+    for job in sorted(jobs, key=lambda job: (job.trajectory_key, job.epochs, str(job.directory))):
+        trajectories.setdefault(job.trajectory_key, {})[job.directory] = job
     return [list(runs.values()) for runs in trajectories.values()]
 
 
-def trajectory(jobs: Sequence[Job], found: Mapping[Path, Found]) -> Trajectory:
+def plan_trajectory(jobs: Sequence[Job], found: Mapping[Path, Found]) -> Trajectory:
     """Decide what one trajectory's runs need.
 
     Args:
         jobs: runs that differ only in epochs, shortest first.
-        found: the contents of this trajectory's directories, as `look` returns them.
+        found: the contents of this trajectory's directories, as `inspect` returns them.
     """
     retry = jobs[0].execution.retry
     done, cut, train = [], [], []
@@ -200,12 +200,12 @@ def plan(trajectories: Sequence[Trajectory], workers: int, largest_stack: int) -
             groups.setdefault(stack_key(member.train[0]), []).append(member)
     stacks = []
     for members in groups.values():
-        members.sort(key=lambda member: (-member.epochs_left, member.train[0].trajectory))
+        members.sort(key=lambda member: (-member.epochs_left, member.train[0].trajectory_key))
         # Divide each group among all workers if it has enough members. Deal members out in turn, longest first.
         rounds = math.ceil(len(members) / (workers * largest_stack))
         piles = min(rounds * workers, len(members))
         stacks += [tuple(members[pile::piles]) for pile in range(piles)]
-    stacks.sort(key=lambda stack: (-stack_cost(stack), stack[0].train[0].trajectory))
+    stacks.sort(key=lambda stack: (-stack_cost(stack), stack[0].train[0].trajectory_key))
     idle = sorted((t for t in trajectories if not t.train), key=_first_name)
     return Plan(tuple(stacks), tuple(idle), workers)
 

@@ -133,7 +133,7 @@ class SweepDisplay:
         cpus: Counter[str] = Counter()
         for job in self._jobs:
             directory = RunDirectory(job.directory)
-            status, metrics, seconds = directory.look().status or "missing", directory.metrics(), directory.seconds()
+            status, metrics, seconds = directory.inspect().status or "missing", directory.metrics(), directory.seconds()
             statuses[status] += 1
             record = directory.record()
             if record is not None and status == "done":

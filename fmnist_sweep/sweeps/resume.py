@@ -27,7 +27,7 @@ CHECKPOINT_FORMAT = 1
 Begun = tuple[list[Job], Checkpoint]  # the runs of one model, and the checkpoint it starts from
 
 
-def take_up(jobs: Sequence[Job], begun: list[Begun], later: list[tuple[Job, ...]]) -> None:
+def resume_trajectory(jobs: Sequence[Job], begun: list[Begun], later: list[tuple[Job, ...]]) -> None:
     """Complete the runs that need no training, and add the other runs to `begun` or `later`.
 
     Call this with the lock of the runs held. A run whose directory belongs to another run is skipped; `jobs.outcome`
@@ -38,18 +38,19 @@ def take_up(jobs: Sequence[Job], begun: list[Begun], later: list[tuple[Job, ...]
         return
     if jobs[0].execution.rerun:
         for job in jobs:
-            with apart(job):
+            with isolate_failure(job):
                 _claim(job)
                 RunDirectory(job.directory).reset()
-    trajectory = plan.trajectory(jobs, plan.look(jobs, run_directory.runs_by_trajectory(jobs[0].directory.parent)))
+    there = run_directory.runs_by_trajectory(jobs[0].directory.parent)
+    trajectory = plan.plan_trajectory(jobs, plan.inspect(jobs, there))
     version = checkpoint_version(device_type(jobs[0].execution.device))
     for job in jobs:
         RunDirectory(job.directory).sweep_up()
     for job, longer in trajectory.cut:
-        with apart(job):
+        with isolate_failure(job):
             rows = first_rows(RunDirectory(longer), job.epochs, version, job.config)
             if rows is None:  # a checkpoint was damaged and has been set aside: decide again
-                return take_up(jobs, begun, later)
+                return resume_trajectory(jobs, begun, later)
             directory = RunDirectory(job.directory)
             if directory.record() is None:
                 _claim(job)
@@ -69,7 +70,7 @@ def take_up(jobs: Sequence[Job], begun: list[Begun], later: list[tuple[Job, ...]
     waiting = list(trajectory.train)
     for job in trajectory.train:
         directory = RunDirectory(job.directory)
-        with apart(job, waiting):
+        with isolate_failure(job, waiting):
             if directory.record() is None:
                 _claim(job)
             directory.write_rows(checkpoint.metrics, checkpoint.seconds)
@@ -108,7 +109,7 @@ def first_rows(
     Raises:
         ValueError: the rows can no longer be read.
     """
-    found = directory.look()
+    found = directory.inspect()
     rows, times = directory.metrics()[:epochs].tolist(), directory.seconds()[:epochs].tolist()
     if found.rows >= epochs and len(rows) == len(times) == epochs:  # reading may have failed since `look`
         return [Metrics(epoch, *row) for epoch, row in enumerate(rows, 1)], times
@@ -126,7 +127,7 @@ def _claim(job: Job) -> None:
 
 
 @contextmanager
-def apart(job: Job, waiting: list[Job] | None = None) -> Iterator[None]:
+def isolate_failure(job: Job, waiting: list[Job] | None = None) -> Iterator[None]:
     """Record an `OSError` or `ValueError` of the block as this run's failure, and remove the run from `waiting`."""
     try:
         yield

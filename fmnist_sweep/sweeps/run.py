@@ -26,12 +26,11 @@ from fmnist_sweep.config.messages import reason
 from fmnist_sweep.errors import ConfigError, count
 from fmnist_sweep.stopping import Stop, stoppable
 from fmnist_sweep.sweeps import jobs
-from fmnist_sweep.sweeps import plan as planning
 from fmnist_sweep.sweeps.executors import Executor
 from fmnist_sweep.sweeps.executors.inline import InlineExecutor
 from fmnist_sweep.sweeps.executors.local import LocalExecutor
 from fmnist_sweep.sweeps.followers import Followers
-from fmnist_sweep.sweeps.plan import Job, Plan, Trajectory
+from fmnist_sweep.sweeps.plan import Job, Plan, Trajectory, keep_apart, plan_jobs, workers
 from fmnist_sweep.sweeps.progress import SweepDisplay
 
 INLINE = {"executor": "inline"}  # trains in this process: for a single run
@@ -114,7 +113,7 @@ class Sweep:
         if self._is_inline:
             return InlineExecutor(self._should_stop)
         if self._is_local:
-            return LocalExecutor(min(planning.workers(job.execution), self._count))
+            return LocalExecutor(min(workers(job.execution), self._count))
         if self._kind == "slurm":
             from fmnist_sweep.sweeps.executors.slurm import SlurmExecutor
 
@@ -139,7 +138,7 @@ class Sweep:
             DataError: there are no data for any run.
         """
         schema.agree([job.execution for job in wanted])
-        planning.keep_apart(wanted)
+        keep_apart(wanted)
         if wanted[0].execution.dry_run:
             jobs.show_plan(wanted, self._executor)
             return False
@@ -189,7 +188,7 @@ class Sweep:
         while wanted and not self._stop.asked:
             queued = self._executor.queued()
             left = [job for job in wanted if _name(job) in queued]
-            plan = planning.plan_jobs([job for job in wanted if _name(job) not in queued], self._executor.slots)
+            plan = plan_jobs([job for job in wanted if _name(job) not in queued], self._executor.slots)
             display.start(plan)
             busy = self._settle(plan.idle)
             display.count(job for trajectory in plan.idle for job in trajectory.jobs)
@@ -197,7 +196,7 @@ class Sweep:
                 break
             self._submit(plan, display)
             if self._executor.detach:
-                models = len({job.trajectory for job in left}) + sum(map(len, plan.stacks))
+                models = len({job.trajectory_key for job in left}) + sum(map(len, plan.stacks))
                 if models:
                     verb = "is" if models == 1 else "are"
                     display.say(f"{count(models, 'model')} {verb} queued or in training; the same command tells more")
@@ -299,7 +298,7 @@ def _show(display: SweepDisplay, stack: Sequence[Trajectory], _: object) -> None
 
 def _name(job: Job) -> str:
     """Return the name of a job's trajectory, unique across stores."""
-    return "/".join(job.trajectory)
+    return "/".join(job.trajectory_key)
 
 
 @contextmanager

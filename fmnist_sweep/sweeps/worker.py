@@ -30,7 +30,7 @@ from fmnist_sweep.store.layout import FINISHED, Status, Test
 from fmnist_sweep.store.run_directory import RunDirectory
 from fmnist_sweep.sweeps.plan import Job
 from fmnist_sweep.sweeps.recording import keep_failure, write_record
-from fmnist_sweep.sweeps.resume import Begun, apart, checkpoint_version, save_checkpoint, take_up
+from fmnist_sweep.sweeps.resume import Begun, checkpoint_version, isolate_failure, resume_trajectory, save_checkpoint
 
 log = logging.getLogger(__name__)
 
@@ -40,7 +40,7 @@ OnEpoch = Callable[[Metrics], None]
 
 
 @dataclass(eq=False)
-class _Member:
+class StackMember:
     """One model of a stack in training."""
 
     model: Model
@@ -111,7 +111,7 @@ def train_stack(
                         for lock in of_runs:
                             held.enter_context(lock.acquire(timeout=0))
                         locks.push(held.pop_all())
-                    take_up(groups[index], begun, later)
+                    resume_trajectory(groups[index], begun, later)
                 except filelock.Timeout:
                     continue
                 except Exception as error:  # a trajectory that cannot start fails only its own runs
@@ -129,10 +129,10 @@ def train_stack(
                 data = load(folder, config.data.validation, device, config.data.mean, config.data.std)
             while begun:
                 with _all_fail([jobs for jobs, _ in begun]):
-                    _Session(begun, data, should_stop, on_epoch).run()
+                    StackTrainer(begun, data, should_stop, on_epoch).run()
                 left, begun, later = [] if should_stop() else later, [], []
                 for jobs in left:
-                    take_up(jobs, begun, later)
+                    resume_trajectory(jobs, begun, later)
     return list(waiting)
 
 
@@ -181,7 +181,7 @@ def _all_fail(waiting: Sequence[Sequence[Job]]) -> Iterator[None]:
         raise
 
 
-class _Session:
+class StackTrainer:
     """Train one stack epoch by epoch, and write rows, checkpoints and results after each epoch."""
 
     def __init__(
@@ -197,7 +197,7 @@ class _Session:
         configs = [waiting[-1].config for waiting, _ in begun]
         self.trainer = Trainer(configs, [checkpoint.progress for _, checkpoint in begun], data)
         self.members = [
-            _Member(model, waiting, checkpoint.metrics, checkpoint.seconds, checkpoint.cpu)
+            StackMember(model, waiting, checkpoint.metrics, checkpoint.seconds, checkpoint.cpu)
             for model, (waiting, checkpoint) in zip(self.trainer.models, begun, strict=True)
         ]
 
@@ -215,15 +215,15 @@ class _Session:
                     self._keep(member, row, share)
             self._end_runs()
 
-    def _keep(self, member: _Member, row: Metrics, seconds: float) -> None:
+    def _keep(self, member: StackMember, row: Metrics, seconds: float) -> None:
         """Append a model's row to each of its waiting runs, and save a checkpoint if one is due."""
         member.metrics.append(row)
         member.seconds.append(member.elapsed + seconds)
         for job in list(member.waiting):
-            with apart(job, member.waiting):
+            with isolate_failure(job, member.waiting):
                 RunDirectory(job.directory).append_row(row, member.elapsed)
         if member.waiting and time.monotonic() - member.saved > CHECKPOINT_SECONDS:
-            with apart(member.waiting[-1], member.waiting):
+            with isolate_failure(member.waiting[-1], member.waiting):
                 member.checkpoint(member.waiting[-1])
         self.on_epoch(row)
 
@@ -238,7 +238,7 @@ class _Session:
                 member.waiting.clear()
             elif member.metrics and not member.metrics[-1].finite:
                 for job in member.waiting:
-                    with apart(job):
+                    with isolate_failure(job):
                         message = f"the loss is not finite after epoch {epoch}; try a smaller learning rate"
                         member.finish(job, "diverged", message)
                 member.waiting.clear()
@@ -251,7 +251,7 @@ class _Session:
             self.trainer.keep([member.model for member in kept])
         self.members = kept
 
-    def _complete(self, ending: dict[_Member, list[Job]]) -> None:
+    def _complete(self, ending: dict[StackMember, list[Job]]) -> None:
         """Write what runs leave at their end: checkpoint, predictions and the single evaluation on the test set."""
         data = self.data
         predictions = self.trainer.evaluate(data.val_images, data.val_labels).predictions
@@ -263,15 +263,15 @@ class _Session:
             if held_out is not None:
                 test = Test(loss=float(held_out.loss[k]), accuracy=float(held_out.accuracy[k]))
             for job in ending.get(member, []):
-                with apart(job):
+                with isolate_failure(job):
                     member.checkpoint(job)
                     member.finish(job, "done", test=test, predictions=predictions[k].numpy())
                 member.waiting.remove(job)
 
     def _interrupt(self) -> None:
         for member in self.members:
-            with apart(member.waiting[-1], member.waiting):
+            with isolate_failure(member.waiting[-1], member.waiting):
                 member.checkpoint(member.waiting[-1])
             for job in member.waiting:
-                with apart(job):
+                with isolate_failure(job):
                     member.finish(job, "interrupted", STOPPED)

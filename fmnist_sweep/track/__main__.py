@@ -64,7 +64,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def _send(follower: Follower, name: str) -> int:
-    follower.look()
+    follower.inspect()
     for store in follower.elsewhere:
         _say(f"{store}: another process is sending its runs to {name}")
     counts = Counter(outcome for outcome, _ in follower.outcomes.values())
@@ -95,7 +95,7 @@ def _follow(follower: Follower, name: str, until_eof: bool) -> int:
     with suppress(KeyboardInterrupt):
         while True:
             is_last, began = ended.is_set(), time.monotonic()
-            follower.look()
+            follower.inspect()
             if follower.trouble and not in_trouble:
                 _say(f"{name}: {follower.trouble}; training continues, and what is missing is sent as soon as possible")
             elif in_trouble and not follower.trouble:

@@ -90,7 +90,7 @@ class Follower:
         )
         return self.down or next(failures, None)
 
-    def look(self) -> None:
+    def inspect(self) -> None:
         """Send the changes since the last look."""
         found = {store: runs for store in self._stores if (runs := directories(store))}
         self.elsewhere = [store for store in found if not self._lock(store)]

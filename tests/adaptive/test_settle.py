@@ -98,7 +98,7 @@ def trained(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> list[list[tuple[
             )
         return [JobReturn(overrides=job, status=JobStatus.COMPLETED) for job in jobs]
 
-    launcher = Plugins.instance().class_name_to_class["hydra_plugins.stacked_launcher.StackedLauncher"]
+    launcher = Plugins.instance().class_name_to_class["hydra_plugins.fmnist_sweep_stacked.StackedLauncher"]
     monkeypatch.setattr(launcher, "launch", launch)
     configurations = (
         "{base: {dropout: 0}, strong: {dropout: 0.1}, weak: {dropout: 0.2}, same: {dropout: 0.3}, none: {dropout: 0.4}}"

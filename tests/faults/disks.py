@@ -139,7 +139,7 @@ def _lose_power(before: Callable[[Path], None], again: dict[str, bool], cut: int
         disk.lose_power(random, (0, 0.3, 0.5, 0.7, 1)[draw])
         for run, what in promised.items():
             if what == "done":
-                work.require(RunDirectory(run).look().status == "done", f"{run.name} was done and is lost")
+                work.require(RunDirectory(run).inspect().status == "done", f"{run.name} was done and is lost")
             else:
                 furthest = work.held(folder).get(trajectory_name(run.name), 0)
                 work.require(furthest >= int(str(what)), f"{run.name}: checkpoint {what} is lost")

@@ -221,7 +221,7 @@ def as_undisturbed(folder: Path, expected: Mapping[str, tuple[bytes, bytes]]) ->
     """Every run is done with these bytes; no temporary file is left, and no lock held."""
     for run, (metrics, predictions) in expected.items():
         path = folder / run
-        found = RunDirectory(path).look()
+        found = RunDirectory(path).inspect()
         require(found.status == "done", f"{run} is {found.status}: {found.error}")
         require((path / layout.METRICS).read_bytes() == metrics, f"{run}: metrics.csv differs")
         require(len(RunDirectory(path).seconds()) == len(RunDirectory(path).metrics()), f"{run}: times are missing")
@@ -244,5 +244,5 @@ def require(holds: bool, otherwise: str) -> None:
 
 def said(folder: Path, problem: str) -> bool:
     """Tell whether the user was told what went wrong, or nothing did."""
-    runs = [RunDirectory(job.directory).look() for job in jobs(folder)]
+    runs = [RunDirectory(job.directory).inspect() for job in jobs(folder)]
     return bool(problem) or all(found.status == "done" or found.error for found in runs)

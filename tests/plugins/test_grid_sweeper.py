@@ -12,7 +12,7 @@ from hydra.core.utils import JobReturn, JobStatus
 from fmnist_sweep.config.compose import Composer, name_of
 from fmnist_sweep.config.schema import parse
 from fmnist_sweep.errors import RunError
-from hydra_plugins.grid_sweeper import GridSweeper
+from hydra_plugins.fmnist_sweep_grids import GridSweeper
 
 FIGURES = [
     "adam-bs100-do0.2-ep30",
@@ -58,7 +58,7 @@ def launches(monkeypatch):
         return [JobReturn(overrides=list(job), status=status, _return_value=recorded.error) for job in jobs]
 
     # Hydra imports its plugins by itself: its class is not the one that an import here would give.
-    launcher = Plugins.instance().class_name_to_class["hydra_plugins.stacked_launcher.StackedLauncher"]
+    launcher = Plugins.instance().class_name_to_class["hydra_plugins.fmnist_sweep_stacked.StackedLauncher"]
     monkeypatch.setattr(launcher, "launch", launch)
     return recorded
 

@@ -373,7 +373,7 @@ def test_a_run_directory_with_anything_in_it_is_looked_at(inputs: int, tmp_path:
             else:
                 how(path / file)
         directory = RunDirectory(path)
-        for epoch in directory.look().checkpoints:
+        for epoch in directory.inspect().checkpoints:
             resume.load_checkpoint(directory, epoch, "v", ONE)
         collection = collect(folder)
         assert len(collection.runs) + len(collection.problems) >= 1

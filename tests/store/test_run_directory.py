@@ -90,15 +90,15 @@ def test_a_torn_last_line_does_not_count(run: RunDirectory) -> None:
 
 def test_rows_of_nothing(tmp_path: Path) -> None:
     directory = RunDirectory(tmp_path / NAME)
-    assert directory.look() == Found()
+    assert directory.inspect() == Found()
     (directory.path / "metrics.csv").mkdir(parents=True)
-    assert directory.look() == Found()
+    assert directory.inspect() == Found()
 
 
 def test_the_first_rows_are_those_of_a_file_that_agrees_with_its_digest(run: RunDirectory) -> None:
     whole = {file: (run.path / file).read_bytes() for file in ("metrics.csv", "timing.csv")}
     run.write_record(record("interrupted", files=whole))
-    assert run.look() == Found("interrupted", None, 3, ())
+    assert run.inspect() == Found("interrupted", None, 3, ())
     assert resume.first_rows(run, 2, VERSION, ONE) == ([row(1), row(2)], [0.5, 1.25])
 
 
@@ -110,11 +110,11 @@ def test_where_a_file_does_not_agree_with_its_digest_only_a_checkpoint_counts(
     files = {name: (run.path / name).read_bytes() for name in ("metrics.csv", "timing.csv", "predictions.npy")}
     run.write_record(record("done", files=files))
     resume.save_checkpoint(run, checkpoint(2), VERSION)
-    assert run.look() == Found("done", None, 3, (2,))
+    assert run.inspect() == Found("done", None, 3, (2,))
     damaged = bytearray(files[file])
     damaged[-2] ^= 1
     (run.path / file).write_bytes(damaged)
-    assert run.look() == Found(None, None, 0, (2,))
+    assert run.inspect() == Found(None, None, 0, (2,))
     assert f"{file}: its SHA-256 is not the one in run.json" in caplog.text
     rows = resume.first_rows(run, 1, VERSION, ONE)
     assert rows is not None
@@ -129,7 +129,7 @@ def test_where_a_file_does_not_agree_with_its_digest_only_a_checkpoint_counts(
 def test_status_is_kept_with_what_is_said(run: RunDirectory) -> None:
     run.write_record(record("running"))
     assert run.record() == record("running")
-    assert run.look() == Found("running", None, 0, ())  # of rows that are still to grow there is no digest
+    assert run.inspect() == Found("running", None, 0, ())  # of rows that are still to grow there is no digest
     assert json.loads((run.path / "run.json").read_bytes())["format"] == 1
     assert not list(run.path.glob("*.tmp"))
 
@@ -138,7 +138,7 @@ def test_status_is_kept_with_what_is_said(run: RunDirectory) -> None:
 def test_a_status_that_cannot_be_read_is_none(run: RunDirectory, content: bytes) -> None:
     (run.path / "run.json").write_bytes(content)
     assert run.status() is None
-    assert run.look() == Found()
+    assert run.inspect() == Found()
 
 
 def test_a_record_in_which_any_bit_has_changed_is_none(run: RunDirectory) -> None:
@@ -154,7 +154,7 @@ def test_a_record_in_which_any_bit_has_changed_is_none(run: RunDirectory) -> Non
 
 def test_a_done_run_with_too_few_rows_is_not_done(run: RunDirectory, caplog: pytest.LogCaptureFixture) -> None:
     run.write_record(record("done", epochs=4))
-    assert run.look() == Found()
+    assert run.inspect() == Found()
     assert "only 3 rows" in caplog.text
 
 
@@ -239,7 +239,7 @@ def test_a_directory_belongs_to_the_run_that_its_record_names(folder: str, tmp_p
     directory.write_record(record("done", epochs=1))
     assert directory.occupant(NAME) is None
     assert directory.occupant(NAME.replace("ep30", "ep31")) == f"holds the run {NAME}"
-    assert directory.look().status == (None if "seed1" in folder else "done")  # rows of another are no source
+    assert directory.inspect().status == (None if "seed1" in folder else "done")  # rows of another are no source
 
 
 def test_predictions_are_bytes_that_load_without_pickle(run: RunDirectory) -> None:
@@ -277,7 +277,7 @@ def test_the_newest_two_checkpoints_stay(run: RunDirectory) -> None:
         kept = checkpoint(1)
         kept.progress.epoch = epoch
         resume.save_checkpoint(run, kept, VERSION)
-    assert run.look().checkpoints == (10, 9)
+    assert run.inspect().checkpoints == (10, 9)
     assert {name for name in files(run.path) if "checkpoint" in name} == {"checkpoint-10.pt", "checkpoint-9.pt"}
 
 
@@ -341,7 +341,7 @@ def test_a_damaged_checkpoint_is_set_aside(
     assert resume.load_checkpoint(run, 2, VERSION, ONE) is None
     assert [record.levelno for record in caplog.records] == [logging.WARNING]
     assert "set aside as checkpoint-2.pt.bad" in caplog.text
-    assert run.look().checkpoints == (1,)
+    assert run.inspect().checkpoints == (1,)
     assert resume.load_checkpoint(run, 1, VERSION, ONE) is not None
 
 
@@ -349,7 +349,7 @@ def test_a_checkpoint_of_another_version_is_set_aside(run: RunDirectory, caplog:
     resume.save_checkpoint(run, checkpoint(2), "1/older torch/cpu")
     assert resume.load_checkpoint(run, 2, VERSION, ONE) is None
     assert "is of version 1/older torch/cpu, not 1/some torch/cpu" in caplog.text
-    assert run.look().checkpoints == ()
+    assert run.inspect().checkpoints == ()
 
 
 def test_a_checkpoint_that_has_gone_is_no_error(run: RunDirectory) -> None:

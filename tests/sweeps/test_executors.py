@@ -59,7 +59,7 @@ def test_a_worker_that_is_asked_to_end_does_so_after_its_epoch(number: signal.Si
         os.kill(process.pid, number)
         assert future.result(60) == []
     assert run.status() == "interrupted"
-    assert run.look().checkpoints == (len(run.metrics()),)
+    assert run.inspect().checkpoints == (len(run.metrics()),)
     assert not multiprocessing.active_children()
 
 

@@ -73,14 +73,14 @@ def decide(jobs: list[Job], found: dict[Path, Found]) -> list[Trajectory]:
     """All trajectories of these jobs, each with its own part of the store."""
     trajectories = []
     for group in planning.group(jobs):
-        keys = {group[0].trajectory}
+        keys = {group[0].trajectory_key}
         own = {path: state for path, state in found.items() if _trajectory_of(path) in keys}
-        trajectories.append(planning.trajectory(group, own))
+        trajectories.append(planning.plan_trajectory(group, own))
     return trajectories
 
 
 def _trajectory_of(path: Path) -> tuple[str, str]:
-    return Job(config(), Execution(), path.name, path).trajectory
+    return Job(config(), Execution(), path.name, path).trajectory_key
 
 
 # Trajectories
@@ -94,14 +94,14 @@ def test_every_run_is_trained_or_cut_or_done_exactly_once(world: tuple[list[Job]
     fed = Counter(run.directory for t in trajectories for run in (*t.jobs, *t.done))
     assert fed == Counter({run.directory: 1 for run in jobs})
     for t in trajectories:
-        assert len({run.trajectory for run in (*t.jobs, *t.done)}) == 1
+        assert len({run.trajectory_key for run in (*t.jobs, *t.done)}) == 1
         assert {run for run in jobs if found.get(run.directory, Found()).finished and run in t.done} == set(t.done)
 
 
 @THOROUGH
 @given(worlds())
 def test_no_trajectory_is_trained_twice(world: tuple[list[Job], dict[Path, Found]]) -> None:
-    keys = [t.train[0].trajectory for t in decide(*world) if t.train]
+    keys = [t.train[0].trajectory_key for t in decide(*world) if t.train]
     assert len(keys) == len(set(keys))
 
 
@@ -113,12 +113,12 @@ def test_a_run_is_cut_wherever_a_longer_one_has_its_rows_and_only_there(
     jobs, found = world
     for t in decide(jobs, found):
         for run, longer in t.cut:
-            assert _trajectory_of(longer) == run.trajectory
+            assert _trajectory_of(longer) == run.trajectory_key
             assert found[longer].rows > run.epochs
             assert run.config.data.validation == "test"
         for run in (*t.train, *t.later):
             longest = max(
-                (state.rows for path, state in found.items() if _trajectory_of(path) == run.trajectory), default=0
+                (state.rows for path, state in found.items() if _trajectory_of(path) == run.trajectory_key), default=0
             )
             assert longest <= run.epochs or run.config.data.validation == "holdout"
 
@@ -134,7 +134,7 @@ def test_training_starts_from_the_furthest_checkpoint_that_serves_every_run(
             assert not t.sources
             assert t.epochs_left == 0
             continue
-        own = {path: state for path, state in found.items() if _trajectory_of(path) == t.train[0].trajectory}
+        own = {path: state for path, state in found.items() if _trajectory_of(path) == t.train[0].trajectory_key}
         usable = {(e, path) for path, state in own.items() for e in state.checkpoints if e <= t.train[-1].epochs}
         assert t.start == max((e for e, _ in usable), default=0)
         assert set(t.sources) == {(e, path) for e, path in usable if e <= t.train[0].epochs}
@@ -157,42 +157,42 @@ def test_a_finished_run_stays_and_the_longer_one_goes_on_from_it() -> None:
     key = ("adam", 100, (16,), "test", 0, STORES[0])
     short, long = job(key, 30), job(key, 100)
     found = {short.directory: Found("done", None, 30, (30, 28))}
-    t = planning.trajectory([short, long], found)
+    t = planning.plan_trajectory([short, long], found)
     assert (t.done, t.train, t.start, t.epochs_left) == ((short,), (long,), 30, 70)
 
 
 def test_a_shorter_run_is_cut_from_a_longer_one_that_is_done() -> None:
     key = ("adam", 100, (16,), "test", 0, STORES[0])
     short, long = job(key, 30), job(key, 100)
-    t = planning.trajectory([short], {long.directory: Found("done", None, 100, (100,))})
+    t = planning.plan_trajectory([short], {long.directory: Found("done", None, 100, (100,))})
     assert (t.cut, t.train, t.done) == (((short, long.directory),), (), ())
 
 
 def test_a_held_out_test_set_wants_the_model_itself() -> None:
     key = ("adam", 100, (16,), "holdout", 0, STORES[0])
     short, long = job(key, 30), job(key, 100)
-    t = planning.trajectory([short], {long.directory: Found("done", None, 100, (100,))})
+    t = planning.plan_trajectory([short], {long.directory: Found("done", None, 100, (100,))})
     assert (t.cut, t.train, t.sources) == ((), (short,), ())
 
 
 def test_a_run_that_cannot_be_cut_does_not_throw_a_longer_one_back() -> None:
     key = ("adam", 100, (16,), "holdout", 0, STORES[0])
     short, long = job(key, 2), job(key, 100)
-    t = planning.trajectory([short, long], {long.directory: Found("interrupted", None, 50, (50, 48))})
+    t = planning.plan_trajectory([short, long], {long.directory: Found("interrupted", None, 50, (50, 48))})
     assert (t.train, t.later, t.start, t.epochs_left) == ((long,), (short,), 50, 52)
 
 
 def test_the_finite_rows_of_a_diverged_run_serve_shorter_ones() -> None:
     key = ("adam", 100, (16,), "test", 0, STORES[0])
     short, as_long, diverged = job(key, 3), job(key, 4), job(key, 9)
-    t = planning.trajectory([short, as_long], {diverged.directory: Found("diverged", "", 4, (4,))})
+    t = planning.plan_trajectory([short, as_long], {diverged.directory: Found("diverged", "", 4, (4,))})
     assert (t.cut, t.train) == (((short, diverged.directory),), (as_long,))
 
 
 def test_a_diverged_run_is_finished() -> None:
     key = ("adam", 100, (16,), "test", 0, STORES[0])
     run = job(key, 30)
-    assert planning.trajectory([run], {run.directory: Found("diverged", "", 4, ())}).done == (run,)
+    assert planning.plan_trajectory([run], {run.directory: Found("diverged", "", 4, ())}).done == (run,)
 
 
 # Stacks

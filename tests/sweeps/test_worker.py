@@ -415,7 +415,7 @@ def test_training_goes_on_from_the_checkpoint_before_or_from_zero(
     one = config(MOMENTUM, epochs=5)
     train(tmp_path, one, until=3)
     directory = job(tmp_path, one).directory
-    assert RunDirectory(directory).look().checkpoints == (3, 2)
+    assert RunDirectory(directory).inspect().checkpoints == (3, 2)
     for epoch in damaged:
         damage(directory / f"checkpoint-{epoch}.pt")
     first = 3 if damaged == (3,) else 1

@@ -16,7 +16,7 @@ from hydra.plugins.sweeper import Sweeper
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig, OmegaConf
 
-from hydra_plugins.grid_sweeper import staying
+from hydra_plugins.fmnist_sweep_grids import keep_workers
 
 if TYPE_CHECKING:
     from fmnist_sweep.adaptive.problem import Problem
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 class SearchSweeperConf:
     """Settings of a search. Overrides such as `lr=tag(log,interval(1e-4,1e-1))` define its space."""
 
-    _target_: str = "hydra_plugins.search_sweeper.SearchSweeper"
+    _target_: str = "hydra_plugins.fmnist_sweep_search.SearchSweeper"
     _convert_: str = "all"  # plain lists and dictionaries
     n_trials: int = 32
     batch: int = 16  # number of trials launched together
@@ -69,7 +69,7 @@ class SearchSweeper(Sweeper):
         """Search until the study has `n_trials` trials, including earlier ones. Raise `RunError` if none succeeded."""
         from fmnist_sweep.adaptive.conclusion import check_free, conclude, progress
         from fmnist_sweep.adaptive.problem import build_problem, check
-        from fmnist_sweep.adaptive.study import opened, sampler
+        from fmnist_sweep.adaptive.study import open_study, sampler
 
         settings, loader = self.settings, self.hydra_context.config_loader
         problem = build_problem(settings, arguments, loader, ours=self.ours)
@@ -82,8 +82,8 @@ class SearchSweeper(Sweeper):
         url = settings.storage or str(folder / "search.db")
         returns: list[Sequence[JobReturn]] = []
         with (
-            opened(url, settings.study_name, problem, make_sampler, copied=is_dry) as study,
-            staying(self.launcher, settings.batch * (problem.seeds or 1)),
+            open_study(url, settings.study_name, problem, make_sampler, copied=is_dry) as study,
+            keep_workers(self.launcher, settings.batch * (problem.seeds or 1)),
         ):
             while (batch := study.next_batch(settings.batch, settings.n_trials)).trials:
                 progress(study.trials(), study.best(), problem.names, settings.n_trials)

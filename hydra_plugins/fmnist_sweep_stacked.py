@@ -1,6 +1,6 @@
 """A Hydra launcher that trains the jobs of a sweep together, if the application supports this.
 
-An application supports it with a method `together`, like `fmnist_sweep.cli.Application`. Jobs of other applications
+An application supports it with a method `start_sweep`, like `fmnist_sweep.cli.Application`. Jobs of other applications
 run one after another, as with Hydra's basic launcher.
 """
 
@@ -21,7 +21,7 @@ from omegaconf import DictConfig
 class StackedLauncherConf:
     """Settings: train stacks in processes on this machine. The application chooses the number of processes."""
 
-    _target_: str = "hydra_plugins.stacked_launcher.StackedLauncher"
+    _target_: str = "hydra_plugins.fmnist_sweep_stacked.StackedLauncher"
     _convert_: str = "all"  # plain lists and dictionaries
     executor: str = "local"
 
@@ -80,16 +80,16 @@ class StackedLauncher(Launcher):
         self.config = config
 
     @contextmanager
-    def staying(self, jobs: int) -> Iterator[None]:
+    def keep_workers(self, jobs: int) -> Iterator[None]:
         """Keep the workers of a launch alive for the next launch.
 
         Args:
             jobs: the number of jobs in the largest launch.
         """
-        if not hasattr(self.task_function, "together"):
+        if not hasattr(self.task_function, "start_sweep"):
             yield
             return
-        with self.task_function.together(jobs, self.executor) as self._stays:
+        with self.task_function.start_sweep(jobs, self.executor) as self._stays:
             try:
                 yield
             finally:
@@ -104,7 +104,7 @@ class StackedLauncher(Launcher):
 
         from fmnist_sweep.config.hydra_private import begin_job, numbered, place, rehearse
 
-        if not hasattr(task, "together"):
+        if not hasattr(task, "start_sweep"):
             load = loader.load_sweep_config
             return [self._run(task, numbered(load(self.config, list(job)), number)) for number, job in numbered_jobs]
 
@@ -128,7 +128,7 @@ class StackedLauncher(Launcher):
             return [_ended(sweep, job, one, context) for job, one in zip(jobs, composed, strict=True)]
 
     def _together(self, task: Any, jobs: int) -> AbstractContextManager[Any]:
-        return nullcontext(self._stays) if self._stays else task.together(jobs, self.executor)
+        return nullcontext(self._stays) if self._stays else task.start_sweep(jobs, self.executor)
 
     def _run(self, task: TaskFunction, composed: DictConfig) -> JobReturn:
         result = run_job(

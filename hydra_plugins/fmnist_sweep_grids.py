@@ -25,7 +25,7 @@ _MOST_TOLD = 3  # failures that the error message lists
 class GridSweeperConf:
     """Settings: named grids. Each maps keys to values as typed on the command line: "a,b" or "range(1,4)"."""
 
-    _target_: str = "hydra_plugins.grid_sweeper.GridSweeper"
+    _target_: str = "hydra_plugins.fmnist_sweep_grids.GridSweeper"
     max_batch_size: Optional[int] = None
     params: Optional[dict[str, str]] = None
     grids: dict[str, Any] = field(default_factory=dict)  # untyped: OmegaConf cannot merge typed grids of the same name
@@ -128,7 +128,7 @@ class GridSweeper(Sweeper):
         if len(batches) > 1 or not getattr(self.launcher, "checks_all_jobs", False):
             self.validate_batch_is_legal(jobs)
         returns: list[Sequence[JobReturn]] = []
-        with staying(self.launcher, size), self.told():
+        with keep_workers(self.launcher, size), self.multirun_file():
             for batch in batches:
                 first = sum(map(len, returns))
                 try:
@@ -154,7 +154,7 @@ class GridSweeper(Sweeper):
             jobs.mark_interrupted([jobs.make_job(composed, directory)])
 
     @contextmanager
-    def told(self) -> Iterator[None]:
+    def multirun_file(self) -> Iterator[None]:
         """Save the sweep's configuration as multirun.yaml on exit, as Hydra's sweepers do, but not after an error."""
         try:
             yield
@@ -170,26 +170,28 @@ class GridSweeper(Sweeper):
 
     def jobs(self, arguments: Sequence[str], grids: Iterable[Mapping[str, str]]) -> list[list[str]]:
         """Return the jobs of grids combined with the arguments of the command line. A job is a list of overrides."""
-        from fmnist_sweep.config.overrides import beneath, rewrite
+        from fmnist_sweep.config.overrides import rewrite, without_overridden
 
         loader = self.hydra_context.config_loader
         lists = []
         for grid in grids:
             lines = rewrite([f"{key}={values}" for key, values in grid.items()], loader)
-            lists.append([*beneath(lines, arguments, loader), *arguments])
+            lists.append([*without_overridden(lines, arguments, loader), *arguments])
         return self.union(lists, OverridesParser.create(loader))
 
     def validate_batch_is_legal(self, batch: Sequence[Sequence[str]]) -> None:
         """Check the configuration of every job before the first starts."""
-        from fmnist_sweep.sweeps.jobs import check
+        from fmnist_sweep.sweeps.jobs import check_jobs
 
-        check(batch, self.hydra_context.config_loader, self.config)
+        check_jobs(batch, self.hydra_context.config_loader, self.config)
 
 
-def staying(launcher: Launcher, jobs: int) -> AbstractContextManager[None]:
+def keep_workers(launcher: Launcher, jobs: int) -> AbstractContextManager[None]:
     """Keep a launcher's workers alive between launches of at most `jobs` jobs, if the launcher supports this."""
-    stay: AbstractContextManager[None] = launcher.staying(jobs) if hasattr(launcher, "staying") else nullcontext()
-    return stay
+    kept: AbstractContextManager[None] = (
+        launcher.keep_workers(jobs) if hasattr(launcher, "keep_workers") else nullcontext()
+    )
+    return kept
 
 
 def raise_failures(returns: Iterable[Sequence[JobReturn]]) -> None:

@@ -8,14 +8,14 @@ from hydra.core.config_store import ConfigStore
 from hydra.core.utils import JobReturn
 from omegaconf import MISSING
 
-from hydra_plugins.grid_sweeper import GridSweeper, raise_failures, staying
+from hydra_plugins.fmnist_sweep_grids import GridSweeper, keep_workers, raise_failures
 
 
 @dataclass
 class SettlingSweeperConf:
     """Settings: the paper, the largest number of seeds, and the time limit `budget`, such as 30min."""
 
-    _target_: str = "hydra_plugins.settling_sweeper.SettlingSweeper"
+    _target_: str = "hydra_plugins.fmnist_sweep_settle.SettlingSweeper"
     paper: str = MISSING
     max_seeds: int = 40
     budget: Optional[str] = None
@@ -42,7 +42,7 @@ class SettlingSweeper(GridSweeper):
         settling = Settling(self.paper, loader, arguments, self.max_seeds, self.budget)
         store = resolve(self.config, "hydra.sweep.dir")
         returns: list[Sequence[JobReturn]] = []
-        with staying(self.launcher, settling.most), settling.within_budget(), self.told():
+        with keep_workers(self.launcher, settling.most), settling.within_budget(), self.multirun_file():
             while grids := settling.look(store):
                 jobs = self.jobs(arguments, grids)
                 returns.append(self.launcher.launch(jobs, initial_job_idx=sum(map(len, returns))))
