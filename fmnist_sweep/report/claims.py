@@ -4,16 +4,16 @@ from typing import Any
 
 from fmnist_sweep.papers.paper import Paper
 from fmnist_sweep.papers.verdicts import Verdict, finite
-from fmnist_sweep.report.texts import LANGUAGES, Texts, ranges
+from fmnist_sweep.report.texts import LANGUAGES, Texts, ranges, sentence
 
 
 def reason(verdict: Verdict, texts: Texts) -> str:
-    """Explain a verdict in one sentence, with the seeds that were left out and the cause for each."""
+    """Explain a verdict in a few sentences, and list the seeds that were left out with the cause for each."""
     said = [texts(f"verdicts.{text}", **verdict.values) for text in (verdict.case, *verdict.notes)]
     for cause in dict.fromkeys(cause for _, cause in sorted(verdict.left_out.items())):
         seeds = [seed for seed, why in verdict.left_out.items() if why == cause]
         said.append(texts("verdicts.left out", seeds=ranges(seeds), cause=texts(f"verdicts.{cause}")))
-    return "; ".join(said) + "."
+    return " ".join(f"{sentence(words)}." for words in said)
 
 
 def row(paper: Paper, verdict: Verdict) -> dict[str, Any]:

@@ -161,9 +161,10 @@ def test_a_run_reports_where_the_next_one_falls_and_how_sharp_that_is(runs, judg
     result = judge(EXACT)
     assert result.interval == pytest.approx((0.39519, 0.40481), abs=1e-5)
     assert "between 0.3952 and 0.4048" in english(result) and "0.009618 wide" in english(result)
-    assert result.resolution == 0.1 and "a number 0.1 away from the mean, 0.4, would have been told" in english(result)
+    assert result.resolution == 0.1
+    assert "A number 0.1 away from the mean, 0.4, would have been rejected" in english(result)
     # The tolerance is 0.63 of a standard deviation.
-    assert english(result).endswith("a true number is accepted with 97 %.")
+    assert english(result).endswith("A true number would be accepted in 97 % of cases.")
 
 
 @pytest.mark.parametrize("count", [1, 2, 4])
@@ -171,13 +172,14 @@ def test_a_number_of_one_run_has_no_verdict_under_five_seeds(runs, judge, count)
     runs("adam", 0.4 + 1e-4 * WOBBLE[:count])
     result = judge(EXACT)
     assert (result.verdict, result.seeds_needed) == ("inconclusive", 5)
-    assert f"{count} seeds: too few for a number that one run gave, {5 - count} more" in english(result)
+    assert english(result).startswith(f"Too few seeds: {count} (mean")
+    assert english(result).endswith(f" needs {5 - count} more.")
 
 
 def test_seeds_that_diverged_do_not_make_up_for_those_that_lack(runs, judge):
     runs("adam", 0.4 + WOBBLE[:4])
     runs("adam", [0.4] * 3, seeds=[4, 5, 6], done=2, status="diverged")
-    assert judge(EXACT).verdict == "inconclusive" and "4 seeds: too few" in english(judge(EXACT))
+    assert judge(EXACT).verdict == "inconclusive" and "Too few seeds: 4" in english(judge(EXACT))
 
 
 # Half the interval is 0.0385, 0.0300, 0.0272 with 5, 10 and 20 seeds of this spread, 0.0248 without an end.
@@ -186,8 +188,8 @@ def test_an_interval_that_cannot_tell_a_number_from_its_neighbours_is_inconclusi
     runs("adam", 0.4 + 8 * WOBBLE)
     result = judge({**EXACT, "resolution": {"value": value, "why": {"en": "So."}}})
     assert (result.verdict, result.seeds_needed or 0) == ("reproduced" if needed == 0 else "inconclusive", needed or 0)
-    said = {0: "would have been told from it", None: "no number of seeds would do"}
-    assert said.get(needed, f"about {needed} seeds would do") in english(result)
+    said = {0: "would have been rejected", None: "No number of seeds would be enough"}
+    assert said.get(needed, f"About {needed} seeds would be enough") in english(result)
 
 
 def compare(expect):
@@ -270,10 +272,10 @@ def test_an_open_claim_says_where_it_lies_and_what_would_settle_it(runs, judge):
     result = judge(compare(HIGHER))
     assert (result.verdict, result.look, result.seeds_needed) == ("inconclusive", 2, 20)
     assert "lies inside > 0, but not clearly enough" in english(result)
-    assert english(result).endswith("about 20 seeds would settle it.")
+    assert english(result).endswith("About 20 seeds would settle it.")
     never = judge(compare({"above": 0.0012}))
     assert (never.verdict, never.seeds_needed) == ("inconclusive", None)
-    assert "crosses the edge of > 0.0012" in english(never) and "would not settle it" in english(never)
+    assert "lies only partly inside > 0.0012" in english(never) and "would not settle it" in english(never)
 
 
 def test_a_decided_claim_keeps_the_seeds_that_decided_it(runs, judge):
@@ -289,7 +291,7 @@ def test_a_decided_claim_keeps_the_seeds_that_decided_it(runs, judge):
 def test_less_than_five_seeds_are_said_to_be_a_preview(runs, judge):
     runs("adam", np.zeros(3))
     runs("sgd", 0.02 + WOBBLE[:3])
-    assert english(judge(compare(HIGHER))).endswith("a preview: the first look takes 5 seeds.")
+    assert english(judge(compare(HIGHER))).endswith("This is preliminary: the first test needs 5 seeds.")
 
 
 def test_a_difference_below_the_margin_says_so(runs, judge):
@@ -305,8 +307,9 @@ def test_seeds_on_one_side_only_are_left_out_and_named(runs, judge):
     result = judge(compare(HIGHER))
     assert result.seeds == (1, 3)
     assert result.left_out == dict.fromkeys((0, 2, 4, 8, 9), "unpaired")
-    assert "left out (on one side only): 0, 2, 4, 8\N{EN DASH}9" in english(result)
-    assert "sin contar (solo de un lado): 0, 2, 4, 8" in reason(result, Texts("es"))
+    assert "Seeds left out (run for only one of the two configurations): 0, 2, 4, 8\N{EN DASH}9" in english(result)
+    cause = "solo se corrieron en una de las dos configuraciones"
+    assert f"Semillas sin contar ({cause}): 0, 2, 4, 8" in reason(result, Texts("es"))
 
 
 @pytest.mark.parametrize("other_side", [[], [3]])
@@ -329,10 +332,10 @@ def test_diverged_and_unfinished_seeds_are_left_out_and_named(runs, judge):
     result = judge(ABOUT)
     # Two more have ended, so the first of them fills the look and what comes after it waits.
     assert (result.verdict, result.seeds, result.left_out) == ("reproduced", (0, 1, 2, 3), {7: "diverged"})
-    assert english(result).endswith("left out (diverged): 7.")
+    assert english(result).endswith("Seeds left out (diverged): 7.")
     single = judge({**ABOUT, "kind": "run"})
     assert single.left_out == {7: "diverged", 8: "diverged", 9: "unfinished"}
-    assert english(single).endswith("left out (diverged): 7\N{EN DASH}8; left out (unfinished): 9.")
+    assert english(single).endswith("Seeds left out (diverged): 7\N{EN DASH}8. Seeds left out (unfinished): 9.")
 
 
 @pytest.mark.parametrize("run", [{}, {"done": 10, "status": "running"}, {"done": 11, "status": "diverged"}])
@@ -378,7 +381,7 @@ def test_an_epoch_reached_on_neither_side_makes_no_tie(runs, judge):
     assert judge(reaching(SAME)).seeds == (1,)
     result = judge({**reaching(SAME), "reduce": {"climbs_to": 0.95}})
     assert (result.verdict, result.seeds) == ("inconclusive", ())
-    assert "left out (not reached on either side): 0\N{EN DASH}3" in english(result)
+    assert "Seeds left out (not reached by either configuration): 0\N{EN DASH}3" in english(result)
 
 
 def test_generalisation_gaps(runs, judge):

@@ -140,7 +140,7 @@ def test_the_numbers_that_claims_quote_are_marked_at_their_epochs(stores):
     assert quotes(sgd_loss) == {(30, 0.3, "o"), (30, 0.35, "s")}
     figure = draw(stores[CURVES], "fig3")
     assert quotes(figure.axes[0]) == {(30, 0.4, "^")}
-    assert legend(figure)[3:] == ["Paper: curve not named, above this", "Paper: curve not named"]
+    assert legend(figure)[3:] == ["Paper: curve not stated, above this value", "Paper: curve not stated"]
     assert {(5, 0.868, "s"), (30, 0.88, "s")} <= quotes(draw(stores[FINAL], "final", FINAL).axes[0])
 
 
@@ -149,7 +149,7 @@ def test_spanish_figures_have_no_english_label(stores):
     assert [ax.get_ylabel() for ax in figure.axes[:2]] == ["Pérdida (nats)", "Precisión (fracción)"]
     assert (figure.axes[0].get_xlabel(), titles(figure)[1]) == ("Época", "b) Adam, 3 semillas")
     assert legend(figure) == [
-        "Con lote 100, 30 épocas, dropout 0.2. Línea: media de semillas; banda: mín a máx",
+        "Con lote 100, 30 épocas, dropout 0.2. Línea: media de las semillas; banda: mínimo a máximo",
         *("Entrenamiento", "Validación", "Artículo: entrenamiento", "Artículo: validación"),
     ]
     assert ticks(draw(stores[FINAL], "exp6", FINAL, "es").axes[0])[0] == "lote 32\n3 semillas"
@@ -324,8 +324,8 @@ def test_convergence_is_to_the_accuracy_quoted_of_the_papers_base_and_says_who_n
     write_run(tmp_path, optimizer="sgd", epochs=30, curve=np.full((30, 6), 0.5))
     for paper, accuracy in ((CURVES, "0.84"), (FINAL, "0.7379")):
         figure = compare(tmp_path, paper)["convergence-speed"]
-        assert figure.get_suptitle() == f"To a validation accuracy of {accuracy}"
-        assert ticks(figure.axes[0]) == ["Adam", "SGD (0 of 1 seeds, up to 30 epochs)"]
+        assert figure.get_suptitle() == f"Epochs until the validation accuracy reaches {accuracy}"
+        assert ticks(figure.axes[0]) == ["Adam", "SGD (reached by 0 of 1 seeds in 30 epochs)"]
         assert len(figure.axes) == 1  # seconds would tell how busy the machine was
 
 
@@ -353,7 +353,7 @@ def test_effects_say_over_how_many_combinations_and_seeds_and_what_is_left_out(t
     said = "2 combinations,\n3 to 5 seeds each"
     assert titles(figures["main-effects"]) == [said, said, "", ""]
     assert [ax.get_xlabel() for ax in figures["main-effects"].axes][2:] == ["Optimizer", "Batch size"]
-    left_out = "Left out, for they were not run beside the other levels: batch 7, dropout 0.2, dropout 0.6"
+    left_out = "Left out, because they were not run in the same combinations: batch 7, dropout 0.2, dropout 0.6"
     assert left_out in figures["main-effects"].get_supxlabel()
     ax = figures["interaction-effects"].axes[0]
     assert ax.get_legend().get_title().get_text() == "1 combination,\n3 to 5 seeds each"

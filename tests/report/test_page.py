@@ -67,8 +67,8 @@ def test_the_page_refers_to_nothing_outside_itself(tmp_path, no_fashion):
 @pytest.mark.parametrize(
     ("language", "words"),
     [
-        ("en", ["No run has a whole epoch yet.", "No run has finished yet.", "0 of 30 epochs", "no run.json"]),
-        ("es", ["Ninguna corrida tiene una época entera todavía.", "0 de 30 épocas", "en curso (0/30)"]),
+        ("en", ["No run has completed an epoch yet.", "No run has finished yet.", "0 of 30 epochs", "no run.json"]),
+        ("es", ["Ninguna corrida completó una época todavía.", "0 de 30 épocas", "en curso (0/30)"]),
     ],
 )
 def test_a_store_without_a_whole_epoch_gives_a_page(tmp_path, no_fashion, language, words):
@@ -91,10 +91,10 @@ def test_the_page_speaks_of_the_paper_given(tmp_path, no_fashion):
     numbers = ["1", "2", "3", "4", "5", "6", "final"]
     for number, figure in zip(numbers, paper.figures.values(), strict=True):
         assert f"Figure {number}. {figure.title['en']}" in words
-    assert any("Runs of another protocol that are left out: 1." in line for line in words)
-    assert any(line.startswith("For claims alone: Adam, lr 0.001, batch 32") for line in words)
-    assert any("seeds: too few for a number that one run gave" in line for line in words)
-    assert any("Looks begun so far at claims that are tested over seeds: at 5 seeds." in line for line in words)
+    assert any("Runs left out because they follow another protocol: 1." in line for line in words)
+    assert any(line.startswith("For claims only: Adam, lr 0.001, batch 32") for line in words)
+    assert any(line.startswith("Too few seeds: ") for line in words)
+    assert any("as seeds are added, so far with 5 seeds." in line for line in words)
     for claim in paper.claims:
         assert f'id="claim-{claim.id}"' in page and claim.statement["en"] in words
     assert "Caprari" not in page

@@ -162,14 +162,14 @@ def test_spanish_is_spanish(page, pages):
     assert page.texts("h2") == [
         "Las figuras del artículo, con estas corridas",
         "Las afirmaciones del artículo",
-        "Si un número no se reproduce: qué se acerca más",
-        "Curvas para explorar",
+        "Configuraciones más cercanas a los números que no se reproducen",
+        "Curvas interactivas",
         "Búsquedas",
         "Comparaciones",
-        "Qué se confunde",
+        "Qué clases se confunden",
         "Todas las corridas",
-        "Qué falta o salió mal",
-        "Cómo leer esto",
+        "Corridas que faltan y problemas",
+        "Cómo leer esta página",
     ]
     said = page.js("return document.body.innerText")
     for english in ("inconclusive", "Search", "Verdict", "Seeds", "epochs", "validation", "shown", "running"):

@@ -40,10 +40,10 @@ def test_a_search_is_read_as_it_stands(store: Path) -> None:
     [
         (
             "en",
-            ["Searches", "Trials: 3 complete, 8 pruned, 1 failed, 0 in progress. Rungs took 72 model-epochs, where all "
-             "trials to the last rung would have taken 216: 67 % less.", "Validation loss", "Value by trial"],
+            ["Searches", "Trials: 3 complete, 8 stopped early, 1 failed, 0 in progress. The search stopped weak trials "
+             "early, so it trained 72 epochs in total instead of 216: 67 % less.", "Validation loss", "Value by trial"],
         ),
-        ("es", ["Búsquedas", "Valor de cada ensayo", "Pérdida de validación", "Sus corridas"]),
+        ("es", ["Búsquedas", "Valor de cada ensayo", "Pérdida de validación", "Corridas"]),
     ],
 )  # fmt: skip
 def test_the_page_shows_it(store: Path, tmp_path: Path, language: str, words: list[str]) -> None:
@@ -56,7 +56,7 @@ def test_the_page_shows_it(store: Path, tmp_path: Path, language: str, words: li
 def test_a_front_is_shown_where_there_are_two_objectives(store: Path, tmp_path: Path) -> None:
     write_search(store, objectives=("best_val_loss", "caprari2024.fig5"))
     words = said(store, tmp_path / "nowhere", tmp_path / "out", "en")
-    assert "Two objectives against each other" in words
+    assert "The two objectives plotted against each other" in words
     assert {"Validation loss, best epoch", "Distance to caprari2024.fig5, in tolerances"} <= set(words)
 
 
