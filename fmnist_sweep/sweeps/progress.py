@@ -77,14 +77,15 @@ class SweepDisplay:
         """Read the store and show the progress of the active stacks."""
         for members in active:
             stack = tuple(members)
+            title = stack[0].train[-1].name if len(stack) == 1 else _title(stack)
             line = self._lines.get(stack)
             if line is None:
-                line = self._lines[stack] = self._progress.add_task(_title(stack), total=_epochs_left(stack))
+                line = self._lines[stack] = self._progress.add_task(title, total=_epochs_left(stack))
             rows = self._count(stack)
             last = [r[-1] for r in rows if len(r)]
             losses, accuracies = ([row[column] for row in last] for column in (_LOSS, _ACCURACY))
             seen = f"  val loss {_span(losses)}  val accuracy {_span(accuracies)}" if last else ""
-            self._progress.update(line, completed=self._trained[stack], description=_title(stack) + seen)
+            self._progress.update(line, completed=self._trained[stack], description=title + seen)
         for stack in set(self._lines) - {tuple(members) for members in active}:
             self._count(stack)
             self._progress.remove_task(self._lines.pop(stack))
@@ -208,8 +209,6 @@ def _epochs_left(stack: Sequence[Trajectory]) -> int:
 
 
 def _title(stack: Sequence[Trajectory]) -> str:
-    if len(stack) == 1:
-        return stack[0].train[-1].name
     names = Counter(member.train[-1].config.optimizer["name"].lower() for member in stack)
     models = ", ".join(f"{count} {name}" for name, count in names.items())
     return f"batch size {stack[0].train[-1].config.training.batch_size}: {models}"
