@@ -92,13 +92,11 @@ def judge(runs: Runs, paper: str = "caprari2024") -> pd.DataFrame:
         ConfigError: there is no such paper or folder, or the paper has a mistake.
     """
     from fmnist_sweep import papers
-    from fmnist_sweep.papers import verdicts
-    from fmnist_sweep.report.claims import row
-    from fmnist_sweep.store.curves import Curves
+    from fmnist_sweep.report.claims import judged, row
 
     of = papers.read(paper)
-    judged = verdicts.judge(of, Curves(collected(runs, of.covers)))
-    return pd.DataFrame([row(of, verdict) for verdict in judged]).set_index("id")
+    results = judged(of, collected(runs, of.covers))
+    return pd.DataFrame([row(of, verdict) for verdict in results.verdicts]).set_index("id")
 
 
 def load_model(run: pd.DataFrame | str | Path) -> nn.Sequential:

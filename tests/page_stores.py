@@ -11,7 +11,7 @@ from optuna.samplers import RandomSampler
 from optuna.trial import TrialState
 
 from fmnist_sweep import data, papers
-from fmnist_sweep.papers.verdicts import judge
+from fmnist_sweep.report.claims import judged
 from fmnist_sweep.report.comparisons import comparison_tables
 from fmnist_sweep.report.figures.comparisons import comparison_figures
 from fmnist_sweep.report.figures.paper_figures import paper_figure
@@ -21,7 +21,6 @@ from fmnist_sweep.report.page.render import render, render_papers
 from fmnist_sweep.report.page.verdict_section import judgement
 from fmnist_sweep.report.search_history import read_searches
 from fmnist_sweep.report.texts import LANGUAGES, Texts
-from fmnist_sweep.store.curves import Curves
 from fmnist_sweep.store.tables import collect
 
 PAPER = papers.read(papers.DEFAULT)
@@ -109,16 +108,14 @@ def write_search(
 
 def write_page(store: Path, fashion: Path, output: Path, language: str, paper: papers.Paper = PAPER) -> Path:
     """The page for a store, as the command writes it, but with two figures only."""
-    collection, texts = collect(store, paper.covers), Texts(language)
-    curves = Curves(collection)
+    results, texts = judged(paper, collect(store, paper.covers)), Texts(language)
+    _, collection, curves, _ = results
     figures = {name: paper_figure(paper, name, curves, texts) for name in list(paper.figures)[1:3]}
     tables = comparison_tables(paper, collection, curves)
     figures["generalisation-gap"] = comparison_figures(tables, collection.runs, texts).get("generalisation-gap")
-    drawn = {name: encode(figure) for name, figure in figures.items() if figure is not None}
+    drawn = {name: encode(figure)["png"] for name, figure in figures.items() if figure is not None}
     searches, _ = read_searches(store)
-    page = render(
-        paper, collection, searches, curves, judge(paper, curves), drawn, examples(collection, fashion), texts
-    )
+    page = render(results, searches, drawn, examples(collection, fashion), texts)
     output.mkdir()
     (output / "index.html").write_text(page, encoding="utf-8")
     return output / "index.html"
@@ -127,14 +124,13 @@ def write_page(store: Path, fashion: Path, output: Path, language: str, paper: p
 def write_papers_page(store: Path, output: Path, language: str) -> Path:
     """The page on both papers, each judged by the runs of `store` that are of its protocol, with two figures each."""
     texts = Texts(language)
-    judged = []
+    judgements = []
     for paper in (PAPER, papers.read("bordone2025")):
-        collection = collect(store, paper.covers)
-        curves = Curves(collection)
-        figures = {name: paper_figure(paper, name, curves, texts) for name in list(paper.figures)[1:3]}
-        drawn = {name: encode(figure) for name, figure in figures.items() if figure is not None}
-        judged.append(judgement(paper, collection, curves, judge(paper, curves), drawn, texts))
+        results = judged(paper, collect(store, paper.covers))
+        figures = {name: paper_figure(paper, name, results.curves, texts) for name in list(paper.figures)[1:3]}
+        drawn = {name: encode(figure)["png"] for name, figure in figures.items() if figure is not None}
+        judgements.append(judgement(results, drawn, texts))
     output.mkdir()
     files = {one: f"../papers-{one}/index.html" for one in LANGUAGES}
-    (output / "index.html").write_text(render_papers(judged, files, texts), encoding="utf-8")
+    (output / "index.html").write_text(render_papers(judgements, files, texts), encoding="utf-8")
     return output / "index.html"

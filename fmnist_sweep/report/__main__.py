@@ -12,14 +12,13 @@ from matplotlib.figure import Figure
 
 from fmnist_sweep import papers
 from fmnist_sweep.console import program
-from fmnist_sweep.papers.paper import Paper, PaperError
+from fmnist_sweep.papers.paper import PaperError
 from fmnist_sweep.papers.single_runs import FEWEST
-from fmnist_sweep.papers.verdicts import Verdict, judge
-from fmnist_sweep.report.claims import row
+from fmnist_sweep.report.claims import Results, judged, row
 from fmnist_sweep.report.comparisons import comparison_tables
 from fmnist_sweep.report.figures.comparisons import comparison_figures
 from fmnist_sweep.report.figures.confusion import confusion_figure, mistakes_figure
-from fmnist_sweep.report.figures.paper_figures import paper_figure
+from fmnist_sweep.report.figures.paper_figures import paper_figures
 from fmnist_sweep.report.figures.style import encode
 from fmnist_sweep.report.page.confusion_section import Examples, examples
 from fmnist_sweep.report.page.render import render
@@ -29,7 +28,6 @@ from fmnist_sweep.report.summaries import missing, seeds_of, summary
 from fmnist_sweep.report.texts import LANGUAGES, Texts
 from fmnist_sweep.report.writing import RESULTS, check_free, refuse, replace
 from fmnist_sweep.store import layout
-from fmnist_sweep.store.curves import Curves
 from fmnist_sweep.store.published import read_results
 from fmnist_sweep.store.tables import Collection, collect
 
@@ -67,12 +65,9 @@ def main(arguments: list[str] | None = None) -> int:
             hint = f"{others}; choose another --paper"
         print(f"no runs in {store}: {hint}", file=sys.stderr)
         return 1
-    curves = Curves(collection)
-    verdicts = judge(paper, curves)
+    results = judged(paper, collection)
     try:
-        written = _write(
-            paper, collection, searches, curves, verdicts, options.output, Texts(options.lang), options.data
-        )
+        written = _write(results, searches, examples(collection, options.data), options.output, Texts(options.lang))
     except OSError as error:
         path = error.filename or options.output
         return refuse(f"cannot write {path}: {error.strerror}; choose another --output")
@@ -80,7 +75,7 @@ def main(arguments: list[str] | None = None) -> int:
     said = [f"{len(collection.runs)} runs in {store}, {done} of them done", *([others] if collection.others else [])]
     said += ["wrote " + ", ".join(map(str, paths)) for paths in written]
     # A single print, because a pipe into `head` could close between two.
-    print("\n".join([*said, *_missing(paper, curves), *_lacking(paper, curves, verdicts), *_problems(collection)]))
+    print("\n".join([*said, *_missing(results), *_lacking(results), *_problems(collection)]))
     return 0
 
 
@@ -98,67 +93,48 @@ def _parser() -> argparse.ArgumentParser:
         "comparison (a CSV of the same name); say what is missing.",
         formatter_class=argparse.ArgumentDefaultsHelpFormatter,
     )
-    parser.add_argument(
-        "runs",
-        nargs="?",
-        type=Path,
-        default="multirun",
-        metavar="RUNS",
-        help="folder of runs, or a report's results.csv",
-    )
-    parser.add_argument(
-        "--paper", default=papers.DEFAULT, metavar="NAME|FILE", help="one of conf/paper, or the path of such a file"
-    )
+    runs = "folder of runs, or a report's results.csv"
+    paper = "one of conf/paper, or the path of such a file"
+    data = "folder of Fashion-MNIST, for the images of mistakes; nothing is fetched (default: where sweeps keep it)"
+    parser.add_argument("runs", nargs="?", type=Path, default="multirun", metavar="RUNS", help=runs)
+    parser.add_argument("--paper", default=papers.DEFAULT, metavar="NAME|FILE", help=paper)
     parser.add_argument(
         "--output", type=Path, default="report", metavar="DIR", help="folder to write to, made if needed"
     )
     parser.add_argument("--lang", choices=LANGUAGES, default="en", help="language of page and figures")
-    parser.add_argument(
-        "--data",
-        type=Path,
-        metavar="DIR",
-        help="folder of Fashion-MNIST, for the images of mistakes; nothing is fetched (default: where sweeps keep it)",
-    )
+    parser.add_argument("--data", type=Path, metavar="DIR", help=data)
     return parser
 
 
 def _write(
-    paper: Paper,
-    collection: Collection,
-    searches: Sequence[Search],
-    curves: Curves,
-    verdicts: Sequence[Verdict],
-    output: Path,
-    texts: Texts,
-    data: Path | None,
+    results: Results, searches: Sequence[Search], shown: Examples, output: Path, texts: Texts
 ) -> list[list[Path]]:
     """Write every file. Return a list of paths for each line that the command prints about them."""
+    paper, collection, curves, verdicts = results
     output.mkdir(parents=True, exist_ok=True)
-    shown = examples(collection, data)
-    figures = {name: paper_figure(paper, name, curves, texts) for name in paper.figures}
     # Names cannot clash: a paper's figure has no hyphen in its name, and every other figure has one.
     tables = comparison_tables(paper, collection, curves)
     compared = comparison_figures(tables, collection.runs, texts)
-    figures |= compared
-    drawn = {name: encode(figure) for name, figure in figures.items() if figure is not None}
+    drawn = {name: encode(figure) for name, figure in (paper_figures(paper, curves, texts) | compared).items()}
     confused = {name: encode(figure) for name, figure in _confusions(shown, texts).items()}
-    behind = {name: {"csv": _csv(tables[name])} for name in compared}
-    pictures = {
-        name: {f"{name}.{extension}": content for extension, content in (files | behind.get(name, {})).items()}
-        for name, files in (drawn | confused).items()
-    }
-    judged = [row(paper, verdict) for verdict in verdicts]
-    files = {
-        "results.csv": _csv(collection.metrics),
-        "summary.csv": _csv(summary(collection)),
-        "claims.csv": _csv(pd.DataFrame(judged), absent=""),
-        "claims.json": json.dumps(judged, ensure_ascii=False, allow_nan=False, indent=1).encode(),
-        "index.html": render(paper, collection, searches, curves, verdicts, drawn, shown, texts).encode(),
-    }
-    check_free(output, [name for one in (*pictures.values(), files) for name in one])
-    replace(output / RESULTS, files[RESULTS])  # first, because `check_free` recognises a report's folder by it
-    written = [[replace(output / name, content) for name, content in one.items()] for one in pictures.values()]
-    return written + [[replace(output / name, content)] for name, content in files.items()]
+    page = render(results, searches, {name: files["png"] for name, files in drawn.items()}, shown, texts)
+    claims = [row(paper, verdict) for verdict in verdicts]
+    written = []
+    for name, files in (drawn | confused).items():
+        behind = {"csv": _csv(tables[name])} if name in compared else {}
+        written.append({f"{name}.{extension}": content for extension, content in (files | behind).items()})
+    written += [
+        {RESULTS: _csv(collection.metrics)},
+        {"summary.csv": _csv(summary(collection))},
+        {"claims.csv": _csv(pd.DataFrame(claims), absent="")},
+        {"claims.json": json.dumps(claims, ensure_ascii=False, allow_nan=False, indent=1).encode()},
+        {"index.html": page.encode()},
+    ]
+    check_free(output, [name for files in written for name in files])
+    replace(
+        output / RESULTS, _csv(collection.metrics)
+    )  # first, because `check_free` recognises a report's folder by it
+    return [[replace(output / name, content) for name, content in files.items()] for files in written]
 
 
 def _csv(table: pd.DataFrame, absent: str = "nan") -> bytes:
@@ -180,8 +156,9 @@ def _confusions(shown: Examples, texts: Texts) -> dict[str, Figure]:
     }
 
 
-def _missing(paper: Paper, curves: Curves) -> Iterator[str]:
-    for (figure, name), absent in missing(paper, curves).groupby(["figure", "configuration"], sort=False):
+def _missing(results: Results) -> Iterator[str]:
+    table = missing(results.paper, results.curves)
+    for (figure, name), absent in table.groupby(["figure", "configuration"], sort=False):
         seeds = [
             f"{seed} ({done} epochs so far)" if done else f"{seed}"
             for seed, done in zip(absent["seed"], absent["epochs_done"], strict=True)
@@ -190,16 +167,16 @@ def _missing(paper: Paper, curves: Curves) -> Iterator[str]:
         yield f"missing for {figure or 'claims'}: {name}, seed {', '.join(seeds[:_LISTED])}{rest}"
 
 
-def _lacking(paper: Paper, curves: Curves, verdicts: Sequence[Verdict]) -> Iterator[str]:
+def _lacking(results: Results) -> Iterator[str]:
     """Yield a line that says which seeds the claims with too few seeds need for a verdict."""
-    few = sum(verdict.case == "few" for verdict in verdicts)
+    few = sum(verdict.case == "few" for verdict in results.verdicts)
     if few:
-        given = seeds_of(paper, curves)
+        given = seeds_of(results.paper, results.curves)
         seeds = sorted([*given, *(seed for seed in range(FEWEST) if seed not in given)][:FEWEST])
         words = ",".join(map(str, seeds))
         yield (
-            f"no verdict yet: {few} of {len(verdicts)} claims are numbers that one run gave and take {FEWEST} seeds: "
-            f"seed={words}, or make figures SEEDS={words}"
+            f"no verdict yet: {few} of {len(results.verdicts)} claims are numbers that one run gave and take {FEWEST} "
+            f"seeds: seed={words}, or make figures SEEDS={words}"
         )
 
 

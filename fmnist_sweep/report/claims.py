@@ -1,10 +1,27 @@
-"""Rows and reasons of verdicts, for claims.csv, claims.json and the page."""
+"""Judge a paper's claims from its runs, and give the verdicts as rows of claims.csv, claims.json and the page."""
 
-from typing import Any
+from typing import Any, NamedTuple
 
 from fmnist_sweep.papers.paper import Paper
-from fmnist_sweep.papers.verdicts import Verdict, finite
+from fmnist_sweep.papers.verdicts import Verdict, finite, judge
 from fmnist_sweep.report.texts import LANGUAGES, Texts, ranges, sentence
+from fmnist_sweep.store.curves import Curves
+from fmnist_sweep.store.tables import Collection
+
+
+class Results(NamedTuple):
+    """A paper, the runs of its protocol, their curves, and a verdict on each claim in the paper's order."""
+
+    paper: Paper
+    collection: Collection
+    curves: Curves
+    verdicts: list[Verdict]
+
+
+def judged(paper: Paper, collection: Collection) -> Results:
+    """Judge each claim of a paper from the runs of its protocol."""
+    curves = Curves(collection)
+    return Results(paper, collection, curves, judge(paper, curves))
 
 
 def reason(verdict: Verdict, texts: Texts) -> str:

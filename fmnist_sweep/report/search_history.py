@@ -15,10 +15,9 @@ from fmnist_sweep.errors import one_line
 
 if TYPE_CHECKING:
     import optuna
+    from optuna.trial import FrozenTrial
 
 FILE = "search.db"
-_LARGEST = 256 << 20  # bytes
-_MOST_TRIALS = 20_000
 
 
 @dataclass(frozen=True)
@@ -80,8 +79,6 @@ def read_searches(store: Path) -> tuple[tuple[Search, ...], str | None]:
     if not path.exists() or path.is_dir():  # `collect` reports a folder of this name
         return (), None
     try:
-        if not path.is_file() or path.stat().st_size > _LARGEST:
-            raise ValueError(f"is no plain file of at most {_LARGEST >> 20} MiB")
         return tuple(_studies(path)), None
     except Exception as error:  # Optuna, SQLAlchemy or SQLite: the file may hold anything
         return (), one_line(str(error).splitlines()[0] if str(error) else type(error).__name__)
@@ -90,6 +87,8 @@ def read_searches(store: Path) -> tuple[tuple[Search, ...], str | None]:
 def _studies(path: Path) -> list[Search]:
     import optuna
 
+    if not path.is_file():
+        raise ValueError("is no plain file")
     # Close it here, because Optuna leaves the connection open when it rejects a file.
     with closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True)) as connection:
         storage = optuna.storages.RDBStorage(
@@ -104,16 +103,13 @@ def _search(study: optuna.Study) -> Search:
 
     from fmnist_sweep.store.search_seals import check
 
-    problem = study.user_attrs.get("problem", {})
     found = study.get_trials()
-    if len(found) > _MOST_TRIALS:
-        raise ValueError(f"holds more than {_MOST_TRIALS} trials")
     check(found)
     trials = tuple(
         Trial(
             trial.number,
             trial.state.name.lower(),
-            {one_line(str(key)): value for key, value in trial.params.items()},
+            {one_line(key): value for key, value in trial.params.items()},
             tuple(trial.values or ()),
             tuple(one_line(str(name)) for name in trial.user_attrs.get("runs", [])),
             trial.last_step or 0,
@@ -121,17 +117,19 @@ def _search(study: optuna.Study) -> Search:
         for trial in found
         if "batch" in trial.user_attrs
     )
-    count = len(study.directions)
-    names = tuple(one_line(str(name)) for name in problem.get("objectives", []))
-    complete = any(trial.state == "complete" for trial in trials)
-    best = study.best_trials if complete else []
+    best: list[FrozenTrial] = []
     importances: dict[str, float] = {}
-    if complete:
+    if any(trial.state == "complete" for trial in trials):
+        best = study.best_trials
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", UserWarning)
-            target = (lambda trial: trial.values[0]) if count > 1 else None
+            # With a target, Optuna takes less for better, which need not be so for a single objective.
+            target = (lambda trial: trial.values[0]) if len(study.directions) > 1 else None
             importances = optuna.importance.get_param_importances(study, target=target)
-    rungs, seeds = problem.get("rungs") or [], problem.get("seeds") or 1
+    problem = study.user_attrs.get("problem", {})
+    names = tuple(one_line(str(name)) for name in problem.get("objectives", []))
+    count = len(study.directions)
+    rungs, seeds = problem.get("rungs"), problem.get("seeds", 1)
     ended = [trial for trial in trials if trial.state != "running"]
     return Search(
         one_line(study.study_name),

@@ -6,19 +6,18 @@ It judges the claims and draws the figures again from each report's results.csv.
 import argparse
 import sys
 from pathlib import Path
+from typing import Any
 
 from fmnist_sweep import papers
-from fmnist_sweep.papers.paper import Paper, PaperError
-from fmnist_sweep.papers.verdicts import judge
-from fmnist_sweep.report.figures.paper_figures import paper_figure
+from fmnist_sweep.papers.paper import PaperError
+from fmnist_sweep.report.claims import Results, judged
+from fmnist_sweep.report.figures.paper_figures import paper_figures
 from fmnist_sweep.report.figures.style import encode
 from fmnist_sweep.report.page.render import render_papers
-from fmnist_sweep.report.page.verdict_section import Judgement, judgement
+from fmnist_sweep.report.page.verdict_section import judgement
 from fmnist_sweep.report.texts import LANGUAGES, Texts
 from fmnist_sweep.report.writing import refuse, replace
-from fmnist_sweep.store.curves import Curves
 from fmnist_sweep.store.published import read_results
-from fmnist_sweep.store.tables import Collection
 
 _FILES = {language: "index.html" if language == LANGUAGES[0] else f"index.{language}.html" for language in LANGUAGES}
 
@@ -46,9 +45,10 @@ def main(arguments: list[str] | None = None) -> int:
     except OSError as error:
         return refuse(f"cannot read {error.filename}: {error.strerror}")
     found.sort(key=lambda pair: (pair[0].year, pair[0].name))
+    every = [judged(paper, collection) for paper, collection in found]
     for language, name in _FILES.items():
         texts = Texts(language)
-        page = render_papers([_judged(paper, collection, texts) for paper, collection in found], _FILES, texts)
+        page = render_papers([_judgement(results, texts) for results in every], _FILES, texts)
         try:
             print(f"wrote {replace(folder / name, page.encode())}")
         except OSError as error:
@@ -56,11 +56,9 @@ def main(arguments: list[str] | None = None) -> int:
     return 0
 
 
-def _judged(paper: Paper, collection: Collection, texts: Texts) -> Judgement:
-    curves = Curves(collection)
-    figures = {name: paper_figure(paper, name, curves, texts) for name in paper.figures}
-    drawn = {name: encode(figure) for name, figure in figures.items() if figure is not None}
-    return judgement(paper, collection, curves, judge(paper, curves), drawn, texts)
+def _judgement(results: Results, texts: Texts) -> dict[str, Any]:
+    figures = paper_figures(results.paper, results.curves, texts)
+    return judgement(results, {name: encode(figure)["png"] for name, figure in figures.items()}, texts)
 
 
 if __name__ == "__main__":

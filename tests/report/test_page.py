@@ -9,10 +9,10 @@ from made_up_runs import write_run
 from page_stores import PAPER, guesses, write_fashion, write_page
 
 from fmnist_sweep import papers
+from fmnist_sweep.report.claims import judged
 from fmnist_sweep.report.page.confusion_section import SPRITE_COLUMNS, examples
 from fmnist_sweep.report.page.curves_section import curves_plot
 from fmnist_sweep.report.texts import Texts
-from fmnist_sweep.store.curves import Curves
 from fmnist_sweep.store.tables import collect
 
 
@@ -49,8 +49,7 @@ def said(*store_and_more):
 
 def lines(store):
     """The interactive curves of a store's configurations, their values by metric, and how many are left out."""
-    collection = collect(store)
-    plot = curves_plot(PAPER, collection, Curves(collection), Texts("en"))
+    plot = curves_plot(judged(PAPER, collect(store)), Texts("en"))
     return [trace for trace in plot.figure["data"] if trace.get("name")], plot.views, plot.more
 
 

@@ -52,6 +52,12 @@ class _Row(NamedTuple):
         return [seeds, *unfinished]
 
 
+def paper_figures(paper: papers.Paper, curves: Curves, texts: Texts) -> dict[str, Figure]:
+    """Draw each of `paper.figures` that some run belongs to."""
+    figures = {name: paper_figure(paper, name, curves, texts) for name in paper.figures}
+    return {name: figure for name, figure in figures.items() if figure is not None}
+
+
 @styled
 def paper_figure(paper: papers.Paper, name: str, curves: Curves, texts: Texts) -> Figure | None:
     """Draw one of `paper.figures`. Return None if no run belongs to any of its rows.

@@ -1,10 +1,11 @@
 """The page's section on confusions: which classes each configuration confuses, with example images."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -35,17 +36,11 @@ class Pair:
     images: tuple[_Place, ...]
 
 
-@dataclass(frozen=True)
-class Sheet:
-    """The confusions of one configuration.
+class Sheet(NamedTuple):
+    """The confusions of one configuration over the seeds with usable predictions, the most frequent ones as `pairs`.
 
-    Attributes:
-        configuration: a row of `summaries.finals`.
-        seeds: the seeds with usable predictions.
-        counts: confusion matrix over those seeds, shape `(10, 10)`.
-        pairs: the most frequent confusions.
-        part: the validation images and their true classes.
-        votes: the predictions of each seed, shape `(n_seeds, n)`.
+    `configuration` is a row of `summaries.finals`, `part` the validation images, and `votes` each seed's predictions,
+    shape `(n_seeds, n)`.
     """
 
     configuration: Mapping[str, Any]
@@ -55,21 +50,12 @@ class Sheet:
     part: data.Part
     votes: NDArray[np.uint8]
 
-    @property
-    def shares(self) -> NDArray[np.float64]:
-        """Return the confusion matrix as shares of each true class."""
-        return np.asarray(self.counts / self.counts.sum(axis=1, keepdims=True).clip(min=1))
 
+class Examples(NamedTuple):
+    """The confusion sheets that fit on the page, the best final validation accuracy first.
 
-@dataclass(frozen=True)
-class Examples:
-    """The confusion sheets of a store, the best final validation accuracy first.
-
-    Attributes:
-        sheets: the sheets that fit on the page.
-        more: the number of configurations left out.
-        found: whether Fashion-MNIST is on this machine.
-        kept: whether any finished run kept its predictions.
+    `more` counts the configurations left out. `found` is whether Fashion-MNIST is on this machine, and `kept` whether
+    any finished run kept its predictions.
     """
 
     sheets: tuple[Sheet, ...]
@@ -124,27 +110,21 @@ def _images(folder: Path | None) -> tuple[data.Part, data.Part] | None:
 
 
 def _sheet(rows: pd.DataFrame, part: data.Part) -> Sheet | None:
-    by_seed = {int(seed): _predictions(Path(path)) for seed, path in zip(rows["seed"], rows["path"], strict=True)}
-    usable = {seed: classes for seed, classes in by_seed.items() if classes.shape == part.labels.shape}
+    predictions = {}
+    for seed, path in zip(rows["seed"], rows["path"], strict=True):
+        with suppress(RecordError):
+            predictions[int(seed)] = read_predictions(Path(path))
+    usable = {seed: classes for seed, classes in predictions.items() if classes.shape == part.labels.shape}
     if not usable:
         return None
     votes = np.stack(list(usable.values()))
     counts = np.sum([confusion(part.labels, one) for one in votes], axis=0)
     configuration = rows.iloc[0].to_dict()
-    pairs = tuple(_pairs(counts, part.labels, votes, configuration["data.validation"]))
-    return Sheet(configuration, tuple(usable), counts, pairs, part, votes)
-
-
-def _predictions(directory: Path) -> NDArray[np.uint8]:
-    try:
-        return read_predictions(directory)
-    except RecordError:
-        return np.empty(0, np.uint8)
-
-
-def _pairs(counts: Counts, labels: NDArray[np.uint8], votes: NDArray[np.uint8], validation: str) -> Iterator[Pair]:
+    pairs = []
     for true, predicted, count in frequent(counts):
         # An image that most seeds confuse says more about the configuration than one that a single seed confuses.
-        agreeing = (votes == predicted).sum(axis=0) * (labels == true)
+        agreeing = (votes == predicted).sum(axis=0) * (part.labels == true)
         order = np.argsort(-agreeing, kind="stable")[:IMAGES]
-        yield Pair(true, predicted, count, tuple((validation, int(index)) for index in order if agreeing[index]))
+        images = tuple((configuration["data.validation"], int(index)) for index in order if agreeing[index])
+        pairs.append(Pair(true, predicted, count, images))
+    return Sheet(configuration, tuple(usable), counts, tuple(pairs), part, votes)

@@ -6,17 +6,17 @@ from typing import Any, NamedTuple
 import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
+from plotly.colors import hex_to_rgb
 
-from fmnist_sweep.papers.paper import Paper
+from fmnist_sweep.report.claims import Results
 from fmnist_sweep.report.figures.style import Style, styles, wrapped
 from fmnist_sweep.report.summaries import varying
 from fmnist_sweep.report.texts import Texts, sentence
-from fmnist_sweep.store.curves import Curves, spread
-from fmnist_sweep.store.tables import Collection, recipe
+from fmnist_sweep.store.curves import spread
+from fmnist_sweep.store.tables import recipe
 
-METRICS = ("val_accuracy", "val_loss", "train_accuracy", "train_loss", "running_accuracy", "running_loss")
-MOST_CURVES = 60
-
+_METRICS = ("val_accuracy", "val_loss", "train_accuracy", "train_loss", "running_accuracy", "running_loss")
+_MOST_CURVES = 60
 _MOST_EPOCHS = 250  # a longer curve is thinned to this many evenly spaced epochs
 _FIRST_SHOWN = 6
 _DIGITS = 4
@@ -35,13 +35,6 @@ LAYOUT = {
 }
 
 
-class Choice(NamedTuple):
-    """A configuration that the reader can show or hide: its name in words, and whether it is shown at first."""
-
-    name: str
-    shown: bool
-
-
 class CurvesPlot(NamedTuple):
     """The mean and the band over seeds of every recipe.
 
@@ -50,59 +43,63 @@ class CurvesPlot(NamedTuple):
             empty if no run has an epoch. `layout` is the rest.
         views: for each metric, `y` of each band and line in turn, and the title of the y axis. A band follows the
             maxima forwards and then the minima backwards.
-        choices: the configurations. At first the plot shows a few of them, the paper's own if any of those were run.
-        more: the number of recipes left out, the least accurate ones beyond `MOST_CURVES`.
+        choices: for each configuration, its name in words, and whether it is shown at first. A few of them are, the
+            paper's own if any of those were run.
+        more: the number of recipes left out, the least accurate ones beyond `_MOST_CURVES`.
     """
 
     figure: dict[str, Any]
     views: dict[str, dict[str, Any]]
-    choices: list[Choice]
+    choices: list[tuple[str, bool]]
     more: int
 
 
-def curves_plot(paper: Paper, collection: Collection, curves: Curves, texts: Texts) -> CurvesPlot:
+def curves_plot(results: Results, texts: Texts) -> CurvesPlot:
     """Build the interactive curves of a store. Text from run directories is escaped because Plotly reads it as HTML."""
-    longest = {key: {s: c for s, c in seeds.items() if len(c.metrics)} for key, seeds in curves.longest().items()}
+    runs = results.collection.runs
+    longest = {
+        key: {seed: curve for seed, curve in seeds.items() if len(curve.metrics)}
+        for key, seeds in results.curves.longest().items()
+    }
     best = {key: max(c.values("val_accuracy").max() for c in seeds.values()) for key, seeds in longest.items() if seeds}
-    kept = sorted(best, key=lambda key: -best[key])[:MOST_CURVES]
-    rows = collection.runs[collection.runs["recipe"].isin(kept)].drop_duplicates("recipe").set_index("recipe")
+    kept = sorted(best, key=lambda key: -best[key])[:_MOST_CURVES]
+    rows = runs[runs["recipe"].isin(kept)].drop_duplicates("recipe").set_index("recipe")
     rows = rows.sort_values(varying(rows), kind="stable")
     factors = [factor for factor in varying(rows) if factor != "training.epochs"]
-    looks = dict(zip(rows.index, _looks(rows[factors]), strict=True))
-    papers_own = [key for key in dict.fromkeys(map(recipe, paper.configs.values())) if key in rows.index]
+    papers_own = [key for key in dict.fromkeys(map(recipe, results.paper.configs.values())) if key in rows.index]
     first_shown = (papers_own or list(rows.index))[:_FIRST_SHOWN]
-    tables = {key: {metric: _thinned(spread(longest[key], metric)) for metric in METRICS} for key in rows.index}
+    tables = {key: {metric: _thinned(spread(longest[key], metric)) for metric in _METRICS} for key in rows.index}
     figure = go.Figure()
     choices = []
-    for key, row in rows.iterrows():
+    for (key, row), look in zip(rows.iterrows(), _looks(rows[factors]), strict=True):
         words = sentence(texts.configuration(row, factors))
-        choices.append(Choice(words, key in first_shown))
+        choices.append((words, key in first_shown))
         name = html.escape(wrapped(words, _WIDEST), quote=False).replace("\n", "<br>")
         seeds = texts("page.curve_seeds", n=len(longest[key]))
         shared = {"legendgroup": key, "visible": key in first_shown}
-        epochs = tables[key][METRICS[0]]["epoch"].tolist()
+        epochs = tables[key][_METRICS[0]]["epoch"].tolist()
         figure.add_scatter(
             **shared,
             x=epochs + epochs[::-1],
             mode="lines",
             line={"width": 0},
             fill="toself",
-            fillcolor=_translucent(looks[key]["line"]["color"]),
+            fillcolor="rgba({},{},{},0.15)".format(*hex_to_rgb(look["line"]["color"])),
             hoverinfo="skip",
             showlegend=False,
         )
         figure.add_scatter(
             **shared,
-            **looks[key],
+            **look,
             x=epochs,
             name=name,
             hovertemplate=f"{name}<br>{texts('page.epoch')} %{{x}}: <b>%{{y}}</b> "
             f"(%{{customdata[0]}} {texts('page.to')} %{{customdata[1]}}; {seeds})<extra></extra>",
         )
-    views = {
-        metric: {"y": _values([table[metric] for table in tables.values()]), "title": _axis_title(metric, texts)}
-        for metric in METRICS
-    }
+    views = {}
+    for metric in _METRICS:
+        title = texts(f"page.unit_{metric.rpartition('_')[2]}", metric=sentence(texts(f"page.{metric}")))
+        views[metric] = {"y": _values([table[metric] for table in tables.values()]), "title": title}
     figure.update_layout(LAYOUT)
     figure.update_layout(
         height=640,
@@ -115,15 +112,9 @@ def curves_plot(paper: Paper, collection: Collection, curves: Curves, texts: Tex
     return CurvesPlot(figure.to_plotly_json(), views, choices, len(best) - len(rows))
 
 
-def _axis_title(metric: str, texts: Texts) -> str:
-    name = sentence(texts(f"page.{metric}"))
-    return texts(f"page.unit_{metric.rpartition('_')[2]}", metric=name)
-
-
 def _thinned(table: pd.DataFrame) -> pd.DataFrame:
-    if len(table) <= _MOST_EPOCHS:
-        return table
-    return table.iloc[np.linspace(0, len(table) - 1, _MOST_EPOCHS).round().astype(int)]
+    count = min(len(table), _MOST_EPOCHS)
+    return table.iloc[np.linspace(0, len(table) - 1, count).round().astype(int)]
 
 
 def _values(tables: list[pd.DataFrame]) -> list[list[float]]:
@@ -157,8 +148,3 @@ def _looks(rows: pd.DataFrame) -> list[dict[str, Any]]:
 
 def _dash(style: Style) -> str:
     return "solid" if style.line == "-" else ",".join(f"{2 * length:g}px" for length in style.line[1])
-
-
-def _translucent(colour: str) -> str:
-    red, green, blue = (int(colour[place : place + 2], 16) for place in (1, 3, 5))
-    return f"rgba({red},{green},{blue},0.15)"

@@ -5,7 +5,7 @@ Optuna's own figures are not used: they are in English, and they show the conten
 
 import html
 import itertools
-from typing import Any, NamedTuple
+from typing import Any
 
 import plotly.graph_objects as go
 
@@ -23,20 +23,9 @@ _SHOWN = 10
 _WIDE = 20  # an axis is logarithmic above this ratio of maximum to minimum
 
 
-class Section(NamedTuple):
-    """The page's content on one search; `plots` maps titles to Plotly's figures as plain values."""
-
-    name: str
-    counts: str
-    saving: str
-    plots: dict[str, dict[str, Any]]
-    table: Table
-
-
-def section(search: Search, texts: Texts) -> Section:
-    """Build the section on a search."""
-    counts = search.counts
-    said = {state: counts[state] for state in ("complete", "pruned", "fail", "running")}
+def section(search: Search, texts: Texts) -> dict[str, Any]:
+    """Return what the template shows of a search; `plots` maps titles to Plotly's figures as plain values."""
+    said = {state: search.counts[state] for state in ("complete", "pruned", "fail", "running")}
     saving = ""
     if search.whole:
         share = 100 * (1 - search.spent / search.whole)
@@ -49,7 +38,8 @@ def section(search: Search, texts: Texts) -> Section:
     if len(search.importances) > 1:
         title = texts("page.search_importances", objective=_objective(search.objectives[0], texts))
         plots[title] = _importances(search, texts)
-    return Section(search.name, texts("page.search_counts", **said), saving, plots, _table(search, texts))
+    counted = texts("page.search_counts", **said)
+    return {"name": search.name, "counts": counted, "saving": saving, "plots": plots, "table": _table(search, texts)}
 
 
 def _table(search: Search, texts: Texts) -> Table:
@@ -57,36 +47,35 @@ def _table(search: Search, texts: Texts) -> Table:
     params = list(dict.fromkeys(key for trial in shown for key in trial.params))
     headings = [texts("page.search_trial"), *(sentence(_objective(name, texts)) for name in search.objectives)]
     headings += [_factor(key, texts) for key in params] + [texts("page.search_runs")]
-    rows = [
-        [
-            Cell(f"{trial.number}", trial.number),
-            *(Cell(f"{value:.4g}", value, "number") for value in trial.values),
-            *(_param(trial.params.get(key, "")) for key in params),
-            Cell(", ".join(trial.runs), style="name"),
-        ]
-        for trial in shown
-    ]
+    rows = []
+    for trial in shown:
+        cells = [Cell(f"{trial.number}", trial.number)]
+        cells += [Cell(f"{value:.4g}", value, "number") for value in trial.values]
+        for value in (trial.params.get(key, "") for key in params):
+            cells.append(Cell(_short(value), style="number" if isinstance(value, float) else "free"))
+        rows.append([*cells, Cell(", ".join(trial.runs), style="name")])
     return Table(headings, rows)
 
 
 def _history(search: Search, texts: Texts) -> dict[str, Any]:
     """Plot the first objective by trial, and the best value so far."""
     figure = go.Figure()
-    better = max if search.maximized[0] else min
-    for state, style in (("complete", TRAINING), ("pruned", VALIDATION)):
-        trials = [trial for trial in search.trials if trial.state == state and trial.values]
-        if trials:
-            symbol = "circle" if state == "complete" else "x"
-            _dots(figure, trials, [t.number for t in trials], [t.values[0] for t in trials], texts(f"page.{state}"))
-            figure.data[-1].marker.update(color=style.colour, symbol=symbol, size=8)
+    valued = [trial for trial in search.trials if trial.values]
     complete = [trial for trial in search.trials if trial.state == "complete"]
-    best = list(itertools.accumulate((trial.values[0] for trial in complete), better))
-    line = {"color": "#000000", "shape": "hv", "width": 1.5}
-    numbers = [trial.number for trial in complete]
-    figure.add_scatter(x=numbers, y=best, mode="lines", name=texts("page.search_best_so_far"), line=line)
-    figure.data[-1].hoverinfo = "skip"
+    for state, style, symbol in (("complete", TRAINING, "circle"), ("pruned", VALIDATION, "x")):
+        trials = [trial for trial in valued if trial.state == state]
+        marker = {"color": style.colour, "symbol": symbol, "size": 8}
+        _dots(figure, trials, [t.number for t in trials], texts(f"page.{state}"), marker)
+    figure.add_scatter(
+        x=[trial.number for trial in complete],
+        y=list(itertools.accumulate((t.values[0] for t in complete), max if search.maximized[0] else min)),
+        mode="lines",
+        name=texts("page.search_best_so_far"),
+        line={"color": "#000000", "shape": "hv", "width": 1.5},
+        hoverinfo="skip",
+    )
     found = _finished(figure, texts("page.search_trial"), sentence(_objective(search.objectives[0], texts)))
-    values = [trial.values[0] for trial in search.trials if trial.values]
+    values = [trial.values[0] for trial in valued]
     if min(values) > 0 and max(values) > _WIDE * min(values):
         found["layout"]["yaxis"] |= {"type": "log", "dtick": "D2"}
     return found
@@ -95,12 +84,12 @@ def _history(search: Search, texts: Texts) -> dict[str, Any]:
 def _front(search: Search, texts: Texts) -> dict[str, Any]:
     """Plot two objectives against each other, with the front marked."""
     figure = go.Figure()
-    for is_best, colour in ((False, "#888888"), (True, VALIDATION.colour)):
-        trials = [t for t in search.trials if t.state == "complete" and (t.number in search.best) == is_best]
-        if trials:
-            name = texts("page.search_on_front" if is_best else "page.search_others")
-            _dots(figure, trials, [t.values[0] for t in trials], [t.values[1] for t in trials], name)
-            figure.data[-1].marker.update(color=colour, symbol="diamond" if is_best else "circle", size=9)
+    complete = [trial for trial in search.trials if trial.state == "complete"]
+    for is_best, colour, symbol in ((False, "#888888", "circle"), (True, VALIDATION.colour, "diamond")):
+        trials = [trial for trial in complete if (trial.number in search.best) == is_best]
+        name = texts("page.search_on_front" if is_best else "page.search_others")
+        marker = {"color": colour, "symbol": symbol, "size": 9}
+        _dots(figure, trials, [t.values[0] for t in trials], name, marker, objective=1)
     return _finished(figure, *(sentence(_objective(name, texts)) for name in search.objectives))
 
 
@@ -115,11 +104,24 @@ def _importances(search: Search, texts: Texts) -> dict[str, Any]:
     return found
 
 
-def _dots(figure: go.Figure, trials: list[Trial], x: list[Any], y: list[Any], name: str) -> None:
-    """Add a marker for each trial. Hovering shows its parameters, escaped because Plotly reads them as HTML."""
-    params = ["<br>".join(html.escape(f"{key} {_short(value)}") for key, value in t.params.items()) for t in trials]
-    numbered = [f"<b>{t.number}</b>: {t.values[0]:.4g}<br>{text}" for t, text in zip(trials, params, strict=True)]
-    figure.add_scatter(x=x, y=y, mode="markers", name=name, text=numbered, hovertemplate="%{text}<extra></extra>")
+def _dots(
+    figure: go.Figure, trials: list[Trial], x: list[Any], name: str, marker: dict[str, Any], objective: int = 0
+) -> None:
+    """Add a marker for each trial, if any. Hovering shows its parameters, escaped because Plotly reads them as HTML."""
+    told = []
+    for trial in trials:
+        params = "<br>".join(html.escape(f"{key} {_short(value)}") for key, value in trial.params.items())
+        told.append(f"<b>{trial.number}</b>: {trial.values[0]:.4g}<br>{params}")
+    if trials:
+        figure.add_scatter(
+            x=x,
+            y=[trial.values[objective] for trial in trials],
+            mode="markers",
+            name=name,
+            text=told,
+            hovertemplate="%{text}<extra></extra>",
+            marker=marker,
+        )
 
 
 def _finished(figure: go.Figure, x: str, y: str) -> dict[str, Any]:
@@ -143,10 +145,6 @@ def _objective(name: str, texts: Texts) -> str:
 def _factor(key: str, texts: Texts) -> str:
     whole = NUMBERS.get(key, key)
     return texts(f"factors.{whole}") if whole in FACTORS else key
-
-
-def _param(value: object) -> Cell:
-    return Cell(_short(value), style="number" if isinstance(value, float) else "free")
 
 
 def _short(value: object) -> str:

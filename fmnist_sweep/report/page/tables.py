@@ -15,7 +15,7 @@ from fmnist_sweep.papers.nearest import nearest_configuration, quoted
 from fmnist_sweep.papers.paper import Paper
 from fmnist_sweep.papers.reductions import Reduction
 from fmnist_sweep.papers.verdicts import VERDICTS, Verdict
-from fmnist_sweep.report.claims import reason
+from fmnist_sweep.report.claims import Results, reason
 from fmnist_sweep.report.summaries import missing, varying
 from fmnist_sweep.report.texts import Texts, ranges, sentence
 from fmnist_sweep.store.curves import Curves
@@ -95,9 +95,7 @@ def look_sizes(looks: int) -> str:
     return ", ".join(str(look_size(look)) for look in range(1, looks + 1))
 
 
-def nearest_tables(
-    paper: Paper, verdicts: Sequence[Verdict], collection: Collection, curves: Curves, names: _Named, texts: Texts
-) -> list[tuple[str, str, Table]]:
+def nearest_tables(results: Results, names: _Named, texts: Texts) -> list[tuple[str, str, Table]]:
     """Tabulate the configurations nearest to the paper's numbers, wherever at least one number does not reproduce.
 
     Returns:
@@ -105,6 +103,7 @@ def nearest_tables(
         holds the quoted numbers and the others the nearest configurations. The paper's own configuration has a style of
         its own.
     """
+    paper, collection, curves, verdicts = results
     failed = {verdict.claim.id for verdict in verdicts if verdict.verdict == "not reproduced"}
     wanted = [claims for claims in quoted(paper).values() if any(claim.id in failed for claim in claims)]
     found = ((claims, nearest_configuration(claims, paper, collection, curves)) for claims in wanted)
