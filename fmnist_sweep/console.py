@@ -1,4 +1,4 @@
-"""The name of a command: its installed script, or `python -m MODULE`."""
+"""What commands share: their name, and how they refuse."""
 
 import sys
 from pathlib import Path
@@ -8,3 +8,9 @@ def program(module: str) -> str:
     """Return the command name of `module` as the user typed it, for usage and error messages."""
     script = Path(sys.argv[0]).name
     return script if script.startswith("fmnist-sweep") else f"python -m {module}"
+
+
+def refuse(message: str) -> int:
+    """Print one line to stderr that says what is wrong. Return the exit code, 2."""
+    print(message, file=sys.stderr)
+    return 2

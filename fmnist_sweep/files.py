@@ -1,4 +1,4 @@
-"""Read untrusted files: accept plain files only, never block, and read at most a given number of bytes."""
+"""Read files that may come from anyone, and replace files as a whole."""
 
 import errno
 import os
@@ -7,7 +7,7 @@ from pathlib import Path
 
 
 def read(path: Path, limit: int) -> bytes:
-    """Return the content of a plain file.
+    """Return the content of a plain file. Never wait for a pipe, and read at most `limit` bytes.
 
     Raises:
         OSError: the file is unreadable, is not a plain file, or has more than `limit` bytes; `strerror` says which.
@@ -23,3 +23,14 @@ def read(path: Path, limit: int) -> bytes:
             return file.read(limit)
     finally:
         os.close(descriptor)
+
+
+def replace(path: Path, content: bytes) -> Path:
+    """Replace a file atomically, so that a reader never sees half of it. Return `path`."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        temporary.write_bytes(content)
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+    return path

@@ -13,7 +13,6 @@ from rich.table import Table
 
 from fmnist_sweep import files
 from fmnist_sweep.errors import ConfigError, RunError
-from fmnist_sweep.report.writing import replace
 from fmnist_sweep.sweeps.progress import console
 
 RESULTS = "optimization_results.yaml"
@@ -64,7 +63,7 @@ def conclude(trials: Sequence[FrozenTrial], best: Sequence[FrozenTrial], names: 
     else:
         found = {"name": "optuna", "solutions": [{"params": one.params, "values": one.values} for one in best]}
     folder.mkdir(parents=True, exist_ok=True)
-    replace(folder / RESULTS, OmegaConf.to_yaml(OmegaConf.create(found)).encode())
+    files.replace(folder / RESULTS, OmegaConf.to_yaml(OmegaConf.create(found)).encode())
     said = ", ".join(f"{count} {state.replace('fail', 'failed')}" for state, count in counts.items())
     if len(names) == 1:
         params = " ".join(f"{name}={_short(value)}" for name, value in best[0].params.items())

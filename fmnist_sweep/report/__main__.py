@@ -1,9 +1,11 @@
 """The command `python -m fmnist_sweep.report`: write page, figures and tables from the runs that exist."""
 
 import argparse
+import errno
 import json
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import NoReturn
 
@@ -11,7 +13,8 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from fmnist_sweep import papers
-from fmnist_sweep.console import program
+from fmnist_sweep.console import program, refuse
+from fmnist_sweep.files import replace
 from fmnist_sweep.papers.paper import PaperError
 from fmnist_sweep.papers.single_runs import FEWEST
 from fmnist_sweep.report.claims import Results, judged, row
@@ -26,11 +29,12 @@ from fmnist_sweep.report.search_history import FILE as SEARCH_FILE
 from fmnist_sweep.report.search_history import Search, read_searches
 from fmnist_sweep.report.summaries import missing, seeds_of, summary
 from fmnist_sweep.report.texts import LANGUAGES, Texts
-from fmnist_sweep.report.writing import RESULTS, check_free, refuse, replace
 from fmnist_sweep.store import layout
 from fmnist_sweep.store.published import read_results
 from fmnist_sweep.store.tables import Collection, collect
 
+_RESULTS = "results.csv"
+_BEGINNING = b"run,status,recipe,"  # of a report's results.csv, the first file that a report writes
 _LISTED = 20  # the most problems of a kind, and seeds of a configuration, that are printed
 
 
@@ -124,17 +128,27 @@ def _write(
         behind = {"csv": _csv(tables[name])} if name in compared else {}
         written.append({f"{name}.{extension}": content for extension, content in (files | behind).items()})
     written += [
-        {RESULTS: _csv(collection.metrics)},
+        {_RESULTS: _csv(collection.metrics)},
         {"summary.csv": _csv(summary(collection))},
         {"claims.csv": _csv(pd.DataFrame(claims), absent="")},
         {"claims.json": json.dumps(claims, ensure_ascii=False, allow_nan=False, indent=1).encode()},
         {"index.html": page.encode()},
     ]
-    check_free(output, [name for files in written for name in files])
+    _check_free(output, [name for files in written for name in files])
     replace(
-        output / RESULTS, _csv(collection.metrics)
-    )  # first, because `check_free` recognises a report's folder by it
+        output / _RESULTS, _csv(collection.metrics)
+    )  # first, because `_check_free` recognises a report's folder by it
     return [[replace(output / name, content) for name, content in files.items()] for files in written]
+
+
+def _check_free(folder: Path, names: Iterable[str]) -> None:
+    """Raise `FileExistsError` if a folder that no report wrote holds a file with one of these names."""
+    with suppress(FileNotFoundError), (folder / _RESULTS).open("rb") as file:
+        if file.read(len(_BEGINNING)) == _BEGINNING:
+            return
+    for path in (folder / name for name in names):
+        if path.exists():
+            raise FileExistsError(errno.EEXIST, "already exists and was not written by a report", str(path))
 
 
 def _csv(table: pd.DataFrame, absent: str = "nan") -> bytes:

@@ -9,6 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from fmnist_sweep import papers
+from fmnist_sweep.console import refuse
+from fmnist_sweep.files import replace
 from fmnist_sweep.papers.paper import PaperError
 from fmnist_sweep.report.claims import Results, judged
 from fmnist_sweep.report.figures.paper_figures import paper_figures
@@ -16,7 +18,6 @@ from fmnist_sweep.report.figures.style import encode
 from fmnist_sweep.report.page.render import render_papers
 from fmnist_sweep.report.page.verdict_section import judgement
 from fmnist_sweep.report.texts import LANGUAGES, Texts
-from fmnist_sweep.report.writing import refuse, replace
 from fmnist_sweep.store.published import read_results
 
 _FILES = {language: "index.html" if language == LANGUAGES[0] else f"index.{language}.html" for language in LANGUAGES}
