@@ -8,8 +8,7 @@ from made_up_runs import write_run
 
 from fmnist_sweep import papers
 from fmnist_sweep.report import summaries
-from fmnist_sweep.report.comparisons import ranking
-from fmnist_sweep.report.effects import interaction_effects, main_effects
+from fmnist_sweep.report.comparisons import interaction_effects, main_effects, ranking
 from fmnist_sweep.report.summaries import finals
 from fmnist_sweep.store.curves import Curves
 from fmnist_sweep.store.tables import FACTORS, collect

@@ -1,21 +1,37 @@
-"""Figures that compare the configurations of a store, among them overlaid curves."""
+"""Figures that compare the configurations of a store: overlaid curves, and rankings by a result."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from functools import partial
 
+import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
+from matplotlib.ticker import MaxNLocator
 
+from fmnist_sweep.papers.statistics import Interval
 from fmnist_sweep.report.comparisons import OVERLAYS
 from fmnist_sweep.report.figures.effects import interactions_figure, main_effects_figure
-from fmnist_sweep.report.figures.rankings import convergence_figure, ranking_figure
-from fmnist_sweep.report.figures.style import WIDTH, Looks, band, epoch_axis, legend, ordered, styled, styles, wrapped
+from fmnist_sweep.report.figures.style import (
+    WIDTH,
+    Looks,
+    band,
+    dots,
+    epoch_axis,
+    legend,
+    ordered,
+    styled,
+    styles,
+    wrapped,
+)
 from fmnist_sweep.report.summaries import varying
 from fmnist_sweep.report.texts import Texts, sentence
 from fmnist_sweep.store.tables import FACTORS
 
 _MOST_LEVELS = 8
 _MOST_COLUMNS = 3
+_MOST_ROWS = 40
+_LINE = 45  # characters in a line of a configuration's name
 
 
 def comparison_figures(tables: Mapping[str, pd.DataFrame], runs: pd.DataFrame, texts: Texts) -> dict[str, Figure]:
@@ -26,31 +42,28 @@ def comparison_figures(tables: Mapping[str, pd.DataFrame], runs: pd.DataFrame, t
         runs: all runs of the store, so that each level has the same look in all figures.
     """
     looks = {factor: styles(factor, runs[factor]) for factor in FACTORS}
-    drawings = {
-        **dict.fromkeys(("final-values", "generalisation-gap"), ranking_figure),
+    drawings: dict[str, Callable[..., Figure | None]] = {
+        **{name: partial(overlay_figure, *factors, varying(runs)) for name, factors in OVERLAYS.items()},
+        "final-values": ranking_figure,
+        "generalisation-gap": ranking_figure,
         "convergence-speed": convergence_figure,
         "main-effects": main_effects_figure,
         "interaction-effects": interactions_figure,
     }
-    figures = {
-        name: overlay_figure(table, *OVERLAYS[name], varying(runs), looks, texts)
-        if name in OVERLAYS
-        else drawings[name](table, looks, texts)
-        for name, table in tables.items()
-    }
+    figures = {name: drawings[name](table, looks, texts) for name, table in tables.items()}
     return {name: figure for name, figure in figures.items() if figure is not None}
 
 
 @styled
-def overlay_figure(table: pd.DataFrame, by: str, across: str, factors: list[str], looks: Looks, texts: Texts) -> Figure:
+def overlay_figure(by: str, across: str, factors: list[str], table: pd.DataFrame, looks: Looks, texts: Texts) -> Figure:
     """Draw validation curves by the levels of the factor `by`, loss above accuracy.
 
     Each level of the factor `across` has a column of panels. At most three levels are drawn, those with the most
     curves.
 
     Args:
-        table: as `comparisons.overlay` returns it.
         factors: the factors that vary in the store. The note gives the levels that all curves share.
+        table: as `comparisons.overlay` returns it.
     """
     compared = table.groupby(across)[by].nunique()
     shown = ordered(sorted(ordered(compared.index), key=lambda panel: -compared[panel])[:_MOST_COLUMNS])
@@ -74,7 +87,53 @@ def overlay_figure(table: pd.DataFrame, by: str, across: str, factors: list[str]
     notes = [shared, texts("figures.band")]
     if len(drawn) < len(levels):
         notes.append(texts("figures.more", n=len(levels) - len(drawn)))
-    looked = zip(names, (looks[by][level] for level in drawn), strict=True)
-    handles = [Line2D([], [], color=look.colour, linestyle=look.line, label=name) for name, look in looked]
+    handles = []
+    for level, name in zip(drawn, names, strict=True):
+        handles.append(Line2D([], [], color=looks[by][level].colour, linestyle=looks[by][level].line, label=name))
     legend(figure, handles, notes)
+    return figure
+
+
+@styled
+def ranking_figure(table: pd.DataFrame, looks: Looks, texts: Texts) -> Figure:
+    """Draw the configurations in the order of a table of `comparisons.ranking`, with a panel for each measure."""
+    measures = list(table["measure"].unique())
+    panels = [table[table["measure"] == measure].head(_MOST_ROWS).to_dict("records") for measure in measures]
+    factors = varying(table[table["measure"] == measures[0]].head(_MOST_ROWS))
+    names = []
+    for row in panels[0]:
+        words = texts.configuration(row, factors)
+        if row["lacking"] and "epochs" in row:
+            fields = {"n": row["seeds"], "of": row["seeds"] + row["lacking"], "epochs": row["epochs"]}
+            words += texts("figures.reached_by", **fields)
+        names.append(wrapped(sentence(words), _LINE))
+    lines = max(name.count("\n") + 1 for name in names)
+    figure = Figure(figsize=(WIDTH, 0.9 + (0.05 + 0.13 * lines) * len(names)), layout="constrained")
+    axes = figure.subplots(1, len(measures), sharey=True, squeeze=False)[0]
+    for measure, rows, ax in zip(measures, panels, axes, strict=True):
+        for place, row in enumerate(rows):
+            if row["seeds"]:
+                interval = Interval(row["mean"], row["low"], row["high"])
+                dots(ax, place, np.array(row["values"]), interval, looks["optimizer"][row["optimizer"]])
+        ax.set_xlabel(texts(f"figures.{measure}"))
+    axes[0].set_yticks(range(len(names)), names)
+    axes[0].set_ylim(len(names) - 0.5, -0.5)
+    undrawn = (table["measure"] == measures[0]).sum() - len(names)
+    notes = [texts("figures.interval")]
+    notes += [texts("figures.no_mean")] if any(row["lacking"] for row in panels[0]) else []
+    notes += [texts("figures.more", n=undrawn)] if undrawn else []
+    figure.supxlabel(". ".join(notes), fontsize="medium")
+    return figure
+
+
+@styled
+def convergence_figure(table: pd.DataFrame, looks: Looks, texts: Texts) -> Figure:
+    """Draw the epochs that each training took to reach a validation accuracy, the fastest on top."""
+    figure = ranking_figure(table, looks, texts)
+    figure.suptitle(texts("figures.reached", accuracy=table["accuracy"].iloc[0]), fontsize="large")
+    (ax,) = figure.axes
+    ax.update_datalim([(0, 0), (1, 0)], updatey=False)
+    ax.autoscale_view()
+    ax.set_xlim(left=0)
+    ax.xaxis.set_major_locator(MaxNLocator(7, steps=[1, 2, 5, 10], integer=True))
     return figure

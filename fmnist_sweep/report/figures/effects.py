@@ -9,7 +9,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from fmnist_sweep.report.effects import MEASURES
+from fmnist_sweep.report.comparisons import MEASURES
 from fmnist_sweep.report.figures.style import WIDTH, Looks, Style, ordered, styled, wrapped
 from fmnist_sweep.report.texts import Texts
 
@@ -25,7 +25,7 @@ def main_effects_figure(table: pd.DataFrame, looks: Looks, texts: Texts) -> Figu
     """Draw the mean at each level of each factor with its 95 % t interval, accuracy above loss.
 
     The title of each column gives the number of combinations of the other factors. A note below names the levels that
-    cannot be compared. Return None if no factor has two levels to compare. `table` is as from `effects.main_effects`.
+    cannot be compared. Return None if no factor has two levels to compare. `table` is from `comparisons.main_effects`.
     """
     compared = table[table["combinations"] > 0]
     factors = list(compared["factor"].unique())
@@ -53,7 +53,7 @@ def interactions_figure(table: pd.DataFrame, looks: Looks, texts: Texts) -> Figu
 
     Each pair of crossed factors has a column, four pairs at most. The pair whose effects are furthest from additive
     comes first. Each line is a level of one factor, plotted over the levels of the other. `table` is as from
-    `effects.interaction_effects`.
+    `comparisons.interaction_effects`.
     """
     strengths = {}
     pairs = {}
@@ -127,7 +127,7 @@ def _interval(ax: Axes, place: float, row: Any, look: Style) -> None:
 
 def _axes(ax: Axes, factor: str, levels: list[Any], measure: str, room: int, texts: Texts) -> None:
     """Label the axes of a panel with room for `room` characters. Inner panels use the labels of the outer ones."""
-    words = (texts.level(factor, level) if factor == "optimizer" else _short(level) for level in levels)
+    words = (level if isinstance(level, str) else f"{level:g}" for level in levels)
     names = _shortened(words, _LONGEST_TICK)
     crowded = sum(len(name) + 1 for name in names) > room
     ax.set_xlim(-0.5, len(levels) - 0.5)
@@ -135,10 +135,6 @@ def _axes(ax: Axes, factor: str, levels: list[Any], measure: str, room: int, tex
     ax.set_xlabel(texts(f"factors.{factor}"))
     ax.set_ylabel(textwrap.fill(texts(f"figures.{measure}"), 24))
     ax.label_outer()
-
-
-def _short(level: Any) -> str:
-    return level if isinstance(level, str) else f"{level:g}"
 
 
 def _shortened(names: Iterable[str], length: int) -> list[str]:
