@@ -51,29 +51,25 @@ def _main() -> int:
     except Exception as error:  # Hydra, OmegaConf and torch each reject a value with their own errors
         if wants_traceback:
             raise
-        # A DataError lists manual steps on further lines, so it is printed whole.
-        said = (
-            str(error)
-            if isinstance(error, DataError)
-            else one_line(as_typed(reason(error), arguments.overrides), _LONGEST_LINE)
-        )
-        print(f"fmnist_sweep: {said}", file=sys.stderr)
+        message = str(error)
+        if not isinstance(error, DataError):  # its manual steps are on further lines
+            message = one_line(as_typed(reason(error), arguments.overrides), _LONGEST_LINE)
+        print(f"fmnist_sweep: {message}", file=sys.stderr)
         return 1 if isinstance(error, RunError) else 2
     return 0
 
 
 def _carry_out(arguments: Namespace) -> None:
     from fmnist_sweep import cli
-    from fmnist_sweep.cli import Application
     from fmnist_sweep.config import hydra_private
 
     loader = cli.loader_for(arguments.overrides, arguments.config_dir, arguments.config_path)
     if arguments.shell_completion:
-        return hydra_private.complete(arguments, lambda words: _completable(words, loader), Application())
+        return hydra_private.complete(arguments, lambda words: _completable(words, loader), cli.Application())
     shows = arguments.help or arguments.hydra_help or arguments.cfg or arguments.info
     lines = cli.rewrite(arguments.overrides, loader, trains=not shows)
     if shows or arguments.resolve or arguments.experimental_rerun:
-        return hydra_private.show(arguments, lines, Application())
+        return hydra_private.show(arguments, lines, cli.Application())
     cli.carry_out(lines, loader, multirun=arguments.multirun, config_name=arguments.config_name)
 
 

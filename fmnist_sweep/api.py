@@ -184,9 +184,8 @@ def _contained() -> Iterator[None]:
 
     if threading.current_thread() is not threading.main_thread():
         raise ConfigError("train and sweep handle interrupts, which only the main thread can; call them there")
-    log, environment = logging.getLogger(), dict(os.environ)
+    log, environment, threads = logging.getLogger(), dict(os.environ), torch.get_num_threads()
     handlers, level = log.handlers[:], log.level
-    threads = torch.get_num_threads()
     # With this setting, Hydra raises errors instead of printing them over many lines.
     os.environ["HYDRA_FULL_ERROR"] = "1"
     try:

@@ -9,8 +9,7 @@ configuration and seed one is drawn.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
-from typing import Any
+from collections.abc import Iterable
 
 import pandas as pd
 from matplotlib import pyplot
@@ -25,7 +24,7 @@ from fmnist_sweep.report.figures.paper_figures import paper_figure
 from fmnist_sweep.report.figures.style import Style, band, dots, epoch_axis, ordered, styles
 from fmnist_sweep.report.summaries import varying
 from fmnist_sweep.report.texts import Texts
-from fmnist_sweep.store.curves import Curve, Curves, spread
+from fmnist_sweep.store.curves import Curves
 from fmnist_sweep.store.frames import Runs, check_paths, collected, warn_of_runs
 from fmnist_sweep.store.layout import FINISHED
 from fmnist_sweep.store.tables import CONFIGURATION, FACTORS, optimizer_labels
@@ -45,14 +44,9 @@ def curves(runs: pd.DataFrame, measure: str = "val_accuracy", by: str | None = N
     """
     _check("measure", measure, MEASURES)
     ax = ax or pyplot.gca()
-    groups = _groups(_each_once(runs), by)
-    for (label, rows), style in zip(groups.items(), _styles(by, groups), strict=True):
-        of_runs = enumerate(rows.groupby("path"))
-        drawn = {
-            number: Curve(name, len(one), one[list(MEASURES)].to_numpy(), diverged=False)
-            for number, (name, one) in of_runs
-        }
-        band(ax, spread(drawn, measure), style, label)
+    for label, rows, style in _groups(_each_once(runs), by):
+        over_runs = rows.groupby("epoch")[measure].agg(mean="mean", min="min", max="max", seeds="count")
+        band(ax, over_runs.reset_index(), style, label)
     epoch_axis(ax, _TEXTS)
     ax.set_ylabel(_axis(measure))
     ax.legend()
@@ -70,10 +64,10 @@ def finals(runs: pd.DataFrame, measure: str = "val_accuracy", by: str | None = N
     ax = ax or pyplot.gca()
     runs = _each_once(runs)
     groups = _groups(runs[(runs["status"] == "done") & (runs["epoch"] == runs["training.epochs"])], by)
-    for place, (rows, style) in enumerate(zip(groups.values(), _styles(by, groups), strict=True)):
+    for place, (_, rows, style) in enumerate(groups):
         values = rows[measure].to_numpy()
         dots(ax, place, values, mean_interval(values), style)
-    ax.set_yticks(range(len(groups)), list(groups))
+    ax.set_yticks(range(len(groups)), [label for label, _, _ in groups])
     ax.set_ylim(len(groups) - 0.5, -0.5)
     ax.set_xlabel(_axis(measure))
     return ax
@@ -122,29 +116,25 @@ def _labelled(rows: pd.DataFrame) -> pd.DataFrame:
     return rows.assign(optimizer=merged["label"].to_numpy())
 
 
-def _groups(runs: pd.DataFrame, by: str | None) -> dict[str, pd.DataFrame]:
-    """Split the runs into the rows of each line, by the line's label."""
+def _groups(runs: pd.DataFrame, by: str | None) -> list[tuple[str, pd.DataFrame, Style]]:
+    """Split the runs into lines. Return the label, the rows and the style of each."""
     if runs.empty:
         raise ConfigError("there are no such runs; train some, or filter less")
-    if by is not None:
+    if by is None:
+        factors = varying(runs)
+        labelled = {_TEXTS.configuration(rows.iloc[0], factors): rows for _, rows in runs.groupby(CONFIGURATION)}
+        groups = {label: labelled[label] for label in ordered(labelled)}
+    else:
         _check("by", by, FACTORS)
-        levels = {level: runs[runs[by] == level] for level in ordered(runs[by])}
-        unlike = [
-            factor for factor in FACTORS if factor != by and any(rows[factor].nunique() > 1 for rows in levels.values())
-        ]
+        groups = {_TEXTS.level(by, level): runs[runs[by] == level] for level in ordered(runs[by])}
+        unlike = [key for key in FACTORS if key != by and any(rows[key].nunique() > 1 for rows in groups.values())]
         if unlike:
             raise ConfigError(
                 f"by={by}: runs of one level differ in {', '.join(unlike)}, and a mean over unlike configurations says "
                 "nothing; keep one level of these, or leave out by for a line per configuration"
             )
-        return {_TEXTS.level(by, level): rows for level, rows in levels.items()}
-    factors = varying(runs)
-    labelled = {_TEXTS.configuration(rows.iloc[0], factors): rows for _, rows in runs.groupby(CONFIGURATION)}
-    return {label: labelled[label] for label in ordered(labelled)}
-
-
-def _styles(by: str | None, groups: Mapping[str, Any]) -> Iterable[Style]:
-    return styles(by or "", range(len(groups))).values()
+    looks = styles(by or "", range(len(groups))).values()
+    return [(label, rows, look) for (label, rows), look in zip(groups.items(), looks, strict=True)]
 
 
 def _axis(measure: str) -> str:

@@ -3,6 +3,7 @@
 import math
 from collections import Counter
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -70,6 +71,7 @@ def claim_row(paper: Paper, verdict: Verdict, names: _Named, texts: Texts) -> di
         details.append(("p_value", f"{verdict.p_value:.2g}"))
     if verdict.effect_size is not None:
         details.append(("effect_size", _signed(f"{verdict.effect_size:.2f}")))
+    seeds = f"{len(verdict.seeds)} ({ranges(verdict.seeds)})" if verdict.seeds else "0"
     interval = verdict.interval or (math.nan, math.nan)
     mean, low, high = (_number(value, interval) for value in (verdict.measured, *interval))
     return {
@@ -81,7 +83,7 @@ def claim_row(paper: Paper, verdict: Verdict, names: _Named, texts: Texts) -> di
         "expected": Cell(_signed(str(claim.expect)), claim.expect.value),
         "measured": Cell(mean, "" if verdict.measured is None else verdict.measured),
         "interval": f"[{low}, {high}]" if verdict.interval else "",
-        "seeds": Cell(_seeds(verdict.seeds), len(verdict.seeds)),
+        "seeds": Cell(seeds, len(verdict.seeds)),
         "verdict": texts(f"page.{verdict.verdict}"),
         "symbol": _SYMBOLS[verdict.verdict],
         "style": verdict.verdict.replace(" ", "-"),
@@ -170,20 +172,19 @@ def problem_table(collection: Collection, texts: Texts) -> tuple[Table, list[str
 
 def environment_table(collection: Collection, texts: Texts) -> Table:
     """Build the table of the environments that trained the runs: a row for each, with its number of runs."""
-    counts = Counter(filter(any, map(_environment, filter(None, collection.runs["path"]))))
+    counts: Counter[tuple[str, ...]] = Counter()
+    for path in filter(None, collection.runs["path"]):  # runs of a published table have no directory
+        with suppress(RecordError):  # another process may change the file during the read
+            recorded = read_record(Path(path)).environment
+            told = [recorded.get(key) for key in _ENVIRONMENT]
+            if any(told):
+                counts[tuple(NOTHING if value is None else one_line(str(value)) for value in told)] += 1
     headings = [texts(f"page.environment_{key}") for key in (*_ENVIRONMENT, "runs")]
-    shown = counts.most_common(_LISTED)
-    return Table(
-        headings, [[*(Cell(said or NOTHING, style="free") for said in key), Cell(f"{count}")] for key, count in shown]
-    )
-
-
-def _environment(path: str) -> tuple[str, ...]:
-    try:
-        said = read_record(Path(path)).environment
-    except RecordError:  # another process may change the file during the read
-        said = {}
-    return tuple("" if said.get(key) is None else one_line(str(said[key])) for key in _ENVIRONMENT)
+    rows = [
+        [*(Cell(value, style="free") for value in environment), Cell(f"{count}")]
+        for environment, count in counts.most_common(_LISTED)
+    ]
+    return Table(headings, rows)
 
 
 def _nearest(
@@ -228,10 +229,6 @@ def _reduction(reduce: Reduction, texts: Texts) -> str:
     said = {"first": window.get("from"), "last": window.get("to")}
     values["window"] = texts(f"page.{'_'.join(['window', *window])}", **said) if window else ""
     return texts(f"page.reduce_{reduce.name}", **values)
-
-
-def _seeds(seeds: Sequence[int]) -> str:
-    return f"{len(seeds)} ({ranges(seeds)})" if seeds else "0"
 
 
 def _number(value: float | None, interval: tuple[float, float]) -> str:
