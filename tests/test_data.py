@@ -250,7 +250,7 @@ from pathlib import Path
 from torchvision.datasets import FashionMNIST
 from fmnist_sweep import data
 data.SYSTEM_FOLDER = Path("nowhere")
-data.fetching.TIMEOUT = (60, 60)  # the other process may be slow to start
+data.download.TIMEOUT = (60, 60)  # the other process may be slow to start
 FashionMNIST.mirrors, FashionMNIST.resources = json.loads(sys.argv[1])
 print(data.prepare(Path(sys.argv[2])))
 """
