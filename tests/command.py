@@ -10,7 +10,7 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -54,13 +54,22 @@ def call(*arguments: str, cwd: Path) -> Called:
 
     A single run and Hydra's basic launcher train in this process. Give a sweep `INLINE`, or it starts workers.
     """
+
+    def typed() -> int:
+        os.environ.pop("HYDRA_FULL_ERROR", None)
+        sys.argv = ["fmnist_sweep", *arguments]
+        return main()
+
+    return captured(typed, cwd)
+
+
+def captured(function: Callable[[], int], cwd: Path) -> Called:
+    """Call a command's function in the folder `cwd`, and undo what it changes in this process."""
     out, err = io.StringIO(), io.StringIO()
     with _process_as_before(), contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
         os.chdir(cwd)
-        os.environ.pop("HYDRA_FULL_ERROR", None)
-        sys.argv = ["fmnist_sweep", *arguments]
         try:
-            code: int | str | None = main()
+            code: int | str | None = function()
         except SystemExit as end:
             code = end.code
     return Called(code, out.getvalue(), err.getvalue())

@@ -221,8 +221,7 @@ UNION = [
     ("figures", "runs"),
     [
         ("small,large", UNION),
-        ("large,small", UNION),
-        ("[small,large]", UNION),
+        ("[large,small]", UNION),
         ("glob(*l*)", UNION),
         ("fig1,small", [*UNION[:2], "adam-bs100-do0.2-ep30-seed0"]),
         ("small,10", [*UNION[:2], "adam-bs100-do0.2-ep10-seed0"]),
