@@ -72,7 +72,7 @@ site: $(READY)  ## docs/index.html, one page on all papers, from the tables of t
 	$(BIN) -m fmnist_sweep.report.site docs
 
 test: $(READY)  ## the tests
-	$(BIN) -m pytest -q -n 2 --dist loadfile -m "not slow and not browser and not cluster and not tracker"
+	$(BIN) -m pytest -q -n 2 --dist worksteal -m "not slow and not browser and not cluster and not tracker"
 
 test-browser: $(READY)  ## the tests of the report's page, in Debian's chromium
 	$(BIN) -m pytest -q -m browser
@@ -86,9 +86,10 @@ test-trackers: $(READY)  ## the tests with a real TensorBoard, a real MLflow ser
 	$(BIN) -m pytest -q -m tracker
 
 test-slow: $(READY)  ## the tests that take minutes
-	$(BIN) -m pytest -q -m slow
+	$(BIN) -m pytest -q -n 2 --dist loadgroup -m slow
 
 faults: $(READY)  ## break runs in every way there is, and write docs/faults.md; as root, for it mounts small disks
+	HOSTILE_SHARE=1 $(BIN) -m pytest -q -m slow tests/store/test_hostile_input.py
 	PYTHONPATH=.:tests OMP_NUM_THREADS=1 $(BIN) -m faults
 
 lint: $(READY)  ## style, types and directions of imports

@@ -1,4 +1,4 @@
-"""Calls the command for tests: as a process of its own, or in this process where that tests the same thing sooner."""
+"""Call the command in tests: in a process of its own, or in this process, which takes a tenth of the time."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -22,6 +22,8 @@ from hydra.core.plugins import Plugins
 
 from fmnist_sweep import stopping
 from fmnist_sweep.__main__ import main
+
+INLINE = "hydra.launcher.executor=inline"  # a sweep trains in the process that calls it
 
 
 def run_command(*arguments: str, cwd: Path, **environment: str) -> subprocess.CompletedProcess[str]:
@@ -48,14 +50,26 @@ class Called:
 
 
 def call(*arguments: str, cwd: Path) -> Called:
-    """Call the command's main function in this process. Only for calls that train nothing."""
+    """Call the command's main function in this process.
+
+    A single run and Hydra's basic launcher train in this process. Give a sweep `INLINE`, or it starts workers.
+    """
+
+    def typed() -> int:
+        os.environ.pop("HYDRA_FULL_ERROR", None)
+        sys.argv = ["fmnist_sweep", *arguments]
+        return main()
+
+    return captured(typed, cwd)
+
+
+def captured(function: Callable[[], int], cwd: Path) -> Called:
+    """Call a command's function in the folder `cwd`, and undo what it changes in this process."""
     out, err = io.StringIO(), io.StringIO()
     with _process_as_before(), contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
         os.chdir(cwd)
-        os.environ.pop("HYDRA_FULL_ERROR", None)
-        sys.argv = ["fmnist_sweep", *arguments]
         try:
-            code: int | str | None = main()
+            code: int | str | None = function()
         except SystemExit as end:
             code = end.code
     return Called(code, out.getvalue(), err.getvalue())

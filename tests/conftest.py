@@ -1,10 +1,16 @@
 """Fixtures for several test modules."""
 
+import gc
 from collections.abc import Iterator
 
 import pytest
 from hydra.version import VersionBase
 from packaging.version import Version
+
+
+def pytest_collection_finish() -> None:
+    """Let garbage collection skip what imports have made: looking at all of it takes a tenth of the tests' time."""
+    gc.freeze()
 
 
 @pytest.fixture

@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -58,6 +59,28 @@ def wait_until(holds: Callable[[], bool]) -> None:
     while not holds():
         assert time.monotonic() < end, "waited in vain"
         time.sleep(0.02)
+
+
+@contextmanager
+def signal_when(number: signal.Signals, holds: Callable[[], bool]) -> Iterator[None]:
+    """Send this process a signal once `holds()`, as long as the block has not ended."""
+    has_ended = threading.Event()
+
+    def send() -> None:
+        while not has_ended.wait(0.02):
+            if holds():
+                os.kill(os.getpid(), number)
+                return
+
+    before = signal.signal(number, signal.SIG_IGN)  # a signal that comes too late must not end the tests
+    thread = threading.Thread(target=send)
+    thread.start()
+    try:
+        yield
+    finally:
+        has_ended.set()
+        thread.join()
+        signal.signal(number, before)
 
 
 @contextmanager

@@ -35,7 +35,7 @@ SMALL = {"batch_size": 1000, "model.hidden": [8], "dropout": 0.3}
 SCRIPT = """
 import fmnist_sweep as fs
 grid = {"batch_size": [500, 1000], "epochs": 2, "seed": range(2), "model.hidden": [[8]]}
-fs.sweep("optimizer=adam,sgd", store="store", **grid)
+fs.sweep("optimizer=adam,sgd", "workers=1", store="store", **grid)
 """
 
 

@@ -9,6 +9,8 @@ import nbformat
 import pytest
 from nbclient import NotebookClient
 
+pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("tutorial")]  # one worker runs the notebook, once
+
 NOTEBOOK = Path(__file__).parents[1] / "docs" / "tutorial.ipynb"
 
 
@@ -33,7 +35,6 @@ def shown(cells: dict[str, str], call: str) -> str:
     return output
 
 
-@pytest.mark.slow
 def test_it_goes_from_a_sweep_to_a_verdict(cells: dict[str, str]) -> None:
     assert len(cells) <= 10
     assert "20 done" in shown(cells, "epochs=3") and "20 done" in shown(cells, "epochs=5")
@@ -41,14 +42,12 @@ def test_it_goes_from_a_sweep_to_a_verdict(cells: dict[str, str]) -> None:
     assert re.search(r"so-does-adam.* not reproduced", shown(cells, "fs.judge"))
 
 
-@pytest.mark.slow
 def test_its_model_is_the_run_s(cells: dict[str, str]) -> None:
     here, recorded = re.findall(r"0\.\d{4}", shown(cells, "fs.load_model"))
     assert here == recorded
     assert shown(cells, "torch.export") == "True"
 
 
-@pytest.mark.slow
 def test_what_it_shows_is_what_is_committed(cells: dict[str, str]) -> None:
     committed = {cell.source: cell for cell in nbformat.read(NOTEBOOK, nbformat.NO_CONVERT).cells}
     (judged,) = [source for source in cells if "fs.judge" in source]

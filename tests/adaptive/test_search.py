@@ -94,8 +94,8 @@ def test_hydra_finds_the_sweeper() -> None:
 
 @pytest.mark.parametrize("launcher", ["basic", "stacked"])
 def test_the_least_value_of_a_function_is_found(search: Search, launcher: str) -> None:
-    trials = search(parabola, *SPACE, "n_trials=40", launcher=launcher)
-    assert len(trials) == 40
+    trials = search(parabola, *SPACE, "n_trials=24", launcher=launcher)
+    assert len(trials) == 24
     assert {trial.state for trial in trials} == {TrialState.COMPLETE}
     best = min(trials, key=lambda trial: trial.values[0])
     assert best.params["x"] == pytest.approx(2, abs=0.5) and best.params["kind"] == "a"
@@ -104,18 +104,19 @@ def test_the_least_value_of_a_function_is_found(search: Search, launcher: str) -
 
 @pytest.mark.parametrize("sampler", ["random", "qmc", "NSGAIISampler", "bruteforce", "gp"])
 def test_any_sampler_that_needs_no_argument_serves(search: Search, sampler: str) -> None:
-    trials = search(parabola, "x=range(0,4)", "kind=a,b", "n_trials=16", f"sampler={sampler}")
-    assert len(trials) == 16
+    trials = search(parabola, "x=range(0,4)", "kind=a,b", "n_trials=8", f"sampler={sampler}")
+    assert len(trials) == 8
     assert len({str(trial.params) for trial in trials}) > 3
 
 
 def test_seed_and_arguments_reach_the_sampler(search: Search) -> None:
     def xs(study: str, *overrides: str) -> list[float]:
-        trials = search(parabola, *SPACE, "n_trials=20", "sampler=random", *overrides, study=study)
+        trials = search(parabola, *SPACE, "n_trials=4", "sampler=random", *overrides, study=study)
         return [trial.params["x"] for trial in trials]
 
-    assert xs("once") == xs("again")
-    assert not set(xs("once")) & set(xs("other", "sampler_seed=1"))
+    first = xs("once")
+    assert xs("again") == first
+    assert not set(first) & set(xs("other", "sampler_seed=1"))
     assert len(set(xs("same", "sampler_args={seed:3}"))) == 1
 
 
@@ -135,7 +136,7 @@ def test_values_reach_jobs_as_they_were_typed(search: Search) -> None:
         "+widths=[128,64],[32]",
         "+flag=true,null",
         "+fixed=7",
-        "n_trials=30",
+        "n_trials=20",
     )
     for config, trial in zip(seen, trials, strict=True):
         assert config.fixed == 7 and "fixed" not in trial.params
@@ -146,14 +147,14 @@ def test_values_reach_jobs_as_they_were_typed(search: Search) -> None:
     assert {config.word for config in seen} == {"100", "x"} == {trial.params["word"] for trial in trials}
     assert {tuple(config.widths) for config in seen} == {(128, 64), (32,)}
     assert {config.flag for config in seen} == {True, None}
-    assert sum(config.lr < 3e-3 for config in seen) > 8
+    assert sum(config.lr < 3e-3 for config in seen) > 5
 
 
 def test_several_values_give_a_front(search: Search, capsys: Any) -> None:
     def task(config: DictConfig) -> tuple[float, float]:
         return float(config.x**2), float((config.x - 2) ** 2)
 
-    search(task, "x=interval(-10,10)", "n_trials=40", "direction=[minimize,minimize]")
+    search(task, "x=interval(-10,10)", "n_trials=20", "direction=[minimize,minimize]")
     front = search.found["solutions"]
     assert len(front) > 2
     for one in front:
@@ -162,7 +163,7 @@ def test_several_values_give_a_front(search: Search, capsys: Any) -> None:
 
 
 def test_more_is_better_where_it_is_to_be(search: Search) -> None:
-    search(lambda config: -parabola(config), *SPACE, "n_trials=40", "direction=maximize")
+    search(lambda config: -parabola(config), *SPACE, "n_trials=24", "direction=maximize")
     assert search.found["best_params"]["x"] == pytest.approx(2, abs=1)
 
 
@@ -208,7 +209,7 @@ def test_a_search_in_which_all_fail_says_why(search: Search) -> None:
 
 
 @pytest.mark.parametrize(
-    "extra", [pytest.param([], id="plain", marks=pytest.mark.slow), pytest.param(["rungs=[1,3,9]"], id="rungs")]
+    "extra", [pytest.param([], id="plain", marks=pytest.mark.slow), pytest.param(["rungs=[1,3]"], id="rungs")]
 )
 def test_a_search_that_is_stopped_at_any_job_goes_on_as_if_it_had_not_been(search: Search, extra: list[str]) -> None:
     calls = 0
@@ -220,12 +221,11 @@ def test_a_search_that_is_stopped_at_any_job_goes_on_as_if_it_had_not_been(searc
             raise KeyboardInterrupt
         return parabola(config) + 1 / config.epochs
 
-    wanted = [*SPACE, "n_trials=14", "batch=5", *extra]
+    wanted = [*SPACE, "n_trials=5", "batch=3", *extra]
     stop = -1
     whole = said(search(task, *wanted))
-    assert len(whole) == 14
-    # Batch by batch, a job fewer each time; early and late in a batch, and at the first and the last job of all.
-    for first in (1, 3, 5, 6, 9, 14):
+    assert len(whole) == 5
+    for first in (1, 2, 4, calls):  # the first job, within a batch, the first of the next rung or batch, and the last
         calls, stop = 0, first
         with pytest.raises(KeyboardInterrupt):
             search(task, *wanted, study=f"stopped {first}")
@@ -247,7 +247,12 @@ def test_a_finished_search_trains_nothing_more_and_goes_on_to_more_trials(search
     assert len(calls) == len(more) == 9
 
 
-def test_a_search_that_is_killed_again_and_again_loses_and_doubles_nothing(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("least", "most"), [pytest.param(1, 1, id="once"), pytest.param(2, 1000, marks=pytest.mark.slow, id="again")]
+)
+def test_a_search_that_is_killed_again_and_again_loses_and_doubles_nothing(
+    least: int, most: int, tmp_path: Path
+) -> None:
     def start(folder: Path) -> subprocess.Popen[bytes]:
         settings = ["n_trials=12", "batch=4", "rungs=[1,3]", f"storage={folder}/search.db"]
         overrides = [*(f"hydra.sweeper.{one}" for one in settings), f"hydra.sweep.dir={folder}/sweep", "seconds=0.03"]
@@ -256,7 +261,7 @@ def test_a_search_that_is_killed_again_and_again_loses_and_doubles_nothing(tmp_p
         with (folder / "out.txt").open("ab") as out:
             return subprocess.Popen([sys.executable, str(APP), "-m", *overrides], cwd=folder, stdout=out, stderr=out)
 
-    assert start(tmp_path / "whole").wait(120) == 0
+    whole_search = start(tmp_path / "whole")
     chance = random.Random(0)
     kills = 0
     deadline = time.monotonic() + 60  # then once without a kill: a busy machine may need many starts for little
@@ -270,7 +275,8 @@ def test_a_search_that_is_killed_again_and_again_loses_and_doubles_nothing(tmp_p
         ):
             time.sleep(0.002)
         try:
-            code = process.wait(chance.uniform(0, 0.6) if time.monotonic() < deadline else 120)
+            may_kill = kills < most and time.monotonic() < deadline
+            code = process.wait(chance.uniform(0, 0.6) if may_kill else 120)
         except subprocess.TimeoutExpired:
             process.send_signal(signal.SIGKILL)
             process.wait()
@@ -278,7 +284,8 @@ def test_a_search_that_is_killed_again_and_again_loses_and_doubles_nothing(tmp_p
         else:
             assert code == 0, (tmp_path / "killed" / "out.txt").read_text()[-2000:]
             break
-    assert kills >= 2
+    assert kills >= least
+    assert whole_search.wait(120) == 0
     whole, killed = (trials_of(tmp_path / name / "search.db") for name in ("whole", "killed"))
     assert said(killed) == said(whole)
     assert len(said(killed)) == 12
@@ -366,25 +373,23 @@ def test_bad_input_is_refused_in_one_line_and_leaves_nothing(search: Search, ove
     assert not (search.folder / "search.db").exists()
 
 
-@pytest.mark.parametrize(
-    "changed",
-    [
-        ["x=interval(-10,11)", "kind=a,b"],
-        ["x=interval(-10,10)", "kind=a,b,c"],
-        ["x=interval(-10,10)"],
-        [*SPACE, "epochs=3"],
-        [*SPACE, "seeds=2"],
-        [*SPACE, "direction=maximize"],
-        [*SPACE, "rungs=[1,3]"],
-    ],
-    ids=" ".join,
-)
-def test_a_storage_of_another_search_is_refused_and_kept(search: Search, changed: list[str]) -> None:
-    before = said(search(parabola, *SPACE, "n_trials=3"))
-    with pytest.raises(ConfigError, match=r"the study search has other .*; choose another with hydra"):
-        search(parabola, *changed, "n_trials=5")
-    assert said(trials_of(search.folder / "search.db")) == before
-    assert len(search(parabola, *changed, "n_trials=5", study="another")) == 5
+def test_a_storage_of_another_search_is_refused_and_kept(search: Search) -> None:
+    before = said(search(parabola, *SPACE, "n_trials=2"))
+    for number, changed in enumerate(
+        [
+            ["x=interval(-10,11)", "kind=a,b"],
+            ["x=interval(-10,10)", "kind=a,b,c"],
+            ["x=interval(-10,10)"],
+            [*SPACE, "epochs=3"],
+            [*SPACE, "seeds=2"],
+            [*SPACE, "direction=maximize"],
+            [*SPACE, "rungs=[1,3]"],
+        ]
+    ):
+        with pytest.raises(ConfigError, match=r"the study search has other .*; choose another with hydra"):
+            search(parabola, *changed, "n_trials=3")
+        assert said(trials_of(search.folder / "search.db")) == before, changed
+        assert len(search(parabola, *changed, "n_trials=1", study=f"another {number}")) == 1
 
 
 @pytest.mark.parametrize("content", [b"no database at all, but long enough to be one" * 9, b""])

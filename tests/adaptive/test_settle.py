@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from command import call, run_command
+from command import INLINE, call, run_command
 from hydra.core.plugins import Plugins
 from hydra.core.utils import JobReturn, JobStatus
 from made_up_runs import write_run
@@ -231,9 +231,9 @@ def settled(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with a paper of two claims, one of which ten seeds leave open."""
     folder = tmp_path_factory.mktemp("settled")
     write_paper(folder, CONFIGURATIONS, REAL)
-    done = run_command(*SETTLE, "max_seeds=10", cwd=folder)
-    assert done.returncode == 0, done.stderr
-    assert "mine: 1 of 2 claims settled, 1 open; 50 model-epochs in the store" in done.stderr
+    done = call(*SETTLE, INLINE, "max_seeds=10", cwd=folder)
+    assert done.code == 0, done.err
+    assert "mine: 1 of 2 claims settled, 1 open; 50 model-epochs in the store" in done.err
     return folder
 
 
@@ -249,7 +249,7 @@ def test_two_claims_are_settled_by_real_runs(settled: Path) -> None:
 
 def test_runs_have_the_bytes_of_a_grid(settled: Path, tmp_path: Path) -> None:
     grid = ("optimizer=adam", "batch_size=1000", "epochs=2", "model.hidden=[16]", "seed=3,7", "dropout=0.21,0.2")
-    assert run_command("-m", *grid, cwd=tmp_path).returncode == 0
+    assert call("-m", INLINE, *grid, cwd=tmp_path).code == 0
     made = results(tmp_path / "multirun")
     assert len(made) == 4
     assert made.items() <= results(settled / "multirun").items()
@@ -266,8 +266,8 @@ def test_interrupted_at_random_and_continued_it_gives_the_same_verdicts(settled:
             wait_until(lambda goal=goal: _rows(tmp_path) >= goal or command.process.poll() is not None)  # type: ignore[misc]
             command.process.send_signal(stop)
             command.wait()
-    done = run_command(*SETTLE, "max_seeds=10", cwd=tmp_path)
-    assert done.returncode == 0, done.stderr
+    done = call(*SETTLE, INLINE, "max_seeds=10", cwd=tmp_path)
+    assert done.code == 0, done.err
     assert results(tmp_path / "multirun") == results(settled / "multirun")
     assert verdicts(tmp_path) == verdicts(settled)
 

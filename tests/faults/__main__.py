@@ -31,7 +31,9 @@ def document(tallies: Mapping[str, Tally], seed: int, share: float, seconds: flo
         "",
         f"`make faults` writes this file; here from {share:.0%} of the cases, in {seconds / 60:.0f} minutes "
         f"on {machine}, {versions}; seed {seed}. "
-        "`PYTHONPATH=.:tests python -m faults --only KIND --case NAME` repeats a case.",
+        "`PYTHONPATH=.:tests python -m faults --only KIND --case NAME` repeats a case. "
+        "`make faults` first gives 12,500 inputs to all that reads what users type and what files hold "
+        "(`tests/store/test_hostile_input.py`), which takes 20 minutes more.",
         "",
         "| kind | what | cases | faults | survived |",
         "| --- | --- | ---: | ---: | ---: |",

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import csv
 import json
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
-from command import run_command
+from command import INLINE, Called, call, captured
+
+from fmnist_sweep.report.__main__ import main as report_main
 
 PAPER = """
 title: On momentum
@@ -64,10 +64,9 @@ claims:
 """
 
 
-def report(*arguments: str, cwd: Path) -> subprocess.CompletedProcess[str]:
-    """Run `python -m fmnist_sweep.report`."""
-    command = [sys.executable, "-m", "fmnist_sweep.report", *arguments]
-    return subprocess.run(command, cwd=cwd, capture_output=True, text=True, timeout=120, check=False)
+def report(*arguments: str, cwd: Path) -> Called:
+    """Call `python -m fmnist_sweep.report` in this process."""
+    return captured(lambda: report_main([*arguments]), cwd)
 
 
 @pytest.fixture(scope="module")
@@ -76,10 +75,10 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("own")
     (folder / "mine" / "paper").mkdir(parents=True)
     (folder / "mine" / "paper" / "momentum.yaml").write_text(PAPER)
-    done = run_command("-m", "--config-dir", "mine", "paper=momentum", "seed=0,1,2", cwd=folder)
-    assert done.returncode == 0, done.stderr
+    done = call("-m", INLINE, "--config-dir", "mine", "paper=momentum", "seed=0,1,2", cwd=folder)
+    assert done.code == 0, done.err
     other = ["optimizer=sgd", "batch_size=1000", "dropout=0", "epochs=1", "model.hidden=[8]"]
-    assert run_command(*other, cwd=folder).returncode == 0
+    assert call(*other, cwd=folder).code == 0
     return folder
 
 
@@ -93,14 +92,14 @@ def test_it_trains_what_figures_and_claims_name(trained: Path) -> None:
 def test_it_is_judged_by_its_own_runs(trained: Path, given: str) -> None:
     (trained / "momentum.yaml").write_text(PAPER)
     done = report("multirun", "--paper", given, "--output", "out", cwd=trained)
-    assert done.returncode == 0, done.stderr
+    assert done.code == 0, done.err
     verdicts = {row["id"]: row["verdict"] for row in json.loads((trained / "out" / "claims.json").read_text())}
     assert verdicts == {
         "much-beats-none": "reproduced",
         "half-beats-much": "not reproduced",
         "none-learns": "inconclusive",
     }
-    assert "no verdict yet: 1 of 3 claims are numbers that one run gave and take 5 seeds" in done.stdout
+    assert "no verdict yet: 1 of 3 claims are numbers that one run gave and take 5 seeds" in done.out
     rows = list(csv.DictReader((trained / "out" / "summary.csv").read_text().splitlines()))
     assert [(row["n"], row["model.hidden"]) for row in rows] == [("3", "16")] * 3  # none of another protocol
     assert {"speed.png", "speed.pdf"} <= {path.name for path in (trained / "out").iterdir()}
@@ -110,16 +109,16 @@ def test_it_is_judged_by_its_own_runs(trained: Path, given: str) -> None:
 
 def test_another_language_is_refused_before_anything_is_written(trained: Path) -> None:
     done = report("multirun", "--paper", "mine/paper/momentum.yaml", "--lang", "es", "--output", "spanish", cwd=trained)
-    assert done.returncode == 2 and len(done.stderr.splitlines()) == 1
-    assert "speed" in done.stderr and "es" in done.stderr
+    assert done.code == 2 and len(done.err.splitlines()) == 1
+    assert "speed" in done.err and "es" in done.err
     assert not (trained / "spanish").exists()
 
 
 def test_a_paper_that_is_not_there_is_refused_with_the_nearest(trained: Path) -> None:
     for done in (
-        run_command("-m", "--config-dir", "mine", "paper=momentun", "hydra.sweep.dir=elsewhere", cwd=trained),
+        call("-m", "--config-dir", "mine", "paper=momentun", "hydra.sweep.dir=elsewhere", cwd=trained),
         report("multirun", "--paper", "caprari2042", "--output", "elsewhere", cwd=trained),
     ):
-        assert done.returncode == 2 and len(done.stderr.splitlines()) == 1, done.stderr
-        assert "did you mean" in done.stderr
+        assert done.code == 2 and len(done.err.splitlines()) == 1, done.err
+        assert "did you mean" in done.err
     assert not (trained / "elsewhere").exists()

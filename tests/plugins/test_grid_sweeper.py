@@ -87,10 +87,8 @@ def own_figure(folder, text, name="mine"):
         ("fig3", FIGURES[3:4]),
         ("fig4", FIGURES[4:5]),
         ("fig5", FIGURES[5:]),
-        ("fig1,fig5", [*FIGURES[:2], *FIGURES[5:]]),
         ("fig1,paper,fig1", PAPER),
         ("glob(fig*)", FIGURES),
-        ("paper", PAPER),
     ],
 )
 def test_a_figure_is_its_runs(figure, runs, launches, tmp_path):
@@ -100,8 +98,8 @@ def test_a_figure_is_its_runs(figure, runs, launches, tmp_path):
 
 
 def test_the_paper_over_seeds_is_each_configuration_once_a_seed(launches, tmp_path):
-    sweep("-m", "figure=paper", "seed=0,1,2", cwd=tmp_path)
-    assert sorted(launches.names) == sorted(f"{run}-seed{seed}" for run in PAPER for seed in range(3))
+    sweep("-m", "figure=paper", "seed=0,1", cwd=tmp_path)
+    assert sorted(launches.names) == sorted(f"{run}-seed{seed}" for run in PAPER for seed in range(2))
 
 
 def test_the_grid_is_every_combination_of_what_the_paper_varies(launches, tmp_path):
@@ -165,9 +163,7 @@ def test_a_paper_is_what_its_figures_and_claims_name(arguments, runs, launches, 
 @pytest.mark.parametrize(
     ("arguments", "runs"),
     [
-        (["epochs=1"], {run.replace("ep100", "ep1").replace("ep30", "ep1") for run in PAPER}),
         (["epochs='30'"], {run.replace("ep100", "ep30") for run in PAPER}),
-        (["dropout=0.2"], {run.replace("do0.05", "do0.2") for run in PAPER}),
         (["optimizer=sgd"], {run.replace("adam", "sgd") for run in PAPER}),
         (
             ["batch_size=500", "dropout=0.2"],
@@ -225,8 +221,7 @@ UNION = [
     ("figures", "runs"),
     [
         ("small,large", UNION),
-        ("large,small", UNION),
-        ("[small,large]", UNION),
+        ("[large,small]", UNION),
         ("glob(*l*)", UNION),
         ("fig1,small", [*UNION[:2], "adam-bs100-do0.2-ep30-seed0"]),
         ("small,10", [*UNION[:2], "adam-bs100-do0.2-ep10-seed0"]),

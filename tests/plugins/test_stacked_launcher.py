@@ -13,7 +13,12 @@ from hydra.core.plugins import Plugins
 from hydra.core.utils import JobReturn, JobStatus
 from hydra.experimental.callback import Callback
 from hydra.plugins.launcher import Launcher
-from hydra.test_utils.launcher_common_tests import BatchedSweeperTestSuite, IntegrationTestSuite, LauncherTestSuite
+from hydra.test_utils.launcher_common_tests import (
+    BatchedSweeperTestSuite,
+    IntegrationTestSuite,
+    LauncherTestSuite,
+    sweep_two_config_groups,
+)
 from omegaconf import DictConfig
 
 from fmnist_sweep.errors import RunError
@@ -25,30 +30,31 @@ pytestmark = [
 ]
 
 
-LAUNCHERS = ("stacked", "stacked_slurm", "stacked_ray")
-
-
 def test_hydra_finds_the_launcher() -> None:
     assert "StackedLauncher" in [cls.__name__ for cls in Plugins.instance().discover(Launcher)]
 
 
-@pytest.mark.parametrize(("launcher_name", "overrides"), [(name, []) for name in LAUNCHERS])
+@pytest.mark.parametrize(("launcher_name", "overrides"), [("stacked", [])])
 class TestLauncher(LauncherTestSuite):
     pass
 
 
-@pytest.mark.parametrize(
-    ("launcher_name", "overrides"), [(name, ["hydra.sweeper.max_batch_size=2"]) for name in LAUNCHERS]
-)
+@pytest.mark.parametrize(("launcher_name", "overrides"), [("stacked", ["hydra.sweeper.max_batch_size=2"])])
 class TestLauncherInBatches(BatchedSweeperTestSuite):
     pass
 
 
-@pytest.mark.parametrize(
-    ("task_launcher_cfg", "extra_flags"), [({}, ["-m", f"hydra/launcher={name}"]) for name in LAUNCHERS]
-)
+@pytest.mark.parametrize(("task_launcher_cfg", "extra_flags"), [({}, ["-m", "hydra/launcher=stacked"])])
 class TestLauncherIntegration(IntegrationTestSuite):
     pass
+
+
+@pytest.mark.parametrize("launcher", ["stacked_slurm", "stacked_ray"])
+def test_on_a_cluster_jobs_that_are_not_ours_run_here(launcher: str, hydra_sweep_runner: Any, tmp_path: Path) -> None:
+    """The launcher's class is the same; only its settings differ, which such jobs do not use."""
+    sweep_two_config_groups(
+        hydra_sweep_runner, overrides=[f"hydra/launcher={launcher}"], task_function=None, temp_dir=tmp_path
+    )
 
 
 class Notes(Callback):

@@ -1,7 +1,7 @@
 """Whatever is typed, or lies in a store, a paper's file or a data folder: it is used, or refused in a line.
 
 Never a traceback, a hang, a gibibyte of memory or anything written, executed or left where it does not belong. Slow
-tests ask the same of thousands of inputs.
+tests ask the same of a thousand inputs, and `make faults`, which sets HOSTILE_SHARE=1, of 12,500.
 """
 
 from __future__ import annotations
@@ -84,7 +84,8 @@ def holds(check: Callable[[Any], None], strategy: st.SearchStrategy[Any], inputs
 
 
 def inputs(quick: int, many: int) -> pytest.MarkDecorator:
-    return pytest.mark.parametrize("inputs", [quick, pytest.param(many, marks=pytest.mark.slow)])
+    share = float(os.environ.get("HOSTILE_SHARE", "0.1"))
+    return pytest.mark.parametrize("inputs", [quick, pytest.param(round(share * many), marks=pytest.mark.slow)])
 
 
 # Overrides
