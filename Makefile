@@ -98,7 +98,8 @@ lint: $(READY)  ## style, types and directions of imports
 	$(BIN) -m mypy
 	$(VENV)/bin/lint-imports --no-logo
 
-bench: $(READY)  ## speed against the loops that a user would write
+bench: $(READY)  ## speed against the loops that a user would write, JAX and torch.func
+	$(INSTALL) '.[bench]'
 	$(BIN) -m benchmark
 
 pins: $(UV)  ## pin in constraints.txt what it lacks, for every Python; a line that is there stays

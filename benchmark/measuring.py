@@ -6,6 +6,7 @@ given, since machines are shared and noisy.
 
 from __future__ import annotations
 
+import functools
 import multiprocessing
 import os
 import platform
@@ -24,12 +25,15 @@ from pathlib import Path
 os.environ["OMP_NUM_THREADS"] = "1"
 os.environ.setdefault("MKL_CBWR", "AUTO,STRICT")
 
+import numpy as np
 import psutil
 import torch
 
 from benchmark.contenders import FIGURES, Setting, plain_loop, tuned_loop
+from benchmark.ensembles import jax_ensemble, torch_ensemble
 from fmnist_sweep import data
 from fmnist_sweep.config.schema import Config, DataConfig, ModelConfig, TrainingConfig
+from fmnist_sweep.engine import products as onednn
 from fmnist_sweep.engine import training
 from fmnist_sweep.engine.machine import environment
 from fmnist_sweep.store.run_directory import RunDirectory
@@ -88,6 +92,21 @@ def measure_joblib(folder: Path, epochs: int) -> float:
         spans = [tuple(map(float, p.read_text().split())) for p in Path(stamps).iterdir() if p.is_file()]
     # There are two commands, since the grid is no product: the time between them is not counted.
     return len(SETTINGS) * epochs / _busy(spans)
+
+
+def measure_jax(folder: Path, epochs: int) -> float:
+    """Model-epochs per second of JAX, which trains the five seeds of a configuration at once and takes all cores."""
+    with multiprocessing.get_context("spawn").Pool(1) as pool:
+        tasks = [(folder, optimizer, batch_size, 5, epochs) for optimizer, batch_size in FIGURES]
+        return len(SETTINGS) * epochs / sum(pool.starmap(jax_ensemble, tasks, chunksize=1))
+
+
+def measure_torch_func(folder: Path, epochs: int) -> float:
+    """Model-epochs per second of `torch.func`'s ensembles in one process a core, five seeds of a configuration each."""
+    with multiprocessing.get_context("spawn").Pool(CORES) as pool:
+        tasks = [(folder, optimizer, batch_size, 5, epochs) for optimizer, batch_size in FIGURES * CORES]
+        seconds = pool.starmap(torch_ensemble, tasks, chunksize=1)
+    return len(SETTINGS) * CORES * epochs / (sum(seconds) / CORES)
 
 
 def _busy(spans: list[tuple[float, ...]]) -> float:
@@ -156,19 +175,28 @@ def matrix_product_peak() -> float:
 
 
 def _core_peak(_: int) -> float:
-    """Return the rate of the fastest matrix size on this machine: the median of some seconds, as for the engine."""
+    """Return the rate of the fastest library and matrix size on this machine, as a median like the engine's rate.
+
+    The libraries are MKL, which torch calls, oneDNN inside torch, and OpenBLAS inside NumPy. They take turns.
+    """
     torch.set_num_threads(1)
     speeds = []
     for size in (256, 512, 1024):
         a, b, out = torch.randn(size, size), torch.randn(size, size), torch.empty(size, size)
-        repeats = int(2e10 / size**3)
-        times = []
-        for _ in range(9):
-            began = time.perf_counter()
-            for _ in range(repeats):
-                torch.mm(a, b, out=out)
-            times.append(time.perf_counter() - began)
-        speeds.append(2 * size**3 * repeats / statistics.median(times) / 1e9)
+        products: list[Callable[[], object]] = [
+            functools.partial(torch.mm, a, b, out=out),
+            functools.partial(onednn.linear, a, b),
+            functools.partial(np.matmul, a.numpy(), b.numpy(), out=out.numpy()),
+        ]
+        repeats = int(1e10 / size**3)
+        times: list[list[float]] = [[] for _ in products]
+        for _ in range(7):
+            for multiply, of_library in zip(products, times, strict=True):
+                began = time.perf_counter()
+                for _ in range(repeats):
+                    multiply()
+                of_library.append(time.perf_counter() - began)
+        speeds += [2 * size**3 * repeats / statistics.median(of_library) / 1e9 for of_library in times]
     return max(speeds)
 
 
@@ -209,7 +237,7 @@ def page(rounds: int, epochs: int, say: Callable[[str], None]) -> str:
         for name in data.FILES:
             (raw / name).symlink_to(folder / name)
         loader_workers = best_loader_workers(Path(root))
-        results: dict[str, list[float]] = {name: [] for name in "abcd"}
+        results: dict[str, list[float]] = {name: [] for name in "abcdef"}
         engine: list[EngineResult] = []
         for number in range(rounds):
             say(f"round {number + 1} of {rounds}")
@@ -217,6 +245,8 @@ def page(rounds: int, epochs: int, say: Callable[[str], None]) -> str:
             results["d"].append(engine[-1].rate)
             results["b"].append(measure_tuned(folder, max(1, epochs // 4)))
             results["c"].append(measure_joblib(folder, max(1, epochs // 4)))
+            results["e"].append(measure_jax(folder, max(1, epochs // 4)))
+            results["f"].append(measure_torch_func(folder, max(1, epochs // 4)))
             results["a"].append(measure_plain(Path(root), loader_workers))
             say("model-epochs per second: " + ", ".join(f"{k} {v[-1]:.3f}" for k, v in results.items()))
     say("stacks of 1 to 16")
@@ -233,28 +263,31 @@ def _render(
     epochs: int,
 ) -> str:
     median = {name: statistics.median(values) for name, values in results.items()}
-    ratio = {name: [d / x for d, x in zip(results["d"], results[name], strict=True)] for name in "abc"}
+    ratio = {name: [d / x for d, x in zip(results["d"], results[name], strict=True)] for name in "abcef"}
     flops = statistics.mean(plan.epoch_cost(config(o, b, 0)) for o, b in FIGURES) / 1e9
     names = {
         "a": f"(a) plain loop: torchvision data set, DataLoader with {loader_workers} workers",
         "b": "(b) tuned loop: tensors preloaded, fused optimizer, one process a core",
         "c": "(c) Hydra's joblib launcher around (b)",
+        "e": "(e) JAX: `vmap` over five models, `lax.scan` over steps, one `jit` an epoch, all cores",
+        "f": "(f) `torch.func` ensembles of five models, one process a core",
         "d": "(d) this engine: `python -m fmnist_sweep -m figure=fig1,fig2,fig3,fig4 seed=0,1,2,3,4`",
     }
     lines = [
         "# Benchmark",
         "",
         "Made by `make bench`. The work: the runs of figures 1 to 4 (five configurations) with 5 seeds and all metrics",
-        f"of every epoch; {rounds} interleaved rounds, medians. (d) trained {epochs} epochs a run, (b) and (c)",
-        f"{max(1, epochs // 4)}, (a) one epoch with one seed. Rates are over training proper; start-up and tail are",
-        "given apart. The best matrix product is measured before and after (d) in every round.",
+        f"of every epoch; {rounds} interleaved rounds, medians. (d) trained {epochs} epochs a run,",
+        f"(b), (c), (e) and (f) {max(1, epochs // 4)}, (a) one epoch with one seed. Rates are over",
+        "training proper; start-up and tail are given apart. The best matrix product is measured before and after (d)",
+        "in every round.",
         "",
         *_machine(),
         "",
         "| contender | model-epochs per second | (d) is faster by | range of that ratio |",
         "| --- | ---: | ---: | ---: |",
     ]
-    for name in "abc":
+    for name in "abcef":
         r = ratio[name]
         lines.append(
             f"| {names[name]} | {median[name]:.3f} | {statistics.median(r):.2f} x | {min(r):.2f} to {max(r):.2f} |"
@@ -270,13 +303,14 @@ def _render(
         "",
         "| figure | measured | target |",
         "| --- | ---: | ---: |",
-        f"| (d) against (a) | {statistics.median(ratio['a']):.1f} x | 45 x |",
-        f"| (d) against (b) | {statistics.median(ratio['b']):.2f} x | 1.4 x |",
+        f"| (d) against (a) | {statistics.median(ratio['a']):.1f} x | 60 x |",
+        f"| (d) against (b) | {statistics.median(ratio['b']):.2f} x | 2.2 x |",
+        f"| (d) against (e) | {statistics.median(ratio['e']):.2f} x | 1.5 x |",
         f"| GFLOP/s of (d), training and evaluation, all cores | {statistics.median(reached):.0f} | |",
-        f"| best matrix product, all cores, GFLOP/s | {peak:.0f} | |",
-        f"| share of it that (d) reaches | {statistics.median(shares):.0f} % | 70 % |",
+        f"| best matrix product of MKL, oneDNN or OpenBLAS, all cores, GFLOP/s | {peak:.0f} | |",
+        f"| share of it that (d) reaches | {statistics.median(shares):.0f} % | 60 % |",
         f"| share of the cores' time that goes into epochs, from first step to last run | {busy:.0f} % | |",
-        f"| start-up of (d): command to first step, {len(SETTINGS)} jobs | {start_up:.1f} s | 5 s |",
+        f"| start-up of (d): command to first step, {len(SETTINGS)} jobs | {start_up:.1f} s | 4 s |",
         f"| tail of (d): the last run's end to the command's | {tail:.1f} s | |",
         f"| peak memory of a worker of (d), not shared | {max(e.memory for e in engine):.0f} MiB | |",
         "",
@@ -296,7 +330,10 @@ def _render(
 
 def _machine() -> list[str]:
     known, memory = environment("cpu"), psutil.virtual_memory().total / 2**30
+    lines = [line.split(":", 1) for line in Path("/proc/cpuinfo").read_text().splitlines() if ":" in line]
+    facts = {name.strip(): value.strip() for name, value in lines}
+    family = f"family {facts.get('cpu family')}, model {facts.get('model')}"
     return [
-        f"Machine: {known['cpu']}, {CORES} cores, {memory:.0f} GiB; {platform.system()}.",
+        f"Machine: {known['cpu']} ({family}), {CORES} cores, {memory:.0f} GiB; {platform.system()}.",
         f"Versions: Python {known['python']}, torch {known['torch']}; `MKL_CBWR={os.environ['MKL_CBWR']}`.",
     ]

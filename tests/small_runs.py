@@ -3,20 +3,39 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
+import pytest
 import torch
+import yaml
 
 from fmnist_sweep import data
-from fmnist_sweep.config.schema import Config, DataConfig, ModelConfig, TrainingConfig
+from fmnist_sweep.config.schema import CONFIG_FOLDER, Config, DataConfig, ModelConfig, TrainingConfig
 from fmnist_sweep.data import Data
+from fmnist_sweep.engine.training import Model
 
 ADAM = {"name": "Adam", "lr": 0.01}
 SGD = {"name": "SGD", "lr": 0.01}
 MOMENTUM = {"name": "SGD", "lr": 0.01, "momentum": 0.9}
 RMSPROP = {"name": "RMSprop", "lr": 0.001}
+
+_SHIPPED = [yaml.safe_load(path.read_text()) for path in sorted((CONFIG_FOLDER / "optimizer").glob("*.yaml"))]
+_FURTHER: list[dict[str, Any]] = [
+    {"name": "ASGD", "lr": 0.01},
+    {"name": "Adadelta", "lr": 1.0},
+    {"name": "Adafactor", "lr": 0.01},
+    {"name": "Adagrad", "lr": 0.01},
+    {"name": "Adam", "lr": 0.01, "betas": [0.8, 0.99], "amsgrad": True, "weight_decay": 0.01},
+    {"name": "Adamax", "lr": 0.002},
+    {"name": "NAdam", "lr": 0.002, "momentum_decay": 0.004},
+    {"name": "RAdam", "lr": 0.01},
+    {"name": "RMSprop", "lr": 0.001, "centered": True, "momentum": 0.9},
+    {"name": "Rprop", "lr": 0.001},
+    {"name": "SGD", "lr": 0.01, "momentum": 0.9, "nesterov": True, "weight_decay": 0.01},
+]
+EVERY_OPTIMIZER = [*_SHIPPED, *_FURTHER]
 
 
 def config(
@@ -45,6 +64,25 @@ def config(
 def whole(validation: str = "test") -> Data:
     """The real data."""
     return data.load(data.prepare(None), validation, torch.device("cpu"), 0.5, 0.5)
+
+
+def break_steps(patch: pytest.MonkeyPatch, of: Callable[[], Model | None], error: Exception) -> None:
+    """Make torch raise `error` in every step that changes the model that `of` returns, after other models' steps."""
+
+    def broken(step: Callable[..., Any]) -> Callable[..., Any]:
+        def take(optimizer: torch.optim.Optimizer, *arguments: Any) -> Any:
+            result = step(optimizer, *arguments)
+            model = of()
+            if model is not None and any(
+                one is model.parameters[0] for group in optimizer.param_groups for one in group["params"]
+            ):
+                raise error
+            return result
+
+        return take
+
+    for optimizer in (torch.optim.Adam, torch.optim.SGD, torch.optim.RMSprop):
+        patch.setattr(optimizer, "step", broken(optimizer.step))
 
 
 def piece(training: int, validation: int = 300, split: str = "test") -> Data:

@@ -16,6 +16,8 @@ from itertools import pairwise
 import torch
 from torch import Tensor, nn
 
+from fmnist_sweep.engine import products
+
 DROPOUT_LEVELS = 2**16  # a unit is dropped if 16 random bits, read as a number, are below a threshold
 
 
@@ -107,8 +109,12 @@ class PerceptronStack:
         inputs = images
         last = len(self.weights) - 1
         for layer, outputs in enumerate(space.outputs):
-            bias, weight = self.biases[layer].unsqueeze(1), self.weights[layer].transpose(1, 2)
-            torch.baddbmm(bias, inputs, weight, out=outputs)
+            if space.by_model[layer]:
+                for k in range(self.size):
+                    outputs[k] = products.linear(inputs[k], self.weights[layer][k], self.biases[layer][k])
+            else:
+                bias, weight = self.biases[layer].unsqueeze(1), self.weights[layer].transpose(1, 2)
+                torch.baddbmm(bias, inputs, weight, out=outputs)
             if layer < last:
                 outputs.relu_()
                 if noise is not None and space.keep:
@@ -132,7 +138,11 @@ class PerceptronStack:
         gradient = logits_gradient  # of the layer's outputs, [K, B, out]
         for layer in range(len(self.weights) - 1, -1, -1):
             inputs = space.outputs[layer - 1] if layer else images  # [K, B, in]
-            torch.bmm(gradient.transpose(1, 2), inputs, out=self.gradients[2 * layer])
+            if space.by_model[layer]:
+                for k in range(self.size):
+                    self.gradients[2 * layer][k] = products.linear(gradient[k].t(), inputs[k].t())
+            else:
+                torch.bmm(gradient.transpose(1, 2), inputs, out=self.gradients[2 * layer])
             torch.bmm(space.ones, gradient, out=self.gradients[2 * layer + 1].unsqueeze(1))
             if layer:
                 below = space.hidden_gradients[layer - 1]  # [K, B, in]
@@ -153,6 +163,7 @@ class Workspace:
         words, bits: random words int64 [K, n] of each hidden layer, and the same memory as int16 [K, B, width].
         keep: dropout factors of each hidden layer, [K, B, width]; an empty list if no model uses dropout.
         ones: [K, 1, B].
+        by_model: whether oneDNN computes the products of each layer, one model at a time; see `products.suits`.
     """
 
     def __init__(self, stack: PerceptronStack, batch_size: int, training: bool):
@@ -160,6 +171,7 @@ class Workspace:
             return torch.zeros(stack.size, *shape, dtype=dtype, device=stack.device)
 
         hidden = stack.widths[:-1]
+        self.by_model = [products.suits(weights, batch_size) for weights in stack.weights]
         self.outputs = [buffer(batch_size, width) for width in stack.widths]
         self.keep: list[Tensor] = []
         if training:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import copy
 import hashlib
+import json
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -79,7 +81,59 @@ class Model:
     def progress(self) -> Progress:
         """Return the model's current state. Its parameters are copies on the CPU."""
         parameters = [parameter.detach().cpu().clone() for parameter in self.parameters]
-        return Progress(self.epoch, parameters, self.optimizer.state_dict())
+        optimizer = self.optimizer.state_dict()
+        optimizer["state"] = {key: state for key, state in optimizer["state"].items() if state}
+        return Progress(self.epoch, parameters, optimizer)
+
+    def restore(self, progress: Progress) -> None:
+        """Return to an earlier state of the same model."""
+        self.epoch = progress.epoch
+        for parameter, earlier in zip(self.parameters, progress.parameters, strict=True):
+            parameter.data.copy_(earlier)
+        assert progress.optimizer is not None
+        self.optimizer.load_state_dict(progress.optimizer)
+
+
+class _JointStepError(Exception):
+    """The step of several models raised an error, after it may have changed some of them."""
+
+
+class _Step:
+    """The step of one optimizer, which may be shared by several models with equal arguments.
+
+    torch's optimizers change each tensor by itself, so a model's numbers do not depend on the others'.
+    """
+
+    def __init__(self, optimizer: torch.optim.Optimizer, models: Sequence[Model]):
+        self._optimizer = optimizer
+        self._models = models
+
+    def take(self) -> None:
+        """Take the step. Store an error in the model if there is one model; else raise `_JointStepError`."""
+        if self._models[0].error is not None:
+            return
+        try:
+            self._optimizer.step()
+        except Exception as error:  # one model's failure must not stop the others
+            if len(self._models) > 1:
+                raise _JointStepError from error
+            self._models[0].error = error
+
+
+def _joint_steps(models: Sequence[Model]) -> list[_Step]:
+    """Make one step for all models whose optimizers are equal: calling an optimizer costs more than its arithmetic."""
+    alike: dict[str, list[Model]] = {}
+    for model in models:
+        alike.setdefault(json.dumps(model.config.optimizer, sort_keys=True), []).append(model)
+    steps = []
+    for group in alike.values():
+        optimizer = optimizers.build(group[0].config.optimizer, [p for model in group for p in model.parameters])
+        for model in group:
+            # Each parameter's state is one dictionary, which both optimizers have. So each model can be saved alone.
+            for parameter in model.parameters:
+                optimizer.state[parameter] = model.optimizer.state[parameter]
+        steps.append(_Step(optimizer, group))
+    return steps
 
 
 class Trainer:
@@ -103,6 +157,7 @@ class Trainer:
             if begun.optimizer is not None:
                 optimizer.load_state_dict(begun.optimizer)
             self.models.append(Model(config, begun.epoch, parameters, optimizer))
+        self._steps = _joint_steps(self.models)
 
     def _stack(self, parameters: Sequence[Sequence[Tensor]], dropout: Sequence[float]) -> None:
         """Build a new stack from the models, and discard the buffers, whose sizes depend on the number of models."""
@@ -112,6 +167,16 @@ class Trainer:
     @torch.no_grad()
     def train_epoch(self) -> list[Metrics]:
         """Train every model for one epoch, then evaluate it on the training and the validation images."""
+        before = [copy.deepcopy(model.progress()) for model in self.models]
+        try:
+            return self._train_epoch()
+        except _JointStepError:  # start the epoch again, with steps that fail one at a time
+            for model, progress in zip(self.models, before, strict=True):
+                model.restore(progress)
+            self._steps = [_Step(model.optimizer, [model]) for model in self.models]
+            return self._train_epoch()
+
+    def _train_epoch(self) -> list[Metrics]:
         data, size, samples = self.data, self.stack.size, len(self.data.train_images)
         for model in self.models:
             model.epoch += 1
@@ -154,12 +219,8 @@ class Trainer:
         logits = self.stack.forward(batch.images, batch.space, noise)
         losses, hits = batch.cross_entropy(logits)
         self.stack.backward(batch.images, batch.space, batch.logits_gradient())
-        for model in self.models:
-            if model.error is None:
-                try:
-                    model.optimizer.step()
-                except Exception as error:  # one model's failure must not stop the others
-                    model.error = error
+        for step in self._steps:
+            step.take()
         return losses, hits
 
     @torch.no_grad()
@@ -188,6 +249,7 @@ class Trainer:
         for k, model in enumerate(models):
             for parameter, view in zip(model.parameters, self.stack.parameters(k), strict=True):
                 parameter.data, parameter.grad = view.data, view.grad
+        self._steps = _joint_steps(self.models)
 
     def _batch(self, size: int, *, training: bool) -> _Batch:
         key = size if training else -size

@@ -1,6 +1,7 @@
 """Write and read run directories so that a crash cannot corrupt them.
 
-After each epoch a row is appended and synced. Every other file is written under a temporary name, synced and renamed.
+After each epoch a row is appended. It is synced when the run ends: until then a run resumes from its checkpoint, which
+has the rows too. Every other file is written under a temporary name, synced and renamed.
 `run.json` is written first, so that the directory is known to be the run's. It is written again last, so that a run
 with the status `done` is complete. Reading a run directory executes nothing in it.
 """
@@ -169,12 +170,15 @@ class RunDirectory:
             self._write(file, content)
 
     def append_row(self, metrics: Metrics, seconds: float) -> None:
-        """Append an epoch's row to both CSV files, and wait until it is on the disk."""
+        """Append an epoch's row to both CSV files. A crash of the machine may lose it before `sync_rows`."""
         for file, row in ((TIMING, (metrics.epoch, round(seconds, 3))), (METRICS, astuple(metrics))):
             with (self.path / file).open("ab") as stream:
                 stream.write(layout.csv_lines([row]))
-                stream.flush()
-                os.fsync(stream.fileno())
+
+    def sync_rows(self) -> None:
+        """Wait until the rows of both CSV files are on the disk."""
+        for file in (TIMING, METRICS):
+            _sync(self.path / file)
 
     def write_record(self, record: Record) -> None:
         """Replace run.json."""
@@ -239,9 +243,9 @@ def make_folder(path: Path) -> None:
         _sync(folder.parent)
 
 
-def _sync(folder: Path) -> None:
-    """Wait until the names of the files in a folder are on the disk. A crash could lose new names before that."""
-    file = os.open(folder, os.O_RDONLY)
+def _sync(path: Path) -> None:
+    """Wait until a file's content, or the names of the files in a folder, are on the disk."""
+    file = os.open(path, os.O_RDONLY)
     try:
         os.fsync(file)
     finally:

@@ -63,6 +63,7 @@ class StackMember:
         test: Test | None = None,
         predictions: NDArray[np.uint8] | None = None,
     ) -> None:
+        RunDirectory(job.directory).sync_rows()  # before run.json has their digests
         files = layout.csv_files(self.metrics, self.seconds)
         if predictions is not None:
             RunDirectory(job.directory).write_predictions(predictions)

@@ -14,13 +14,11 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-import yaml
 from scipy import stats
-from small_runs import ADAM, config, piece, whole
+from small_runs import ADAM, EVERY_OPTIMIZER, config, piece, whole
 from torch import Tensor, nn
 
 from fmnist_sweep import data
-from fmnist_sweep.config.schema import CONFIG_FOLDER
 from fmnist_sweep.data import Data
 from fmnist_sweep.engine import training
 from fmnist_sweep.engine.model import PerceptronStack
@@ -122,23 +120,7 @@ class Network:
         return loss.item()
 
 
-SHIPPED = [yaml.safe_load(path.read_text()) for path in sorted((CONFIG_FOLDER / "optimizer").glob("*.yaml"))]
-FURTHER: list[dict[str, Any]] = [
-    {"name": "ASGD", "lr": 0.01},
-    {"name": "Adadelta", "lr": 1.0},
-    {"name": "Adafactor", "lr": 0.01},
-    {"name": "Adagrad", "lr": 0.01},
-    {"name": "Adam", "lr": 0.01, "betas": [0.8, 0.99], "amsgrad": True, "weight_decay": 0.01},
-    {"name": "Adamax", "lr": 0.002},
-    {"name": "NAdam", "lr": 0.002, "momentum_decay": 0.004},
-    {"name": "RAdam", "lr": 0.01},
-    {"name": "RMSprop", "lr": 0.001, "centered": True, "momentum": 0.9},
-    {"name": "Rprop", "lr": 0.001},
-    {"name": "SGD", "lr": 0.01, "momentum": 0.9, "nesterov": True, "weight_decay": 0.01},
-]
-
-
-@pytest.mark.parametrize("optimizer", [*SHIPPED, *FURTHER], ids=lambda one: "-".join(map(str, one.values())))
+@pytest.mark.parametrize("optimizer", EVERY_OPTIMIZER, ids=lambda one: "-".join(map(str, one.values())))
 def test_every_step_of_an_epoch_is_that_of_torch_on_an_ordinary_network(
     optimizer: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:

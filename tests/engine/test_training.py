@@ -11,12 +11,12 @@ from typing import Any
 
 import pytest
 import torch
-from small_runs import ADAM, MOMENTUM, RMSPROP, SGD, config, piece
+from small_runs import ADAM, EVERY_OPTIMIZER, MOMENTUM, RMSPROP, SGD, break_steps, config, piece
 from torch import Tensor, nn
 
 from fmnist_sweep.config.schema import Config
 from fmnist_sweep.data import Data
-from fmnist_sweep.engine import training
+from fmnist_sweep.engine import products, training
 from fmnist_sweep.engine.metrics import Metrics
 from fmnist_sweep.engine.training import Progress, Trainer, random_stream, start
 
@@ -200,7 +200,11 @@ def test_learning_happens() -> None:
         (256, [2, 2], 600),
     ],
 )
-def test_company_changes_no_bit(batch_size: int, hidden: list[int], images: int) -> None:
+@pytest.mark.parametrize("library", ["oneDNN", "MKL"])
+def test_company_changes_no_bit(
+    batch_size: int, hidden: list[int], images: int, library: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(products, "suits", lambda *_: library == "oneDNN")
     data = piece(images, 1234)
     configs = [config(batch_size=batch_size, hidden=hidden, **own) for own in MIXED]
     stack = trainer(configs, data)
@@ -213,6 +217,18 @@ def test_company_changes_no_bit(batch_size: int, hidden: list[int], images: int)
             alone.evaluate(data.val_images, data.val_labels).predictions[0],
             stack.evaluate(data.val_images, data.val_labels).predictions[k],
         )
+
+
+@pytest.mark.parametrize("optimizer", EVERY_OPTIMIZER, ids=lambda one: "-".join(map(str, one.values())))
+def test_models_that_share_an_optimizer_are_as_if_each_had_its_own(optimizer: dict[str, object]) -> None:
+    data = piece(300)
+    configs = [config(optimizer, batch_size=77, hidden=[17, 9], seed=seed) for seed in range(3)]
+    stack = trainer(configs, data)
+    rows = [stack.train_epoch() for _ in range(2)]
+    for k, one in enumerate(configs):
+        alone = trainer([one], data)
+        assert [alone.train_epoch()[0] for _ in range(2)] == [row[k] for row in rows]
+        assert_same(alone.models[0].progress(), stack.models[k].progress())
 
 
 @pytest.mark.parametrize("size", [2, 3, 5, 13])
@@ -324,20 +340,21 @@ def test_a_model_that_diverges_leaves_the_others_alone() -> None:
     assert rows[1] == trainer([sane], data).train_epoch()[0]
 
 
-def test_an_optimizer_that_raises_stops_its_own_model(monkeypatch: pytest.MonkeyPatch) -> None:
-    data, sane = piece(500), config(seed=1)
-    stack = trainer([config(), sane], data)
+def test_an_optimizer_that_raises_stops_its_own_model() -> None:
+    data, sane = piece(500), [config(seed=1), config(seed=2), config(SGD)]
+    stack = trainer([config(), *sane], data)
+    rows = [stack.train_epoch()]
     failure = RuntimeError("out of luck")
-
-    def fail() -> None:
-        raise failure
-
-    monkeypatch.setattr(stack.models[0].optimizer, "step", fail)
-    rows = stack.train_epoch()
-    assert [model.error for model in stack.models] == [failure, None]
-    assert rows[1] == trainer([sane], data).train_epoch()[0]
+    with pytest.MonkeyPatch.context() as patch:
+        break_steps(patch, lambda: stack.models[0], failure)
+        rows.append(stack.train_epoch())
+        assert [model.error for model in stack.models] == [failure, None, None, None]
     stack.keep(stack.models[1:])
-    assert [model.error for model in stack.models] == [None]
+    rows.append([rows[1][0], *stack.train_epoch()])
+    for k, one in enumerate(sane, 1):
+        alone = trainer([one], data)
+        assert [alone.train_epoch()[0] for _ in range(3)] == [row[k] for row in rows]
+        assert_same(alone.models[0].progress(), stack.models[k - 1].progress())
 
 
 @pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])

@@ -17,13 +17,13 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from small_runs import ADAM, MOMENTUM, RMSPROP, SGD, config, piece
+from small_runs import ADAM, MOMENTUM, RMSPROP, SGD, break_steps, config, piece
 
 from fmnist_sweep.config.compose import name_of
 from fmnist_sweep.config.schema import Config, Execution
 from fmnist_sweep.engine import machine, training
 from fmnist_sweep.engine.metrics import Metrics
-from fmnist_sweep.engine.training import Trainer
+from fmnist_sweep.engine.training import Model, Trainer
 from fmnist_sweep.errors import ConfigError
 from fmnist_sweep.store import run_directory
 from fmnist_sweep.store.run_directory import RunDirectory
@@ -468,16 +468,14 @@ def failing(monkeypatch: pytest.MonkeyPatch, seed: int, epoch: int) -> None:
     step = Trainer._step
 
     def raising(trainer: Trainer, batch: Any, noise: Any) -> Any:
-        for model in trainer.models:
-            if (model.config.seed, model.epoch) == (seed, epoch):
-                model.optimizer.step = _raise  # type: ignore[assignment, method-assign]
+        chosen = [model for model in trainer.models if (model.config.seed, model.epoch) == (seed, epoch)]
+        broken[:] = chosen
         return step(trainer, batch, noise)
 
+    broken: list[Model] = []
     monkeypatch.setattr(Trainer, "_step", raising)
-
-
-def _raise() -> None:
-    raise RuntimeError("no such luck\nsecond line")
+    failure = RuntimeError("no such luck\nsecond line")
+    break_steps(monkeypatch, lambda: broken[0] if broken else None, failure)
 
 
 @pytest.mark.usefixtures("often")
@@ -491,7 +489,7 @@ def test_a_run_that_raises_fails_alone_and_can_be_completed(tmp_path: Path, alon
     record = run_json(tmp_path, bad)
     assert (record["status"], record["epochs_done"]) == ("failed", 2)
     assert record["error"] == "RuntimeError: no such luck"
-    assert "in _raise" in (job(tmp_path, bad).directory / "traceback.txt").read_text()
+    assert "in take" in (job(tmp_path, bad).directory / "traceback.txt").read_text()
     assert metrics(tmp_path, bad) == b"".join(alone(bad).splitlines(keepends=True)[:3])
     assert [row.epoch for row in train(tmp_path, bad)] == [3, 4]
     assert metrics(tmp_path, bad) == alone(bad)
