@@ -260,11 +260,11 @@ class StackTrainer:
         if data.test_images is not None and data.test_labels is not None:
             held_out = self.trainer.evaluate(data.test_images, data.test_labels)
         for k, member in enumerate(self.members):
-            test = None
-            if held_out is not None:
-                test = Test(loss=float(held_out.loss[k]), accuracy=float(held_out.accuracy[k]))
             for job in ending.get(member, []):
                 with isolate_failure(job):
+                    test = None
+                    if held_out is not None:
+                        test = Test(loss=float(held_out.loss[k]), accuracy=float(held_out.accuracy[k]))
                     member.checkpoint(job)
                     member.finish(job, "done", test=test, predictions=predictions[k].numpy())
                 member.waiting.remove(job)

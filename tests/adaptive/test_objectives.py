@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from command import call, run_command
+from command import INLINE, call, run_command
 from composed import loader
 from made_up_runs import write_run
 from test_search import trials_of
@@ -192,7 +192,7 @@ def test_sixteen_real_trials_on_rungs_train_each_epoch_once_and_leave_runs_as_a_
 def test_trials_that_diverge_fail_and_the_search_ends_well(tmp_path: Path) -> None:
     space = ["optimizer=sgd", "optimizer.lr=0.05,1e30", "model.hidden=[16]", "batch_size=1000", "epochs=1"]
     settings = ["n_trials=6", "sampler=random", "seeds=1", "objective=val_accuracy"]
-    typed = [*SEARCH, "hydra/launcher=basic", *space, *(f"hydra.sweeper.{one}" for one in settings)]
+    typed = [*SEARCH, INLINE, *space, *(f"hydra.sweeper.{one}" for one in settings)]
     done = call(*typed, cwd=tmp_path)
     assert done.code == 0, done.err
     trials = trials_of(tmp_path / "multirun" / "search.db")

@@ -568,6 +568,14 @@ def test_a_run_that_diverges_keeps_its_rows_and_stays_diverged(
     assert statuses(tmp_path, wild) == ["diverged"]
 
 
+def test_a_run_that_diverges_in_the_last_epoch_of_others_leaves_them_their_test(tmp_path: Path) -> None:
+    wild = config(MOMENTUM | {"lr": 1e30}, epochs=1, validation="holdout")
+    sane = config(epochs=1, validation="holdout")
+    train(tmp_path, wild, sane)
+    assert statuses(tmp_path, wild, sane) == ["diverged", "done"]
+    assert run_json(tmp_path, sane)["test"]["accuracy"] > 0
+
+
 def test_all_runs_of_a_trajectory_that_has_not_ended_diverge_with_it(tmp_path: Path) -> None:
     runs = [config(MOMENTUM | {"lr": 1e30}, epochs=epochs) for epochs in (1, 2)]
     train(tmp_path, *runs)
