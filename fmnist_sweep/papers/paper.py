@@ -23,7 +23,7 @@ from fmnist_sweep.engine.metrics import MEASURES
 from fmnist_sweep.errors import ConfigError, nearest, one_line
 from fmnist_sweep.papers.claims import LANGUAGE, Claim, Name, Resolution, Text, Words
 from fmnist_sweep.papers.configurations import Values, check, compose, product, typed
-from fmnist_sweep.papers.resolution import Measured, measured, resolution
+from fmnist_sweep.papers.single_runs import Measured, measured, resolution
 from fmnist_sweep.papers.yaml_file import Plain, load
 
 DEFAULT = "caprari2024"
