@@ -26,9 +26,8 @@ Direction = Literal["minimize", "maximize"]
 USUAL = "val_loss"  # the default objective
 SEEDS = 3
 BEST = "best_"
-_ON_TEST = {
-    "data.validation=test": "data.validation=test: the test set chooses here, so its numbers will flatter what it chose"
-}
+_ON_TEST = "data.validation=test"
+_CAUTION = f"{_ON_TEST}: the test set chooses here, so its numbers will flatter what it chose"
 
 
 @dataclass(frozen=True)
@@ -81,7 +80,7 @@ def objective(name: str, loader: ConfigLoader) -> Objective:
         "minimize" if less_is_better else "maximize",
         functools.partial(_measured, column=MEASURES.index(measure), best=name != measure, least=less_is_better),
         defaults={"data.validation": "holdout"} if validates else {},
-        cautions=_ON_TEST if validates else {},
+        cautions={_ON_TEST: _CAUTION} if validates else {},
         seeds=SEEDS,
     )
 

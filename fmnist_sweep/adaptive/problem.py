@@ -100,33 +100,31 @@ class Problem:
 
 
 def build_problem(settings: Any, arguments: list[str], loader: ConfigLoader, *, ours: bool) -> Problem:
-    """Build the problem from settings of the sweeper and overrides.
+    """Build the problem from settings, a `SearchSweeperConf`, and overrides. Raise `ConfigError` if they are invalid.
 
-    Args:
-        settings: a `SearchSweeperConf`.
-        arguments: overrides, as Hydra takes them.
-        loader: finds the options of each group.
-        ours: True if the runs are this project's. Only then do objectives have names and can numbers choose options.
-
-    Raises:
-        ConfigError: the settings or the overrides do not make a valid problem.
+    `ours` is True if the runs are this project's. Only then do objectives have names and can numbers choose options.
     """
     _check_numbers(settings)
     parser = OverridesParser.create(loader)
     given = {target(override): override for override in parser.parse_overrides(arguments)}
     named = settings.objective or (USUAL if ours else None)
-    objectives = tuple(_objectives(named, loader, ours=ours))
-    rungs: tuple[list[str], ...] = ([],)
-    if settings.rungs:
-        rungs = tuple(_rewrite([f"{settings.resource}={step}"], loader, ours=ours) for step in settings.rungs)
-        _check_rungs(settings, given, objectives, parser.parse_overrides(rungs[0]))
-        given |= {target(override): override for override in parser.parse_overrides(rungs[0])}
+    names = [] if named is None else [named] if isinstance(named, str) else named
+    if names and not ours:
+        raise ConfigError(f"objective={names[0]}: this application names none; leave it out: what a job returns counts")
+    objectives = tuple(objective(str(name), loader) for name in names)
+    rungs = [[f"{settings.resource}={step}"] for step in settings.rungs or []] or [[]]
     defaults: dict[str, str] = {}
     for more in (*(one.defaults for one in reversed(objectives)), settings.params or {}):
         defaults |= more
-    lines = _rewrite([f"{key}={values}" for key, values in defaults.items()], loader, ours=ours)
-    typed = [*arguments, *(rungs[0] if settings.rungs else [])]
-    overrides = parser.parse_overrides([*without_overridden(lines, typed, loader), *arguments])
+    lines = [f"{key}={values}" for key, values in defaults.items()]
+    if ours:
+        rungs = [rewrite(rung, loader) for rung in rungs]
+        lines = rewrite(lines, loader)
+    if settings.rungs:
+        steps = parser.parse_overrides(rungs[0])
+        _check_rungs(settings, given, objectives, steps)
+        given |= {target(override): override for override in steps}
+    overrides = parser.parse_overrides([*without_overridden(lines, [*arguments, *rungs[0]], loader), *arguments])
     space = Space.of(overrides)
     for line in dict.fromkeys(line for one in objectives for key, line in one.cautions.items() if key in arguments):
         print(f"fmnist_sweep: {line}", file=sys.stderr)
@@ -140,7 +138,7 @@ def build_problem(settings: Any, arguments: list[str], loader: ConfigLoader, *, 
     directions = _directions(settings.direction, objectives)
     if settings.rungs and len(directions) > 1:
         raise ConfigError("rungs: the best of a batch go on, and of several objectives there is no best; give one")
-    return Problem(space, objectives, directions, seeds, rungs, tuple(settings.rungs or ()), tuple(decisive))
+    return Problem(space, objectives, directions, seeds, tuple(rungs), tuple(settings.rungs or ()), tuple(decisive))
 
 
 def check(problem: Problem, loader: ConfigLoader, sweep: DictConfig) -> None:
@@ -175,17 +173,6 @@ def _check_rungs(
     for one in objectives:
         if not one.comparable:
             raise ConfigError(f"objective={one.name}: needs whole runs, but rungs cut runs short; leave rungs out")
-
-
-def _rewrite(lines: list[str], loader: ConfigLoader, *, ours: bool) -> list[str]:
-    return rewrite(lines, loader) if ours else lines
-
-
-def _objectives(named: Any, loader: ConfigLoader, *, ours: bool) -> Iterable[Objective]:
-    for name in [] if named is None else [named] if isinstance(named, str) else named:
-        if not ours:
-            raise ConfigError(f"objective={name}: this application names none; leave it out: what a job returns counts")
-        yield objective(str(name), loader)
 
 
 def _directions(direction: Any, objectives: tuple[Objective, ...]) -> tuple[Direction, ...]:
