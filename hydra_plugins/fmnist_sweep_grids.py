@@ -208,7 +208,6 @@ def raise_failures(returns: Iterable[Sequence[JobReturn]]) -> None:
 
 
 def _failure(result: JobReturn) -> str:
-    """Return the run and the reason why it failed, in one line."""
     from fmnist_sweep.config.hydra_private import error_of
     from fmnist_sweep.config.messages import reason
     from fmnist_sweep.errors import RunError
