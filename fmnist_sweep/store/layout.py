@@ -132,12 +132,9 @@ def csv_header(file: Digested) -> bytes:
 
 
 def read_record(directory: Path) -> Record:
-    """Read and check run.json.
+    """Read and check run.json. Raise `RecordError` if it is not there, invalid or damaged.
 
     If the file has no digests, because another program wrote it, it is not checked for damage.
-
-    Raises:
-        RecordError: if the file does not exist, has another format or a value out of range, or is damaged.
     """
     content = _content(directory / RECORD)
     try:
@@ -152,10 +149,9 @@ def read_record(directory: Path) -> Record:
 
 
 def damage(directory: Path, record: Record, *files: Digested) -> str | None:
-    """Compare these files of a run with the digests in its run.json.
+    """Return the first of these files that is unreadable or differs from its digest in run.json, in one line, or None.
 
-    Returns:
-        The first mismatch or read error in one line, or None. A file without a digest always matches.
+    A file without a digest always matches.
     """
     for file in files:
         try:
@@ -230,8 +226,7 @@ def read_timing(directory: Path) -> tuple[FloatArray, str | None]:
 def read_predictions(directory: Path) -> NDArray[np.uint8]:
     """Read the final validation predictions: uint8 class indices of shape `(n_validation,)`, in data set order.
 
-    Raises:
-        RecordError: if the file does not exist or contains anything else.
+    Raise `RecordError` if the file does not exist or contains anything else.
     """
     content = _content(directory / PREDICTIONS)
     file = BytesIO(content)
