@@ -35,8 +35,6 @@ class Objective:
     """An objective of a search.
 
     Attributes:
-        name: the name that the user types.
-        direction: minimize or maximize.
         value: computes the objective and further notes on the trial from the directories of its runs, one per seed.
         defaults: values, as typed, for keys that the user does not set.
         cautions: a warning for each override that needs one.
@@ -59,10 +57,7 @@ def objective(name: str, loader: ConfigLoader) -> Objective:
     The value of a measure is the mean over seeds of its value after the last epoch, or of its best value in any epoch
     (`best_`). For `val_` measures, runs by default hold out a validation set. The value of a figure is the distance of
     the runs to its numbers (`papers.nearest`). By default these runs have the configuration that the paper states for
-    the figure.
-
-    Raises:
-        ConfigError: there is no such objective.
+    the figure. Raise `ConfigError` if there is no such objective.
     """
     if "." in name:
         return _figure(name, loader)

@@ -8,7 +8,7 @@ import sys
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 from hydra.core.config_loader import ConfigLoader
 from hydra.core.override_parser.overrides_parser import OverridesParser
@@ -27,21 +27,12 @@ from fmnist_sweep.sweeps.jobs import check_jobs
 DIRECTIONS: tuple[Direction, ...] = ("minimize", "maximize")
 
 
-class Judged(NamedTuple):
-    """The values of a trial, or None if it failed, and further notes on it."""
-
-    values: list[float] | None
-    notes: dict[str, Any]
-
-
 @dataclass(frozen=True)
 class Problem:
     """The problem of a search.
 
     Attributes:
-        space: the keys to search, and the fixed overrides.
         objectives: this project's objectives; empty if the values that jobs return are used.
-        directions: minimize or maximize, for each value of a trial.
         seeds: the number of seeds of each trial; None to use the configured seed.
         rungs: overrides for each rung of a trial: one empty rung, or the steps of successive halving.
         steps: the amount of the resource at each rung; empty without successive halving.
@@ -78,8 +69,11 @@ class Problem:
         job = [*self.space.overrides(params), *self.rungs[rung]]
         return [job] if self.seeds is None else [[*job, f"seed={seed}"] for seed in range(self.seeds)]
 
-    def judge(self, results: Sequence[JobReturn]) -> Judged:
-        """Compute the values of a trial from the results of its jobs. Errors become a note and are not raised."""
+    def judge(self, results: Sequence[JobReturn]) -> tuple[list[float] | None, dict[str, Any]]:
+        """Compute the values of a trial and notes on it from the results of its jobs.
+
+        An error is not raised. It becomes a note, and the values are None.
+        """
         folders = [Path(result.hydra_cfg.hydra.runtime.output_dir) for result in results if result.hydra_cfg]
         notes: dict[str, Any] = {"runs": [folder.name for folder in folders]}
         try:
@@ -95,8 +89,8 @@ class Problem:
             if len(values) != len(self.directions) or not all(map(math.isfinite, values)):
                 raise ValueError(f"gave {returned}, where {len(self.directions)} finite numbers are needed")
         except Exception as error:  # a job failed, or a value is not a number
-            return Judged(None, {**notes, "reason": one_line(reason(error))})
-        return Judged(values, notes)
+            return None, {**notes, "reason": one_line(reason(error))}
+        return values, notes
 
 
 def build_problem(settings: Any, arguments: list[str], loader: ConfigLoader, *, ours: bool) -> Problem:
@@ -181,9 +175,6 @@ def _directions(direction: Any, objectives: tuple[Objective, ...]) -> tuple[Dire
             raise ConfigError(f"direction={direction}: {objectives[0].name} has its own; leave it out")
         return tuple(one.direction for one in objectives)
     words = direction if isinstance(direction, list) else [direction or DIRECTIONS[0]]
-    for word in words:
-        if word not in DIRECTIONS:
-            raise ConfigError(f"direction={word}: must be one of {', '.join(DIRECTIONS)}")
-    if not words:
-        raise ConfigError(f"direction=[]: must be one of {', '.join(DIRECTIONS)}, or a list of them")
-    return tuple(DIRECTIONS[DIRECTIONS.index(word)] for word in words)
+    if not words or not set(words) <= set(DIRECTIONS):
+        raise ConfigError(f"direction={direction}: must be one of {', '.join(DIRECTIONS)}, or a list of them")
+    return tuple(words)

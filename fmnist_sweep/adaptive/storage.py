@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterator
-from contextlib import AbstractContextManager, closing, contextmanager
+from contextlib import AbstractContextManager, closing
 from pathlib import Path
 from typing import Any
 
@@ -67,14 +66,3 @@ def database(url: str) -> RDBStorage:
         return RDBStorage(url)
     except Exception as error:  # errors of Optuna, SQLAlchemy or the URL's database driver
         raise ConfigError(f"storage={url}: {reason(error)}; {_ANOTHER_FILE}") from error
-
-
-@contextmanager
-def undamaged(where: str, remedy: str) -> Iterator[None]:
-    """Turn any error of the block into a `ConfigError` that says the study is damaged; pass on a `ConfigError`."""
-    try:
-        yield
-    except ConfigError:
-        raise
-    except Exception as error:  # errors of Optuna and SQLAlchemy; the file may hold anything
-        raise ConfigError(f"{where} is damaged: {reason(error)}; {remedy}") from error

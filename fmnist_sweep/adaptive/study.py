@@ -23,7 +23,7 @@ from optuna.trial import FrozenTrial, TrialState
 
 from fmnist_sweep.adaptive.problem import Problem
 from fmnist_sweep.adaptive.space import Space
-from fmnist_sweep.adaptive.storage import REMAKE, SQLITE, database, in_file, lock, undamaged
+from fmnist_sweep.adaptive.storage import REMAKE, SQLITE, database, in_file, lock
 from fmnist_sweep.config.messages import reason
 from fmnist_sweep.errors import ConfigError, nearest
 from fmnist_sweep.store.search_seals import BATCH, SEAL, check, digest, seal
@@ -189,7 +189,7 @@ def open_study(url: str, name: str, problem: Problem, make_sampler: MakeSampler,
                 held.enter_context(lock(path))
             backend = database(url) if path is None else in_file(path)
             held.callback(backend.engine.dispose)
-        with undamaged(where, remedy):
+        try:
             storage: BaseStorage = InMemoryStorage() if copied or backend is None else backend
             if copied and backend and name in [one.study_name for one in backend.get_all_studies()]:
                 optuna.copy_study(from_study_name=name, from_storage=backend, to_storage=storage)
@@ -198,6 +198,10 @@ def open_study(url: str, name: str, problem: Problem, make_sampler: MakeSampler,
             )
             check(study.get_trials(deepcopy=False))
             _agree(study, storage, problem, where)
+        except ConfigError:
+            raise
+        except Exception as error:  # errors of Optuna and SQLAlchemy; the file may hold anything
+            raise ConfigError(f"{where} is damaged: {reason(error)}; {remedy}") from error
         yield Study(study, storage, problem.space, make_sampler)
 
 
