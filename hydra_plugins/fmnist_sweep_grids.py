@@ -41,15 +41,8 @@ class GridSweeper(Sweeper):
     command line also replaces the grid's arguments for its optimizer.
     """
 
-    def __init__(
-        self,
-        max_batch_size: int | None = None,
-        params: dict[str, str] | None = None,
-        grids: dict[str, dict[str, str]] | None = None,
-    ):
-        self.max_batch_size = max_batch_size
-        self.params = params or {}
-        self.grids = grids or {}
+    def __init__(self, **settings: Any):
+        self.settings = GridSweeperConf(**settings)
 
     def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:
         """Store the context and the configuration, and create the launcher."""
@@ -119,14 +112,16 @@ class GridSweeper(Sweeper):
     def sweep(self, arguments: list[str]) -> Any:
         """Compose the union of the grids and launch it. Raise `RunError` if runs failed; it says how many."""
         from fmnist_sweep.errors import ConfigError
+        from fmnist_sweep.sweeps.jobs import check_jobs
 
         jobs = self.asked(arguments)
-        size = len(jobs) if self.max_batch_size in (None, -1) else self.max_batch_size  # Hydra's -1 means all
+        most = self.settings.max_batch_size
+        size = len(jobs) if most in (None, -1) else most  # Hydra's -1 means all
         if size < 1:
             raise ConfigError(f"hydra.sweeper.max_batch_size={size}: must be at least 1")
         batches = [jobs[start : start + size] for start in range(0, len(jobs), size)]
         if len(batches) > 1 or not getattr(self.launcher, "checks_all_jobs", False):
-            self.validate_batch_is_legal(jobs)
+            check_jobs(jobs, self.hydra_context.config_loader, self.config)
         returns: list[Sequence[JobReturn]] = []
         with keep_workers(self.launcher, size), self.multirun_file():
             for batch in batches:
@@ -179,12 +174,6 @@ class GridSweeper(Sweeper):
             lists.append([*without_overridden(lines, arguments, loader), *arguments])
         return self.union(lists, OverridesParser.create(loader))
 
-    def validate_batch_is_legal(self, batch: Sequence[Sequence[str]]) -> None:
-        """Check the configuration of every job before the first starts."""
-        from fmnist_sweep.sweeps.jobs import check_jobs
-
-        check_jobs(batch, self.hydra_context.config_loader, self.config)
-
 
 def keep_workers(launcher: Launcher, jobs: int) -> AbstractContextManager[None]:
     """Keep a launcher's workers alive between launches of at most `jobs` jobs, if the launcher supports this."""
@@ -208,7 +197,6 @@ def raise_failures(returns: Iterable[Sequence[JobReturn]]) -> None:
 
 
 def _failure(result: JobReturn) -> str:
-    """Return the run and the reason why it failed, in one line."""
     from fmnist_sweep.config.hydra_private import error_of
     from fmnist_sweep.config.messages import reason
     from fmnist_sweep.errors import RunError

@@ -108,14 +108,14 @@ class SearchSweeper(Sweeper):
                 results = self.launcher.launch([job for of_trial in jobs for job in of_trial], initial_job_idx=first)
                 yield results
                 for index, trial in enumerate(waiting):
-                    judged = problem.judge(results[index * count : (index + 1) * count])
-                    study.note(trial.number, **judged.notes)
-                    if judged.values is None:
+                    found, notes = problem.judge(results[index * count : (index + 1) * count])
+                    study.note(trial.number, **notes)
+                    if found is None:
                         study.fail(trial.number)
-                    else:
-                        values[trial.number] = judged.values
-                        if problem.steps:
-                            study.report(trial.number, step, judged.values[0])
+                        continue
+                    values[trial.number] = found
+                    if problem.steps:
+                        study.report(trial.number, step, found[0])
             sign = 1 if problem.directions[0] == "minimize" else -1
             running = sorted((t for t in running if t.number in values), key=lambda t: sign * values[t.number][0])
             if place + 1 < len(rungs):

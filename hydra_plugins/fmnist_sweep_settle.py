@@ -27,19 +27,16 @@ ConfigStore.instance().store(group="hydra/sweeper", name="settle", node=Settling
 class SettlingSweeper(GridSweeper):
     """A sweeper that trains runs for open claims, reads the store and repeats. `adaptive/settle.py` selects runs."""
 
-    def __init__(self, paper: str, max_seeds: int = 40, budget: str | None = None):
-        super().__init__()
-        self.paper = paper
-        self.max_seeds = max_seeds
-        self.budget = budget
+    def __init__(self, **settings: Any):
+        self.settings = SettlingSweeperConf(**settings)
 
     def sweep(self, arguments: list[str]) -> Any:
         """Launch jobs until no more runs are needed. Raise `RunError` if runs failed; it says how many."""
         from fmnist_sweep.adaptive.settle import Settling
         from fmnist_sweep.config.hydra_private import resolve
 
-        loader = self.hydra_context.config_loader
-        settling = Settling(self.paper, loader, arguments, self.max_seeds, self.budget)
+        loader, settings = self.hydra_context.config_loader, self.settings
+        settling = Settling(settings.paper, loader, arguments, settings.max_seeds, settings.budget)
         store = resolve(self.config, "hydra.sweep.dir")
         returns: list[Sequence[JobReturn]] = []
         with keep_workers(self.launcher, settling.most), settling.within_budget(), self.multirun_file():

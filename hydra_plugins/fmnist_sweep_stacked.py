@@ -6,12 +6,12 @@ run one after another, as with Hydra's basic launcher.
 
 import sys
 from collections.abc import Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
 from typing import Any, Optional
 
 from hydra.core.config_store import ConfigStore
-from hydra.core.utils import JobReturn, JobStatus, configure_log, run_job, setup_globals
+from hydra.core.utils import JobReturn, JobStatus, configure_log, setup_globals
 from hydra.plugins.launcher import Launcher
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig
@@ -81,11 +81,7 @@ class StackedLauncher(Launcher):
 
     @contextmanager
     def keep_workers(self, jobs: int) -> Iterator[None]:
-        """Keep the workers of a launch alive for the next launch.
-
-        Args:
-            jobs: the number of jobs in the largest launch.
-        """
+        """Keep the workers of a launch alive for the next launch. The largest launch has `jobs` jobs."""
         if not hasattr(self.task_function, "start_sweep"):
             yield
             return
@@ -99,47 +95,41 @@ class StackedLauncher(Launcher):
         """Run the jobs. Return their results in the order of `job_overrides`."""
         setup_globals()
         configure_log(self.config.hydra.hydra_logging, self.config.hydra.verbose)
-        loader, task, context = self.hydra_context.config_loader, self.task_function, self.hydra_context
-        numbered_jobs = list(enumerate(job_overrides, initial_job_idx))
-
-        from fmnist_sweep.config.hydra_private import begin_job, numbered, place, rehearse
-
-        if not hasattr(task, "start_sweep"):
-            load = loader.load_sweep_config
-            return [self._run(task, numbered(load(self.config, list(job)), number)) for number, job in numbered_jobs]
+        if not hasattr(self.task_function, "start_sweep"):
+            return self._launch_one_by_one(job_overrides, initial_job_idx)
 
         from fmnist_sweep.config.compose import Composer
+        from fmnist_sweep.config.hydra_private import begin_job, numbered, place, rehearse
 
+        task, context, loader = self.task_function, self.hydra_context, self.hydra_context.config_loader
         compose = Composer(loader, self.config).compose
-        with self._together(task, len(job_overrides)) as sweep:
+        untrained = [JobReturn(overrides=list(job), status=JobStatus.COMPLETED) for job in job_overrides]
+        begin = nullcontext(self._stays) if self._stays else task.start_sweep(len(job_overrides), self.executor)
+        with begin as sweep:
             composed, jobs = [], []
-            for number, overrides in numbered_jobs:
+            for number, overrides in enumerate(job_overrides, initial_job_idx):
                 composed.append(numbered(compose(overrides), number))
                 sweep.place(composed[-1])
                 directory = place(composed[-1], "hydra.sweep.dir", "hydra.sweep.subdir")
                 jobs.append(sweep.make_job(composed[-1], directory))
             rehearse(composed[0], loader)
             if not sweep.check(jobs):
-                return [JobReturn(overrides=list(job), status=JobStatus.COMPLETED) for job in job_overrides]
+                return untrained
             for one in composed:
                 begin_job(one, task, context)
             if not sweep.train(jobs):
-                return [JobReturn(overrides=list(job), status=JobStatus.COMPLETED) for job in job_overrides]
+                return untrained
             return [_ended(sweep, job, one, context) for job, one in zip(jobs, composed, strict=True)]
 
-    def _together(self, task: Any, jobs: int) -> AbstractContextManager[Any]:
-        return nullcontext(self._stays) if self._stays else task.start_sweep(jobs, self.executor)
+    def _launch_one_by_one(self, job_overrides: Sequence[Sequence[str]], first: int) -> list[JobReturn]:
+        from fmnist_sweep.config.hydra_private import begin_job, end_job, numbered
 
-    def _run(self, task: TaskFunction, composed: DictConfig) -> JobReturn:
-        result = run_job(
-            hydra_context=self.hydra_context,
-            task_function=task,
-            config=composed,
-            job_dir_key="hydra.sweep.dir",
-            job_subdir_key="hydra.sweep.subdir",
-        )
-        configure_log(self.config.hydra.hydra_logging, self.config.hydra.verbose)
-        return result
+        results = []
+        for number, overrides in enumerate(job_overrides, first):
+            composed = self.hydra_context.config_loader.load_sweep_config(self.config, list(overrides))
+            begin_job(numbered(composed, number), self.task_function, self.hydra_context)
+            results.append(end_job(composed, self.task_function, self.hydra_context))
+        return results
 
 
 def _ended(sweep: Any, job: Any, composed: DictConfig, context: HydraContext) -> JobReturn:

@@ -6,7 +6,6 @@ from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
-import yaml
 from omegaconf import OmegaConf
 from optuna.trial import FrozenTrial
 from rich.table import Table
@@ -16,19 +15,13 @@ from fmnist_sweep.errors import ConfigError, RunError
 from fmnist_sweep.sweeps.progress import console
 
 RESULTS = "optimization_results.yaml"
-_LARGEST = 64 << 20  # bytes
+_BEGINNING = b"name: optuna\n"
 
 
 def check_free(folder: Path) -> None:
     """Raise `ConfigError` if a folder holds another program's file under the name of the results file."""
     path = folder / RESULTS
-    try:
-        found = yaml.safe_load(files.read(path, _LARGEST))
-    except FileNotFoundError:
-        return
-    except (OSError, ValueError, yaml.YAMLError):
-        found = None
-    if not isinstance(found, dict) or found.get("name") != "optuna":
+    if path.exists() and not (path.is_file() and path.read_bytes().startswith(_BEGINNING)):
         raise ConfigError(f"{path}: no search wrote it; move it away, or choose another folder with hydra.sweep.dir")
 
 
@@ -42,18 +35,10 @@ def progress(trials: Sequence[FrozenTrial], best: Sequence[FrozenTrial], names: 
 
 
 def conclude(trials: Sequence[FrozenTrial], best: Sequence[FrozenTrial], names: Sequence[str], folder: Path) -> None:
-    """Write and print the result of a search.
+    """Write and print the best trial of a search, or the Pareto front of several objectives.
 
-    Args:
-        trials: all trials.
-        best: the best trial, or the trials on the Pareto front; empty if no trial is complete.
-        names: the names of the objectives.
-        folder: the folder of the results file, which has the format of hydra-optuna-sweeper.
-
-    Raises:
-        RunError: no trial is complete.
+    The results file in `folder` has the format of hydra-optuna-sweeper. Raise `RunError` if no trial is complete.
     """
-    counts = Counter(trial.state.name.lower() for trial in trials)
     if not best:
         why = next((trial.user_attrs["reason"] for trial in trials if "reason" in trial.user_attrs), "none is done")
         raise RunError(f"none of {len(trials)} trials ended well: {why}")
@@ -64,6 +49,7 @@ def conclude(trials: Sequence[FrozenTrial], best: Sequence[FrozenTrial], names: 
         found = {"name": "optuna", "solutions": [{"params": one.params, "values": one.values} for one in best]}
     folder.mkdir(parents=True, exist_ok=True)
     files.replace(folder / RESULTS, OmegaConf.to_yaml(OmegaConf.create(found)).encode())
+    counts = Counter(trial.state.name.lower() for trial in trials)
     said = ", ".join(f"{count} {state.replace('fail', 'failed')}" for state, count in counts.items())
     if len(names) == 1:
         params = " ".join(f"{name}={_short(value)}" for name, value in best[0].params.items())

@@ -26,9 +26,8 @@ Direction = Literal["minimize", "maximize"]
 USUAL = "val_loss"  # the default objective
 SEEDS = 3
 BEST = "best_"
-_ON_TEST = {
-    "data.validation=test": "data.validation=test: the test set chooses here, so its numbers will flatter what it chose"
-}
+_ON_TEST = "data.validation=test"
+_CAUTION = f"{_ON_TEST}: the test set chooses here, so its numbers will flatter what it chose"
 
 
 @dataclass(frozen=True)
@@ -36,8 +35,6 @@ class Objective:
     """An objective of a search.
 
     Attributes:
-        name: the name that the user types.
-        direction: minimize or maximize.
         value: computes the objective and further notes on the trial from the directories of its runs, one per seed.
         defaults: values, as typed, for keys that the user does not set.
         cautions: a warning for each override that needs one.
@@ -60,10 +57,7 @@ def objective(name: str, loader: ConfigLoader) -> Objective:
     The value of a measure is the mean over seeds of its value after the last epoch, or of its best value in any epoch
     (`best_`). For `val_` measures, runs by default hold out a validation set. The value of a figure is the distance of
     the runs to its numbers (`papers.nearest`). By default these runs have the configuration that the paper states for
-    the figure.
-
-    Raises:
-        ConfigError: there is no such objective.
+    the figure. Raise `ConfigError` if there is no such objective.
     """
     if "." in name:
         return _figure(name, loader)
@@ -81,7 +75,7 @@ def objective(name: str, loader: ConfigLoader) -> Objective:
         "minimize" if less_is_better else "maximize",
         functools.partial(_measured, column=MEASURES.index(measure), best=name != measure, least=less_is_better),
         defaults={"data.validation": "holdout"} if validates else {},
-        cautions=_ON_TEST if validates else {},
+        cautions={_ON_TEST: _CAUTION} if validates else {},
         seeds=SEEDS,
     )
 

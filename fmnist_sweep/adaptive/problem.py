@@ -8,7 +8,7 @@ import sys
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 from hydra.core.config_loader import ConfigLoader
 from hydra.core.override_parser.overrides_parser import OverridesParser
@@ -27,21 +27,12 @@ from fmnist_sweep.sweeps.jobs import check_jobs
 DIRECTIONS: tuple[Direction, ...] = ("minimize", "maximize")
 
 
-class Judged(NamedTuple):
-    """The values of a trial, or None if it failed, and further notes on it."""
-
-    values: list[float] | None
-    notes: dict[str, Any]
-
-
 @dataclass(frozen=True)
 class Problem:
     """The problem of a search.
 
     Attributes:
-        space: the keys to search, and the fixed overrides.
         objectives: this project's objectives; empty if the values that jobs return are used.
-        directions: minimize or maximize, for each value of a trial.
         seeds: the number of seeds of each trial; None to use the configured seed.
         rungs: overrides for each rung of a trial: one empty rung, or the steps of successive halving.
         steps: the amount of the resource at each rung; empty without successive halving.
@@ -78,8 +69,11 @@ class Problem:
         job = [*self.space.overrides(params), *self.rungs[rung]]
         return [job] if self.seeds is None else [[*job, f"seed={seed}"] for seed in range(self.seeds)]
 
-    def judge(self, results: Sequence[JobReturn]) -> Judged:
-        """Compute the values of a trial from the results of its jobs. Errors become a note and are not raised."""
+    def judge(self, results: Sequence[JobReturn]) -> tuple[list[float] | None, dict[str, Any]]:
+        """Compute the values of a trial and notes on it from the results of its jobs.
+
+        An error is not raised. It becomes a note, and the values are None.
+        """
         folders = [Path(result.hydra_cfg.hydra.runtime.output_dir) for result in results if result.hydra_cfg]
         notes: dict[str, Any] = {"runs": [folder.name for folder in folders]}
         try:
@@ -95,38 +89,36 @@ class Problem:
             if len(values) != len(self.directions) or not all(map(math.isfinite, values)):
                 raise ValueError(f"gave {returned}, where {len(self.directions)} finite numbers are needed")
         except Exception as error:  # a job failed, or a value is not a number
-            return Judged(None, {**notes, "reason": one_line(reason(error))})
-        return Judged(values, notes)
+            return None, {**notes, "reason": one_line(reason(error))}
+        return values, notes
 
 
 def build_problem(settings: Any, arguments: list[str], loader: ConfigLoader, *, ours: bool) -> Problem:
-    """Build the problem from settings of the sweeper and overrides.
+    """Build the problem from settings, a `SearchSweeperConf`, and overrides. Raise `ConfigError` if they are invalid.
 
-    Args:
-        settings: a `SearchSweeperConf`.
-        arguments: overrides, as Hydra takes them.
-        loader: finds the options of each group.
-        ours: True if the runs are this project's. Only then do objectives have names and can numbers choose options.
-
-    Raises:
-        ConfigError: the settings or the overrides do not make a valid problem.
+    `ours` is True if the runs are this project's. Only then do objectives have names and can numbers choose options.
     """
     _check_numbers(settings)
     parser = OverridesParser.create(loader)
     given = {target(override): override for override in parser.parse_overrides(arguments)}
     named = settings.objective or (USUAL if ours else None)
-    objectives = tuple(_objectives(named, loader, ours=ours))
-    rungs: tuple[list[str], ...] = ([],)
-    if settings.rungs:
-        rungs = tuple(_rewrite([f"{settings.resource}={step}"], loader, ours=ours) for step in settings.rungs)
-        _check_rungs(settings, given, objectives, parser.parse_overrides(rungs[0]))
-        given |= {target(override): override for override in parser.parse_overrides(rungs[0])}
+    names = [] if named is None else [named] if isinstance(named, str) else named
+    if names and not ours:
+        raise ConfigError(f"objective={names[0]}: this application names none; leave it out: what a job returns counts")
+    objectives = tuple(objective(str(name), loader) for name in names)
+    rungs = [[f"{settings.resource}={step}"] for step in settings.rungs or []] or [[]]
     defaults: dict[str, str] = {}
     for more in (*(one.defaults for one in reversed(objectives)), settings.params or {}):
         defaults |= more
-    lines = _rewrite([f"{key}={values}" for key, values in defaults.items()], loader, ours=ours)
-    typed = [*arguments, *(rungs[0] if settings.rungs else [])]
-    overrides = parser.parse_overrides([*without_overridden(lines, typed, loader), *arguments])
+    lines = [f"{key}={values}" for key, values in defaults.items()]
+    if ours:
+        rungs = [rewrite(rung, loader) for rung in rungs]
+        lines = rewrite(lines, loader)
+    if settings.rungs:
+        steps = parser.parse_overrides(rungs[0])
+        _check_rungs(settings, given, objectives, steps)
+        given |= {target(override): override for override in steps}
+    overrides = parser.parse_overrides([*without_overridden(lines, [*arguments, *rungs[0]], loader), *arguments])
     space = Space.of(overrides)
     for line in dict.fromkeys(line for one in objectives for key, line in one.cautions.items() if key in arguments):
         print(f"fmnist_sweep: {line}", file=sys.stderr)
@@ -140,7 +132,7 @@ def build_problem(settings: Any, arguments: list[str], loader: ConfigLoader, *, 
     directions = _directions(settings.direction, objectives)
     if settings.rungs and len(directions) > 1:
         raise ConfigError("rungs: the best of a batch go on, and of several objectives there is no best; give one")
-    return Problem(space, objectives, directions, seeds, rungs, tuple(settings.rungs or ()), tuple(decisive))
+    return Problem(space, objectives, directions, seeds, tuple(rungs), tuple(settings.rungs or ()), tuple(decisive))
 
 
 def check(problem: Problem, loader: ConfigLoader, sweep: DictConfig) -> None:
@@ -177,26 +169,12 @@ def _check_rungs(
             raise ConfigError(f"objective={one.name}: needs whole runs, but rungs cut runs short; leave rungs out")
 
 
-def _rewrite(lines: list[str], loader: ConfigLoader, *, ours: bool) -> list[str]:
-    return rewrite(lines, loader) if ours else lines
-
-
-def _objectives(named: Any, loader: ConfigLoader, *, ours: bool) -> Iterable[Objective]:
-    for name in [] if named is None else [named] if isinstance(named, str) else named:
-        if not ours:
-            raise ConfigError(f"objective={name}: this application names none; leave it out: what a job returns counts")
-        yield objective(str(name), loader)
-
-
 def _directions(direction: Any, objectives: tuple[Objective, ...]) -> tuple[Direction, ...]:
     if objectives:
         if direction is not None:
             raise ConfigError(f"direction={direction}: {objectives[0].name} has its own; leave it out")
         return tuple(one.direction for one in objectives)
     words = direction if isinstance(direction, list) else [direction or DIRECTIONS[0]]
-    for word in words:
-        if word not in DIRECTIONS:
-            raise ConfigError(f"direction={word}: must be one of {', '.join(DIRECTIONS)}")
-    if not words:
-        raise ConfigError(f"direction=[]: must be one of {', '.join(DIRECTIONS)}, or a list of them")
-    return tuple(DIRECTIONS[DIRECTIONS.index(word)] for word in words)
+    if not words or not set(words) <= set(DIRECTIONS):
+        raise ConfigError(f"direction={direction}: must be one of {', '.join(DIRECTIONS)}, or a list of them")
+    return tuple(words)

@@ -11,7 +11,6 @@ import itertools
 import os
 import re
 import signal
-import tempfile
 import threading
 import time
 from collections.abc import Iterator, Sequence
@@ -32,7 +31,7 @@ from fmnist_sweep.papers.verdicts import ENDED, Verdict, judge
 from fmnist_sweep.report.claims import reason
 from fmnist_sweep.report.texts import Texts
 from fmnist_sweep.store.curves import Curves
-from fmnist_sweep.store.tables import collect, recipe
+from fmnist_sweep.store.tables import collect, gather, recipe
 from fmnist_sweep.sweeps.progress import console, minutes
 
 _UNITS = {"s": 1, "min": 60, "h": 3600}
@@ -43,7 +42,6 @@ class Settling:
 
     Args:
         name: the paper's name.
-        loader: finds the available papers.
         arguments: overrides for every job; they may not change the configuration to train.
         max_seeds: the largest number of seeds of a configuration.
         budget: how long the command may train, such as 90s, 30min or 2h; None for no limit.
@@ -130,8 +128,7 @@ class Settling:
         console.print(table)
 
     def _curves(self, store: Path) -> Curves:
-        with tempfile.TemporaryDirectory() as nothing:
-            return Curves(collect(store if store.is_dir() else Path(nothing), self.paper.covers))
+        return Curves(collect(store, self.paper.covers) if store.is_dir() else gather([]))
 
     def _say(self, curves: Curves, verdicts: Sequence[Verdict]) -> None:
         still = sum(map(is_open, verdicts))
@@ -151,21 +148,14 @@ def wanted(paper: Paper, verdicts: Sequence[Verdict], look: int) -> list[str]:
     names = paper.sweeps()[papers.ALL]
     if look == 1:
         return list(names)
-    going_on = (verdict for verdict in verdicts if is_open(verdict) and _may_close(verdict))
-    sides = {side for verdict in going_on if _next_look(verdict) == look for side in verdict.claim.sides}
+    sides = {side for verdict in verdicts if _next_look(verdict) == look for side in verdict.claim.sides}
     return [name for name in names if name in sides]
 
 
-def _may_close(verdict: Verdict) -> bool:
-    """Return True if more seeds may settle an open claim.
-
-    More seeds do not help if the spread of single runs alone makes the interval too wide.
-    """
-    return verdict.claim.is_tested or verdict.seeds_needed is not None
-
-
 def _next_look(verdict: Verdict) -> int | None:
-    """Return the number of the next look at an open claim; None if seeds have ended but none of them counts."""
+    """Return the number of the next look at a claim; None if it is settled or no seeds would settle it."""
+    if not is_open(verdict) or (verdict.seeds_needed is None and not verdict.claim.is_tested):
+        return None
     ended = len(verdict.seeds) + sum(cause in ENDED for cause in verdict.left_out.values())
     if ended and not verdict.seeds:
         return None

@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterator
-from contextlib import AbstractContextManager, closing, contextmanager
+from contextlib import AbstractContextManager, closing
 from pathlib import Path
 from typing import Any
 
 import filelock
-from optuna.storages import BaseStorage, RDBStorage
+from optuna.storages import RDBStorage
 
 from fmnist_sweep.config.messages import reason
 from fmnist_sweep.errors import ConfigError
-from fmnist_sweep.store.search_seals import SEAL, digest
 
 SQLITE = "sqlite:///"
 REMAKE = "remove the file, and the same command makes it anew from the runs that are there"
@@ -32,12 +30,9 @@ def lock(path: Path) -> AbstractContextManager[Any]:
 
 
 def in_file(path: Path) -> RDBStorage:
-    """Open the storage in an SQLite file, or create it.
+    """Open the storage in an SQLite file, or create it. Raise `ConfigError` if it is no storage, or is damaged.
 
     A new file gets its name only when it is complete, so a crash never leaves an incomplete one.
-
-    Raises:
-        ConfigError: the file is not an Optuna storage, or is damaged.
     """
     if not path.exists():
         temporary = path.with_name(f"{path.name}.fmnist_sweep.tmp")  # no other program uses this name
@@ -71,32 +66,3 @@ def database(url: str) -> RDBStorage:
         return RDBStorage(url)
     except Exception as error:  # errors of Optuna, SQLAlchemy or the URL's database driver
         raise ConfigError(f"storage={url}: {reason(error)}; {_ANOTHER_FILE}") from error
-
-
-@contextmanager
-def undamaged(where: str, remedy: str) -> Iterator[None]:
-    """Turn any error of the block into a `ConfigError` that says the study is damaged; pass on a `ConfigError`."""
-    try:
-        yield
-    except ConfigError:
-        raise
-    except Exception as error:  # errors of Optuna and SQLAlchemy; the file may hold anything
-        raise ConfigError(f"{where} is damaged: {reason(error)}; {remedy}") from error
-
-
-def check_problem(storage: BaseStorage, study_id: int, known: Any) -> None:
-    """Raise `ValueError` if the stored description of a study's problem does not fit its seal.
-
-    Args:
-        storage: the study's storage.
-        study_id: the study's id in the storage.
-        known: the stored description; None if there is none.
-    """
-    sealed = storage.get_study_system_attrs(study_id).get(SEAL)
-    if sealed not in (None, digest(known)) and (known is not None or storage.get_n_trials(study_id)):
-        raise ValueError("its description of the search was changed after it was written")
-
-
-def seal_problem(storage: BaseStorage, study_id: int, problem: dict[str, Any]) -> None:
-    """Write the seal of a study's problem. The caller writes the problem itself next."""
-    storage.set_study_system_attr(study_id, SEAL, digest(problem))

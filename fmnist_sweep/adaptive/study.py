@@ -23,19 +23,10 @@ from optuna.trial import FrozenTrial, TrialState
 
 from fmnist_sweep.adaptive.problem import Problem
 from fmnist_sweep.adaptive.space import Space
-from fmnist_sweep.adaptive.storage import (
-    REMAKE,
-    SQLITE,
-    check_problem,
-    database,
-    in_file,
-    lock,
-    seal_problem,
-    undamaged,
-)
+from fmnist_sweep.adaptive.storage import REMAKE, SQLITE, database, in_file, lock
 from fmnist_sweep.config.messages import reason
 from fmnist_sweep.errors import ConfigError, nearest
-from fmnist_sweep.store.search_seals import BATCH, check, seal
+from fmnist_sweep.store.search_seals import BATCH, SEAL, check, digest, seal
 
 PROBLEM = "problem"  # the attribute of a study that describes its problem
 
@@ -56,13 +47,11 @@ def _experimental() -> Iterator[None]:
 
 
 def sampler(name: str, arguments: Mapping[str, Any], seed: int, problem: Problem) -> MakeSampler:
-    """Return a function that makes the sampler for the trial at a place.
+    """Return a function that makes the sampler for the trial at a place; `seed` and the place give its seed.
 
     Args:
         name: a class of `optuna.samplers` that needs no argument, or its short form (`tpe` for `TPESampler`).
         arguments: keyword arguments for the class.
-        seed: the seed from which, with the place, each sampler's seed is derived.
-        problem: the problem to search.
 
     Raises:
         ConfigError: there is no such sampler, or it does not accept the arguments or the problem.
@@ -81,19 +70,16 @@ def sampler(name: str, arguments: Mapping[str, Any], seed: int, problem: Problem
             made: BaseSampler = cls(**{**({"seed": state} if seeded else {}), **arguments})
             return made
 
+    # Only the sampler knows its needs, and some check them only when they have trials. So ask it after some.
     try:
-        _try_out(make, problem)
-    except Exception as error:  # only the sampler knows its needs, and some check them only when they have trials
+        study = optuna.create_study(directions=problem.directions, sampler=RandomSampler(seed=0))
+        for number in range(_STARTUP_TRIALS):
+            study.tell(study.ask(problem.space.distributions), [float(number)] * len(problem.directions))
+        study.sampler = make(_STARTUP_TRIALS)
+        study.ask(problem.space.distributions)
+    except Exception as error:
         raise ConfigError(f"sampler={name}: {reason(error)}; choose another, or other sampler_args") from error
     return make
-
-
-def _try_out(make: MakeSampler, problem: Problem) -> None:
-    study = optuna.create_study(directions=problem.directions, sampler=RandomSampler(seed=0))
-    for number in range(_STARTUP_TRIALS):
-        study.tell(study.ask(problem.space.distributions), [float(number)] * len(problem.directions))
-    study.sampler = make(_STARTUP_TRIALS)
-    study.ask(problem.space.distributions)
 
 
 def _needs_nothing(cls: Any) -> bool:
@@ -119,15 +105,13 @@ class Study:
         self._id = storage.get_study_id_from_name(study.study_name)
 
     def trials(self) -> list[FrozenTrial]:
-        """Return the trials that were sampled completely, without any whose process died meanwhile."""
+        """Return the trials that were sampled completely: no process died while it sampled them."""
         return [trial for trial in self._study.get_trials() if BATCH in trial.user_attrs]
 
     def next_batch(self, size: int, most: int) -> Batch:
-        """Return the next batch: the one that a process left unfinished, completed to its full size, or a new one.
+        """Return the next batch: the one that a process left unfinished, completed to its full `size`, or a new one.
 
-        Args:
-            size: the number of trials in a batch.
-            most: the total number of trials. The batch is empty when all are finished.
+        The study gets `most` trials in all. The batch is empty when all are finished.
         """
         for trial in self._study.get_trials(states=[TrialState.RUNNING]):
             if BATCH not in trial.user_attrs:
@@ -184,21 +168,11 @@ class Study:
 
 
 @contextmanager
-def open_study(
-    url: str,
-    name: str,
-    problem: Problem,
-    make_sampler: MakeSampler,
-    *,
-    copied: bool,
-) -> Iterator[Study]:
+def open_study(url: str, name: str, problem: Problem, make_sampler: MakeSampler, *, copied: bool) -> Iterator[Study]:
     """Open a study in a storage, or create it. An SQLite file is locked against other processes meanwhile.
 
     Args:
         url: the storage's URL, as Optuna takes it, or the path of an SQLite file.
-        name: the study's name.
-        problem: the problem to search.
-        make_sampler: makes the sampler of each trial.
         copied: True to work on a copy in memory, so that the storage is not changed.
 
     Raises:
@@ -215,34 +189,38 @@ def open_study(
                 held.enter_context(lock(path))
             backend = database(url) if path is None else in_file(path)
             held.callback(backend.engine.dispose)
-        with undamaged(where, remedy):
-            storage = _copy(backend, name) if copied or backend is None else backend
+        try:
+            storage: BaseStorage = InMemoryStorage() if copied or backend is None else backend
+            if copied and backend and name in [one.study_name for one in backend.get_all_studies()]:
+                optuna.copy_study(from_study_name=name, from_storage=backend, to_storage=storage)
             study = optuna.create_study(
                 storage=storage, study_name=name, directions=problem.directions, load_if_exists=True
             )
             check(study.get_trials(deepcopy=False))
             _agree(study, storage, problem, where)
+        except ConfigError:
+            raise
+        except Exception as error:  # errors of Optuna and SQLAlchemy; the file may hold anything
+            raise ConfigError(f"{where} is damaged: {reason(error)}; {remedy}") from error
         yield Study(study, storage, problem.space, make_sampler)
 
 
-def _copy(storage: BaseStorage | None, name: str) -> InMemoryStorage:
-    memory = InMemoryStorage()
-    if storage is not None and name in [one.study_name for one in storage.get_all_studies()]:
-        optuna.copy_study(from_study_name=name, from_storage=storage, to_storage=memory)
-    return memory
-
-
 def _agree(study: optuna.Study, storage: BaseStorage, problem: Problem, where: str) -> None:
-    """Raise `ConfigError` if a study has another problem; store the problem in a new study."""
+    """Raise `ConfigError` if a study has another problem; store the problem in a new study.
+
+    Like a trial, the problem is sealed before it is written. Raise `ValueError` if it does not fit its seal.
+    """
     known, described = study.user_attrs.get(PROBLEM), problem.described()
-    study_id = storage.get_study_id_from_name(study.study_name)
-    check_problem(storage, study_id, known)
+    study_id, trials = storage.get_study_id_from_name(study.study_name), study.get_trials(deepcopy=False)
+    sealed = storage.get_study_system_attrs(study_id).get(SEAL)
+    if sealed not in (None, digest(known)) and (known is not None or trials):
+        raise ValueError("its description of the search was changed after it was written")
     if known is None:
-        if study.get_trials(deepcopy=False) or tuple(d.name.lower() for d in study.directions) != problem.directions:
+        if trials or tuple(d.name.lower() for d in study.directions) != problem.directions:
             raise ConfigError(f"{where} was made by another program; {_ANOTHER}")
         with _experimental():
             study.set_metric_names(problem.names)  # for Optuna's own dashboard
-        seal_problem(storage, study_id, described)
+        storage.set_study_system_attr(study_id, SEAL, digest(described))
         return study.set_user_attr(PROBLEM, described)
     for key, value in described.items():
         if known.get(key) != value:

@@ -112,16 +112,12 @@ def decide(claims: Sequence[Evidence]) -> list[Decision]:
             decisions[place] = Decision(
                 inside=family == _INSIDE if inside or outside else None,
                 look=look,
-                p_value=float(p_value[family]) if _testable(claims[place].first(look)) else math.nan,
+                p_value=float(p_value[family]) if has_spread(claims[place].first(look)) else math.nan,
             )
     for place, (claim, decision) in enumerate(zip(claims, decisions, strict=True)):
         if decision.inside is None:
             decisions[place] = replace(decision, seeds_needed=_seeds_needed(claim, decision.look, multiplicity))
     return decisions
-
-
-def _testable(values: FloatArray) -> bool:
-    return len(values) > 1 and has_spread(values)
 
 
 def _p_values(claim: Evidence, look: int) -> FloatArray:
@@ -132,7 +128,7 @@ def _p_values(claim: Evidence, look: int) -> FloatArray:
     values = claim.first(look)
     if len(values) < 2:
         return np.ones(2)
-    if not _testable(values):
+    if not has_spread(values):
         value, half_line = values[0], math.isinf(claim.low) or math.isinf(claim.high)
         inside = claim.low < value < claim.high if half_line else claim.low <= value <= claim.high
         return np.array([0.0, 1.0] if inside else [1.0, 0.0])

@@ -23,7 +23,7 @@ from fmnist_sweep.engine.metrics import MEASURES
 from fmnist_sweep.errors import ConfigError, nearest, one_line
 from fmnist_sweep.papers.claims import LANGUAGE, Claim, Name, Resolution, Text, Words
 from fmnist_sweep.papers.configurations import Values, check, compose, product, typed
-from fmnist_sweep.papers.resolution import Measured, measured, resolution
+from fmnist_sweep.papers.single_runs import Measured, measured, resolution
 from fmnist_sweep.papers.yaml_file import Plain, load
 
 DEFAULT = "caprari2024"
@@ -109,12 +109,15 @@ class Paper(Plain):
         for claim in self.claims:
             _known(f"claim {claim.id}: configuration", claim.sides, self.configurations)
             _known(f"claim {claim.id}: figure", [claim.figure] if claim.figure is not None else [], self.figures)
-            _known(f"claim {claim.id}: why", _named(claim.why), self.reasons)
-            if claim.resolution:
-                _known(f"claim {claim.id}: resolution.why", _named(claim.resolution.why), self.reasons)
-        for measure, stated in self.resolutions.items():
-            _known(f"resolutions.{measure}.why", _named(stated.why), self.reasons)
+        for place, why in self._whys().items():
+            _known(place, [why] if isinstance(why, str) else [], self.reasons)
         return self
+
+    def _whys(self) -> dict[str, str | dict[str, str]]:
+        """Return all reasons, by their place in the file."""
+        whys = {f"claim {claim.id}: why": claim.why for claim in self.claims}
+        whys |= {f"claim {one.id}: resolution.why": one.resolution.why for one in self.claims if one.resolution}
+        return whys | {f"resolutions.{measure}.why": stated.why for measure, stated in self.resolutions.items()}
 
     @property
     def name(self) -> str:
@@ -185,10 +188,7 @@ class Paper(Plain):
         """Raise `PaperError` if a text is missing in a language."""
         texts = {f"figures.{name}.title": figure.title for name, figure in self.figures.items()}
         texts |= {f"claim {claim.id}: statement": claim.statement for claim in self.claims}
-        texts |= {f"claim {claim.id}: why": dict(self.why(claim)) for claim in self.claims}
-        texts |= {f"resolutions.{name}.why": dict(self._text(one.why)) for name, one in self.resolutions.items()}
-        stated = {claim.id: claim.resolution for claim in self.claims if claim.resolution}
-        texts |= {f"claim {name}: resolution.why": dict(self._text(one.why)) for name, one in stated.items()}
+        texts |= {place: dict(self._text(why)) for place, why in self._whys().items()}
         for place, text in texts.items():
             if language not in text:
                 raise PaperError(f"{self.name}: {place}: has no text in {language}, only in {', '.join(text)}")
@@ -243,23 +243,17 @@ def read(name_or_file: str, loader: ConfigLoader | None = None) -> Paper:
         for side in claim.sides:
             if misfit := claim.reduce.misfit(paper.configs[side].training.epochs):
                 raise PaperError(f"{path.name}: claim {claim.id}: reduce: {claim.reduce.name}: {misfit} (of {side})")
-        if not claim.is_tested and (problem := _unresolved(claim, paper.resolution(claim))):
-            raise PaperError(f"{path.name}: claim {claim.id}: resolution: {problem}")
+        if claim.is_tested:
+            continue
+        value, problem = paper.resolution(claim), None
+        if value is None:
+            problem = f"{claim.reduce.name} has no default"
+        elif value <= (claim.expect.tolerance or 0):
+            problem = f"{value:g} must be above the tolerance, or no run could be told from the number"
+        if problem:
+            where = f"{path.name}: claim {claim.id}: resolution"
+            raise PaperError(f"{where}: {problem}; state it as {{value: ..., why: ...}}")
     return paper
-
-
-def _unresolved(claim: Claim, value: float | None) -> str | None:
-    """Explain why no run can reproduce a number; return None if one can."""
-    state = "state it as {value: ..., why: ...}"
-    if value is None:
-        return f"{claim.reduce.name} has no default; {state}"
-    if value <= (claim.expect.tolerance or 0):
-        return f"{value:g} must be above the tolerance, or no run could be told from the number; {state}"
-    return None
-
-
-def _named(why: str | Mapping[str, str]) -> list[str]:
-    return [why] if isinstance(why, str) else []
 
 
 def _known(place: str, names: list[str], there: Mapping[str, Any]) -> None:

@@ -19,14 +19,10 @@ from fmnist_sweep.papers.yaml_file import load
 
 
 def consume_paper_option(arguments: Sequence[str], loader: ConfigLoader, *, trains: bool) -> list[str]:
-    """Register the paper's sweeps, and return the arguments without `paper=` and `until=`.
+    """Register the paper's sweeps, and return the typed arguments without `paper=` and `until=`.
 
-    `paper=` without `figure=` becomes `figure=paper`; `until=` becomes the sweeper and its settings.
-
-    Args:
-        arguments: overrides as typed.
-        loader: the config loader that finds the papers.
-        trains: whether the paper's configurations are needed. Help and tab completion need only the names, quickly.
+    `paper=` without `figure=` becomes `figure=paper`; `until=` becomes the sweeper and its settings. `trains` says
+    whether the paper's configurations are needed. Help and tab completion need only the names, quickly.
 
     Raises:
         ConfigError: the paper does not exist or has a mistake, or the arguments name several papers, contradict each

@@ -91,7 +91,6 @@ class Kind:
         parameters: all are required except `from` and `to`, which default to the curve's first and last epoch.
         shorthand: the parameter that a bare number stands for.
         fewest: the number of epochs that the reduction needs.
-        gives: the kind of result: a value of the curve, a slope, a measure of variation, or an epoch.
     """
 
     reduce: Callable[..., FloatArray]

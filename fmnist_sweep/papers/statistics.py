@@ -81,8 +81,8 @@ def _interval(values: FloatArray, further: int) -> Interval:
 
 
 def has_spread(values: FloatArray) -> bool:
-    """Return whether the values differ by more than rounding errors."""
-    return bool(np.ptp(values) > _ROUNDING * np.abs(values).max())
+    """Return whether there are values that differ by more than rounding errors."""
+    return bool(values.size and np.ptp(values) > _ROUNDING * np.abs(values).max())
 
 
 def effect_size(values: FloatArray) -> float:

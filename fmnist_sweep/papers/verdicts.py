@@ -94,9 +94,13 @@ class _Measurement(NamedTuple):
 
     @property
     def counting(self) -> FloatArray:
-        """Return the values that count."""
         values = np.array(list(self.ended.values()))
         return np.asarray(values[~np.isnan(values)])
+
+    @property
+    def evidence(self) -> Evidence:
+        expect = self.claim.expect
+        return Evidence(np.array(list(self.ended.values())), expect.low, expect.high, expect.margin or 0)
 
     def at(self, look: int) -> "_Measurement":
         """Return this measurement with the seeds that a look uses: the first that ended, or all if they are too few."""
@@ -111,15 +115,18 @@ class _Measurement(NamedTuple):
 def judge(paper: Paper, curves: Curves) -> list[Verdict]:
     """Judge each claim of a paper, in the paper's order, as this module's docstring describes."""
     measurements = [_measure(claim, paper, curves) for claim in paper.claims]
-    tested = [measurement for measurement in measurements if measurement.claim.is_tested]
-    decisions = iter(looks.decide([_evidence(measurement) for measurement in tested]))
+    decisions = iter(looks.decide([one.evidence for one in measurements if one.claim.is_tested]))
     verdicts = []
     for measurement in measurements:
-        if measurement.claim.is_tested:
-            decision = next(decisions)
-            verdicts.append(_verdict(measurement.at(max(1, decision.look)), decision))
+        claim = measurement.claim
+        if claim.is_tested:
+            decision, resolution = next(decisions), None
+            measurement = measurement.at(max(1, decision.look))
         else:
-            verdicts.append(_verdict_on_a_run(measurement, paper))
+            resolution = paper.resolution(claim)
+            assert resolution is not None  # checked when the paper's file was read
+            decision = single_runs.decide(measurement.counting, claim.expect, resolution)
+        verdicts.append(_verdict(measurement, decision, resolution))
     return verdicts
 
 
@@ -160,19 +167,7 @@ def _measure(claim: Claim, paper: Paper, curves: Curves) -> _Measurement:
     return _Measurement(claim, dict(sorted(ended.items())), left_out)
 
 
-def _evidence(measurement: _Measurement) -> Evidence:
-    expect = measurement.claim.expect
-    return Evidence(np.array(list(measurement.ended.values())), expect.low, expect.high, expect.margin or 0)
-
-
-def _verdict_on_a_run(measurement: _Measurement, paper: Paper) -> Verdict:
-    resolution = paper.resolution(measurement.claim)
-    assert resolution is not None  # checked when the paper's file was read
-    decision = single_runs.decide(measurement.counting, measurement.claim.expect, resolution)
-    return _verdict(measurement, decision, resolution)
-
-
-def _verdict(measurement: _Measurement, decision: Decision, resolution: float | None = None) -> Verdict:
+def _verdict(measurement: _Measurement, decision: Decision, resolution: float | None) -> Verdict:
     claim, values = measurement.claim, measurement.counting
     interval = None
     if len(values):

@@ -79,8 +79,7 @@ def _folder(store: str | Path) -> Path:
 def directories_of(runs: Runs) -> list[Path]:
     """Return the directories of the runs in a table, or the single given directory.
 
-    Raises:
-        ConfigError: a directory in the table no longer exists, or the table has no paths.
+    Raise `ConfigError` if a directory in the table no longer exists, or the table has no paths.
     """
     if not isinstance(runs, pd.DataFrame):
         return [Path(runs)]

@@ -37,8 +37,7 @@ class Found:
     """The state of a run's directory.
 
     Attributes:
-        status: the run's status, or None if there is no run yet.
-        error: the run's error in one line, if there was one.
+        status: None if there is no run yet.
         rows: the number of trustworthy rows in metrics.csv. Rows of an unfinished run are trustworthy only if run.json
             has the digest of the file.
         checkpoints: the epochs of the checkpoints, newest first.
@@ -71,14 +70,10 @@ def runs_by_trajectory(store: Path) -> dict[str, list[Path]]:
 
 
 def lock(directory: Path, run_name: str, kind: str = "flock") -> filelock.BaseFileLock:
-    """Return the lock that a process must hold while it trains a run's trajectory.
+    """Return the lock that a process must hold while it trains a run's trajectory, of the kind `flock` or `lease`.
 
-    Args:
-        directory: the run's directory.
-        run_name: the run's name.
-        kind: `flock` or `lease`. The operating system frees a `flock` when the process dies. A `lease` is for file
-            systems without such locks between machines: its holder renews it, and a waiting process takes it after
-            `LEASE_SECONDS` without a renewal.
+    The operating system frees a `flock` when the process dies. A `lease` is for file systems without such locks between
+    machines: its holder renews it, and a waiting process takes it after `LEASE_SECONDS` without a renewal.
     """
     if directory.name == run_name:
         path = directory.parent / ".locks" / f"{trajectory_name(run_name)}.lock"

@@ -35,12 +35,9 @@ def check(trials: Sequence[FrozenTrial]) -> None:
 
 
 def seal(storage: BaseStorage, trial_id: int, **changed: Any) -> None:
-    """Seal a trial before a change. The seal matches its content before and after the change.
+    """Seal a trial before a change, so that the seal matches its content before and after.
 
-    Args:
-        storage: the storage of the search.
-        trial_id: the trial's identifier in the storage.
-        changed: new `state` and `values`; additional `attributes` by name and `reports` by step.
+    The change is a new `state` with `values`, additional `attributes` by name, or `reports` by step.
     """
     now = _facts(storage.get_trial(trial_id))
     then = now | {key: now[key] | new if isinstance(new, dict) else new for key, new in changed.items()}

@@ -94,8 +94,7 @@ def recipe(config: Config) -> str:
 def collect(store: Path, covers: Callable[[Config], bool] = lambda _: True) -> Collection:
     """Read every run directory of `store` whose configuration `covers` accepts.
 
-    Raises:
-        OSError: if `store` itself cannot be listed.
+    Raise `OSError` if `store` itself cannot be listed.
     """
     problems: list[_Problem] = []
     directories = list(_directories(store, problems))
@@ -107,11 +106,7 @@ def gather(directories: Iterable[Path], covers: Callable[[Config], bool] = lambd
     return _collected({path.resolve(): path for path in directories}.values(), covers, [])
 
 
-def _collected(
-    directories: Iterable[Path],
-    covers: Callable[[Config], bool],
-    problems: list[_Problem],
-) -> Collection:
+def _collected(directories: Iterable[Path], covers: Callable[[Config], bool], problems: list[_Problem]) -> Collection:
     runs: dict[tuple[Any, ...], _Run] = {}
     others = 0
     for path, name in _names(list(directories)).items():

@@ -18,6 +18,7 @@ from pydantic import ValidationError
 from fmnist_sweep.config import trackers
 from fmnist_sweep.config.schema import TRACKERS, MlflowConfig, TensorBoardConfig, WandbConfig
 from fmnist_sweep.errors import ConfigError, first_problem, one_line
+from fmnist_sweep.report.writing import refuse
 from fmnist_sweep.track.follower import Follower
 
 _LISTED = 20  # maximum number of problems to print
@@ -54,11 +55,11 @@ def main(arguments: list[str] | None = None) -> int:
         for store in stores:
             os.scandir(store).close()
     except ValidationError as error:
-        return _refuse(first_problem(error))
+        return refuse(first_problem(error))
     except ConfigError as error:
-        return _refuse(str(error))
+        return refuse(str(error))
     except OSError as error:
-        return _refuse(f"cannot read {error.filename}: {error.strerror}; give the folder of a sweep")
+        return refuse(f"cannot read {error.filename}: {error.strerror}; give the folder of a sweep")
     follower = Follower(name, settings, [store.absolute() for store in stores])
     return _follow(follower, name, until_eof) if follow or until_eof else _send(follower, name)
 
@@ -140,11 +141,6 @@ def _parser() -> argparse.ArgumentParser:
             "--until-eof", action="store_true", help="like --follow, but stop when standard input ends"
         )
     return parser
-
-
-def _refuse(message: str) -> int:
-    print(message, file=sys.stderr)
-    return 2
 
 
 if __name__ == "__main__":

@@ -55,14 +55,10 @@ def connect(name: str, settings: Any) -> Tracker:
 
 
 class Follower:
-    """Sends the runs of some folders to one tracker, each time `look` is called.
+    """Sends the runs of some folders to one tracker, each time `inspect` is called.
 
     If several processes want to send a folder to the same place, the first one sends it and the others skip it.
-
-    Args:
-        name: the tracker's name.
-        settings: the tracker's settings.
-        stores: folders of run directories, or single run directories.
+    `stores` are folders of run directories, or single run directories.
 
     Attributes:
         outcomes: by run directory, the outcome when the run was last read, and the reason.
@@ -114,7 +110,6 @@ class Follower:
             self.down = _describe(error)
 
     def _take(self, tracker: Tracker, directory: Path) -> tuple[Outcome, str]:
-        """Read a run and send the part that the tracker does not have."""
         try:
             run = read(directory)
         except (RecordError, OSError) as error:

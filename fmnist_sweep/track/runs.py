@@ -24,8 +24,6 @@ class TrackedRun:
     """A run as its directory was at one moment.
 
     Attributes:
-        directory: the run's directory.
-        record: the content of run.json.
         metrics: shape `(epochs_done, 6)`, columns `MEASURES`.
         seconds: the run's share of its stack's training time up to the end of each epoch, shape `(epochs_done,)`; see
             `layout.read_timing`.
@@ -102,10 +100,9 @@ def read(directory: Path) -> TrackedRun:
 
 
 def directories(store: Path) -> dict[Path, Stamp]:
-    """Find the run directories in a folder, newest first. The folder may itself be a run directory.
+    """Return the run directories in a folder, newest first, each with a stamp that changes when the run changes.
 
-    Returns:
-        By directory, a stamp that changes when the run changes.
+    The folder may itself be a run directory.
     """
     found: dict[Path, Stamp] = {}
     for path in (store / RECORD, *store.glob(f"*/{RECORD}")):

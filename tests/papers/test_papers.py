@@ -14,7 +14,7 @@ from fmnist_sweep.config.hydra_private import config_loader
 from fmnist_sweep.config.schema import CONFIG_FOLDER, Config, DataConfig, ModelConfig, TrainingConfig
 from fmnist_sweep.engine.metrics import GAPS, MEASURES
 from fmnist_sweep.papers import claims, reductions
-from fmnist_sweep.papers.expectation import Expectation
+from fmnist_sweep.papers.claims import Expectation
 from fmnist_sweep.papers.paper import PaperError
 
 PAPER = yaml.safe_load("""

@@ -7,7 +7,7 @@ import pytest
 from scipy import stats
 
 from fmnist_sweep.papers import single_runs, statistics
-from fmnist_sweep.papers.expectation import Expectation
+from fmnist_sweep.papers.claims import Expectation
 
 
 def test_t_interval_is_that_of_the_tables():

@@ -125,7 +125,7 @@ def sweep(hydra_sweep_runner: Any, tmp_path: Path, hydra_restore_singletons: Non
             overrides=["hydra/launcher=stacked", f"+a={values}", *more],
             temp_dir=tmp_path / "store",
         )
-        runner.together = together
+        runner.start_sweep = together
         return runner
 
     return make
