@@ -17,8 +17,8 @@ from pydantic import ValidationError
 
 from fmnist_sweep.config import trackers
 from fmnist_sweep.config.schema import TRACKERS, MlflowConfig, TensorBoardConfig, WandbConfig
+from fmnist_sweep.console import refuse
 from fmnist_sweep.errors import ConfigError, first_problem, one_line
-from fmnist_sweep.report.writing import refuse
 from fmnist_sweep.track.follower import Follower
 
 _LISTED = 20  # maximum number of problems to print
