@@ -26,6 +26,7 @@ from hydra._internal.callbacks import Callbacks
 # We need the list of options before Hydra parses an argument. `_apply_overrides_to_config` sets values as Hydra does,
 # on a configuration that we compose once for many jobs.
 from hydra._internal.config_loader_impl import ConfigLoaderImpl
+from hydra._internal.config_repository import ConfigRepository
 
 # hydra.main composes a run and makes its directory before we can check anything, so we create the application here.
 from hydra._internal.hydra import Hydra
@@ -33,7 +34,7 @@ from hydra._internal.hydra import Hydra
 # We parse arguments and build the search path as hydra.main does. Hydra has no public function that only does this.
 from hydra._internal.utils import create_automatic_config_search_path, get_args_parser
 from hydra.core.config_loader import ConfigLoader
-from hydra.core.config_search_path import SearchPathQuery
+from hydra.core.config_search_path import ConfigSearchPath, SearchPathQuery
 from hydra.core.config_store import ConfigStore
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
@@ -63,6 +64,21 @@ def _refuse(message: str) -> NoReturn:
     sys.exit(2)
 
 
+class _Repository(ConfigRepository):
+    """Hydra's repository, except that a copy shares its sources, which nothing changes, with everything in them."""
+
+    def __deepcopy__(self, _: dict[int, Any]) -> ConfigRepository:
+        return copy.copy(self)
+
+
+class _Loader(ConfigLoaderImpl):
+    """Hydra's loader, except that it does not copy all sources for each composition and each list of options."""
+
+    def __init__(self, path: ConfigSearchPath):
+        super().__init__(path)
+        self.repository = _Repository(path)
+
+
 def config_loader(*folders: Path | str | None, config_path: str | None = None) -> ConfigLoader:
     """Return a loader that searches the project's configuration and then `folders` in their order.
 
@@ -74,7 +90,7 @@ def config_loader(*folders: Path | str | None, config_path: str | None = None) -
     for folder in [str(folder) for folder in folders if folder]:
         address = folder if "://" in folder else f"file://{os.path.abspath(folder)}"
         path.prepend("command-line", address, SearchPathQuery(provider="schema"))
-    return ConfigLoaderImpl(path)
+    return _Loader(path)
 
 
 def master(loader: ConfigLoader) -> DictConfig:

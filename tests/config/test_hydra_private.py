@@ -19,6 +19,7 @@ PARTS = [
     ("callbacks", "Callbacks.on_run_end", ["config"]),
     ("config_loader_impl", "ConfigLoaderImpl", ["config_search_path"]),
     ("config_loader_impl", "ConfigLoaderImpl._apply_overrides_to_config", ["overrides", "cfg"]),
+    ("config_repository", "ConfigRepository", ["config_search_path"]),
     ("hydra", "Hydra", ["task_name", "config_loader"]),
     ("hydra", "Hydra.compose_config", ["config_name", "overrides", "run_mode", "with_log_configuration"]),
     ("utils", "create_automatic_config_search_path", ["calling_file", "calling_module", "config_path"]),
