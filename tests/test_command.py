@@ -347,6 +347,7 @@ def test_help_explains_groups_options_and_examples(tmp_path):
     assert left_behind(tmp_path) == []
 
 
+@pytest.mark.slow
 def test_every_example_in_the_help_works(tmp_path):
     text = call("--help", cwd=tmp_path).out
     lines = [line.split("python -m fmnist_sweep")[1] for line in text.splitlines() if line.startswith("  python -m")]

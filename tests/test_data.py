@@ -256,7 +256,7 @@ print(data.prepare(Path(sys.argv[2])))
 """
 
 
-@pytest.mark.parametrize("killed", [True, False])
+@pytest.mark.parametrize("killed", [True, pytest.param(False, marks=pytest.mark.slow)])
 def test_one_process_fetches_while_another_waits(killed, archives, tmp_path, serve):
     (mirror,) = serve(archives)
     mirror.open.clear()

@@ -43,6 +43,7 @@ def test_what_is_not_survived_is_told(tmp_path: Path) -> None:
     assert "Not survived: `lost_power` `fresh/call-1-draw-0`: it was lost" in text
 
 
+@pytest.mark.slow
 def test_a_case_is_repeated_by_its_name() -> None:
     command = [sys.executable, "-m", "faults", "--only", "lost_power", "--case", "fresh/call-9-draw-1"]
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}

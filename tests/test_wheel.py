@@ -97,6 +97,7 @@ def test_help_and_configuration_come_from_the_wheel(installed: Path, tmp_path: P
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.slow
 def test_a_run_trains_and_is_reported(installed: Path, tmp_path: Path) -> None:
     run(installed / "fmnist-sweep", "optimizer=sgd", "epochs=1", "batch_size=1000", "model.hidden=[8]", cwd=tmp_path)
     (metrics,) = (tmp_path / "multirun").glob("*/metrics.csv")

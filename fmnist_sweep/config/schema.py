@@ -27,7 +27,7 @@ from fmnist_sweep.data import CHECKSUMS, FILES, HOLDOUT_SIZE
 from fmnist_sweep.errors import ConfigError, first_problem, nearest
 
 # Increase this whenever a change alters the results of a configuration. New runs then get other names than old ones.
-TRAINING_VERSION = 1
+TRAINING_VERSION = 2
 
 _IMAGES = FILES["train-images-idx3-ubyte"][0]
 TRAINING_IMAGES = {"test": _IMAGES, "holdout": _IMAGES - HOLDOUT_SIZE}

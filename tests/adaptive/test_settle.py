@@ -237,6 +237,7 @@ def settled(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+@pytest.mark.slow
 def test_two_claims_are_settled_by_real_runs(settled: Path) -> None:
     names = Counter(re.sub(r"-seed\d+.*", "", name) for name in results(settled / "multirun"))
     assert names == {

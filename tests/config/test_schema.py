@@ -89,8 +89,8 @@ def test_the_digits_follow_what_the_configuration_does_not_say(monkeypatch):
     assert name("device=cpu") == on_cpu
 
 
-def test_the_runs_that_there_are_keep_their_names():
-    """Return the runs of the committed report."""
+def test_the_runs_that_there_are_keep_their_names(monkeypatch):
+    monkeypatch.setattr(schema, "TRAINING_VERSION", 1)  # of the runs in docs/
     with (Path(__file__).parents[2] / "docs" / "caprari2024" / "results.csv").open() as file:
         runs = {row["run"] for row in csv.DictReader(file)}
     assert len(runs) >= 120  # the grid's, and what open claims asked for

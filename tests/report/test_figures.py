@@ -18,7 +18,7 @@ from fmnist_sweep.report.figures.confusion import confusion, confusion_figure, m
 from fmnist_sweep.report.figures.paper_figures import paper_figure
 from fmnist_sweep.report.figures.style import STYLE, encode, styles
 from fmnist_sweep.report.summaries import finals
-from fmnist_sweep.report.texts import LANGUAGES, Texts
+from fmnist_sweep.report.texts import Texts
 from fmnist_sweep.store.curves import Curves
 from fmnist_sweep.store.tables import collect, recipe
 
@@ -275,7 +275,7 @@ def is_drawn(text, figure):
     return True
 
 
-@pytest.mark.parametrize("language", LANGUAGES)
+@pytest.mark.parametrize("language", ["en", pytest.param("es", marks=pytest.mark.slow)])
 @pytest.mark.parametrize("fill", [everything, strange, under_way, one_run])
 def test_every_text_is_inside_its_figure(tmp_path, language, fill):
     fill(tmp_path)

@@ -39,6 +39,7 @@ def report(*arguments, capsys):
     return code, captured.out.splitlines(), captured.err.splitlines()
 
 
+@pytest.mark.slow
 def test_a_whole_grid_gives_every_figure_and_table(tmp_path):
     labels = write_fashion(tmp_path / "fashion")
     write_grid(tmp_path / "multirun", seeds=(0, 1), predictions=guesses(labels, 0))

@@ -212,6 +212,7 @@ def test_a_table_that_cannot_be_used_is_refused_in_one_line(tmp_path, capsys, ol
     assert message in line and not (tmp_path / "out").exists()
 
 
+@pytest.mark.slow
 def test_the_page_on_all_papers_is_made_of_their_tables(tmp_path, capsys):
     assert site.main([str(tmp_path)]) == 2
     assert capsys.readouterr().err.startswith(f"no report in {tmp_path}: write one with")

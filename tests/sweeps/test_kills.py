@@ -32,6 +32,7 @@ from fmnist_sweep.config.identity import trajectory_name
 from fmnist_sweep.config.schema import Config
 
 
+@pytest.mark.slow
 def test_a_killed_worker_takes_nothing_but_its_own_runs_with_it(tmp_path: Path) -> None:
     store = tmp_path / "store"
     grid = ["-m", "model.hidden=[16]", "batch_size=1000,500", "seed=0,1", "epochs=5", f"hydra.sweep.dir={store}"]
@@ -68,6 +69,7 @@ def test_a_killed_worker_takes_nothing_but_its_own_runs_with_it(tmp_path: Path) 
     assert {path: after[path] for path in before} == before
 
 
+@pytest.mark.slow
 def test_workers_stop_by_themselves_when_their_parent_is_killed(tmp_path: Path) -> None:
     store = tmp_path / "store"
     grid = ["-m", "optimizer=adam,sgd_momentum", *SMALL, f"hydra.sweep.dir={store}"]
@@ -131,6 +133,7 @@ def test_kills_between_checkpoints_that_time_makes(tmp_path: Path) -> None:
 # Two sweeps at once
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "executor", [pytest.param([INLINE], id="inline"), pytest.param([], id="workers", marks=pytest.mark.slow)]
 )

@@ -55,6 +55,7 @@ def test_a_grid_is_trained_once_and_extended(tmp_path: Path) -> None:
     assert {path: kept[path] for path in before} == before
 
 
+@pytest.mark.slow
 def test_workers_stay_up_between_the_batches_of_a_sweep(tmp_path: Path) -> None:
     store = tmp_path / "store"
     seeds = [run(seed=seed, epochs=3) for seed in (0, 1)]
