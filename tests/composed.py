@@ -10,7 +10,7 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import DictConfig
 
 from fmnist_sweep.config import compose as composing
-from fmnist_sweep.config import hydra_private, overrides, schema
+from fmnist_sweep.config import hydra_private, overrides, validation
 from fmnist_sweep.config.compose import Composer
 from fmnist_sweep.config.schema import Config
 from fmnist_sweep.papers.paper_option import consume_paper_option
@@ -42,10 +42,10 @@ def compose(*typed: str, config_dir: Path | None = None) -> list[DictConfig]:
 def configure(*typed: str) -> Config:
     """The checked configuration of the one run that these arguments ask for."""
     (composed,) = compose(*typed)
-    return schema.parse(composed)[0]
+    return validation.parse(composed)[0]
 
 
 def name(*typed: str) -> str:
     """The name of that run."""
     (composed,) = compose(*typed)
-    return composing.name_of(*schema.parse(composed))
+    return composing.name_of(*validation.parse(composed))

@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fmnist_sweep.config.identity import run_name
-from fmnist_sweep.config.schema import Config, DataConfig, ModelConfig, TrainingConfig, digest
+from fmnist_sweep.config.identity import digest, run_name
+from fmnist_sweep.config.schema import Config, DataConfig, ModelConfig, TrainingConfig
 from fmnist_sweep.store import layout
 
 Curve = Callable[[NDArray[np.float64]], NDArray[np.float64]]

@@ -14,8 +14,9 @@ from hydra.core.override_parser.types import Override, OverrideType
 from omegaconf import DictConfig, OmegaConf
 
 from fmnist_sweep.config import hydra_private
-from fmnist_sweep.config.identity import run_name
-from fmnist_sweep.config.schema import Config, Execution, Schema, device_type, digest, parse_config
+from fmnist_sweep.config.identity import digest, run_name
+from fmnist_sweep.config.schema import Config, Execution, Schema, device_type
+from fmnist_sweep.config.validation import parse_config
 
 
 def register() -> None:

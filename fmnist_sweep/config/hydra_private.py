@@ -44,7 +44,8 @@ from hydra.core.utils import JobReturn, configure_log, run_job
 from hydra.types import HydraContext, RunMode, TaskFunction
 from omegaconf import DictConfig, OmegaConf, open_dict
 
-from fmnist_sweep.config.schema import CONFIG_FOLDER, resolving
+from fmnist_sweep.config.schema import CONFIG_FOLDER
+from fmnist_sweep.config.validation import resolving
 from fmnist_sweep.errors import ConfigError, one_line
 
 

@@ -5,6 +5,7 @@ import re
 import yaml
 from omegaconf.errors import OmegaConfBaseException
 
+from fmnist_sweep.config.schema import KEYS
 from fmnist_sweep.errors import ConfigError, RunError, nearest
 
 # Patterns in OmegaConf's type errors, each with the value that the user must give instead.
@@ -73,8 +74,6 @@ def of_omegaconf(text: str) -> str:
     key = re.search(r"^\s*full_key: (\S+)", text, re.MULTILINE)
     first = re.sub(r"^Cannot merge DictConfig with ListConfig", "must be a mapping, not a list", first)
     if absent := re.match(r"Key '(\w+)' (is )?not in ", first):
-        from fmnist_sweep.config.schema import KEYS  # imported here because schema imports this module
-
         first = f"there is no such key{nearest(key[1] if key else absent[1], KEYS)}"
     for pattern, allowed in _WRONG_TYPES.items():
         if re.search(pattern, first):

@@ -4,30 +4,19 @@
 composed configuration. A run directory records only `Config`.
 """
 
-import hashlib
 import json
-import re
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from dataclasses import asdict, field, fields, is_dataclass
 from pathlib import Path
-from typing import Annotated, Any, Optional, TypeVar, get_args, get_type_hints
+from typing import Annotated, Any, Optional, get_args, get_type_hints
 
-from hydra.core.hydra_config import HydraConfig
-from hydra.core.utils import setup_globals
-from omegaconf import MISSING, DictConfig, OmegaConf
-from omegaconf.errors import OmegaConfBaseException
-from pydantic import AfterValidator, ConfigDict, Field, TypeAdapter, ValidationError
+from omegaconf import MISSING
+from pydantic import AfterValidator, ConfigDict, Field
 from pydantic.dataclasses import dataclass
 from pydantic_core import PydanticCustomError
 
-from fmnist_sweep.config import optimizers
-from fmnist_sweep.config.messages import of_omegaconf
-from fmnist_sweep.data import CHECKSUMS, FILES, HOLDOUT_SIZE
-from fmnist_sweep.errors import ConfigError, first_problem, nearest
-
-# Increase this whenever a change alters the results of a configuration. New runs then get other names than old ones.
-TRAINING_VERSION = 2
+from fmnist_sweep.data import FILES, HOLDOUT_SIZE
+from fmnist_sweep.errors import ConfigError, nearest
 
 _IMAGES = FILES["train-images-idx3-ubyte"][0]
 TRAINING_IMAGES = {"test": _IMAGES, "holdout": _IMAGES - HOLDOUT_SIZE}
@@ -126,7 +115,7 @@ TRACKERS = tuple(item.name for item in fields(TrackerConfig))
 
 
 @dataclass(config=_CHECKED)
-class _How:
+class How:
     device: Annotated[str, _one_of("auto", "cpu", "cuda", "mps")] = "auto"
     workers: Annotated[Optional[int], Field(ge=1)] = None  # noqa: UP045
     rerun: bool = False
@@ -137,7 +126,7 @@ class _How:
 
 
 @dataclass(config=_CHECKED)
-class Execution(_How):
+class Execution(How):
     """Settings for carrying out a run. Those in `SWEEP_WIDE` must be the same for all runs of a sweep."""
 
     data_dir: Optional[str] = None  # noqa: UP045
@@ -149,7 +138,7 @@ class _DataSection(DataConfig):
 
 
 @dataclass(config=_CHECKED)
-class Schema(_How, Config):
+class Schema(How, Config):
     """The schema with which Hydra validates the whole composed configuration."""
 
     data: _DataSection = field(default_factory=_DataSection)
@@ -167,7 +156,7 @@ def leaves(cls: type) -> Iterator[str]:
 
 
 KEYS = tuple(leaves(Schema))  # of the composed configuration
-SWEEP_WIDE = tuple(key for key in leaves(_How) if key != "device")
+SWEEP_WIDE = tuple(key for key in leaves(How) if key != "device")
 
 
 def decides(key: str) -> bool:
@@ -181,74 +170,6 @@ def flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
     for key, value in values.items():
         result |= flat(value, f"{prefix}{key}.") if isinstance(value, dict) else {f"{prefix}{key}": value}
     return result
-
-
-T = TypeVar("T")
-_CONFIG: TypeAdapter[Config] = TypeAdapter(Config)
-_EXECUTION: TypeAdapter[Execution] = TypeAdapter(Execution)
-
-
-@contextmanager
-def resolving(composed: DictConfig) -> Iterator[None]:
-    """Resolve `${hydra:...}` from this configuration inside the `with` block, as in a job that Hydra runs."""
-    setup_globals()
-    current: Any = HydraConfig.instance()
-    before = current.cfg
-    if "hydra" in composed:  # else Hydra is already running this job
-        current.cfg = composed
-    try:
-        yield
-    finally:
-        current.cfg = before
-
-
-def parse(composed: DictConfig) -> tuple[Config, Execution]:
-    """Convert a composed configuration to `Config` and `Execution`; raise `ConfigError` if it is invalid."""
-    how = _plain(composed, [item.name for item in fields(_How)])
-    how["data_dir"] = _plain(composed, ["data"])["data"]["dir"]
-    return parse_config(composed), _validated(_EXECUTION, how)
-
-
-def parse_config(composed: DictConfig) -> Config:
-    """Convert a composed configuration to `Config`. The run's name needs it before the run's directory is known."""
-    of_execution = {item.name for item in fields(_How)}
-    keys = dict.fromkeys([*(item.name for item in fields(Config)), *map(str, composed)])
-    plain = _plain(composed, [key for key in keys if key != "hydra" and key not in of_execution])
-    del plain["data"]["dir"]
-    config = _validated(_CONFIG, plain)
-    images = TRAINING_IMAGES[config.data.validation]
-    if config.training.batch_size > images:
-        count = f"the number of training images with data.validation={config.data.validation}"
-        raise ConfigError(f"batch_size={config.training.batch_size}: must be from 1 to {images}, {count}")
-    optimizers.check(config.optimizer)
-    return config
-
-
-def _plain(composed: DictConfig, keys: Sequence[str]) -> dict[str, Any]:
-    """Return the values of some top-level keys with their interpolations resolved."""
-    plain: dict[str, Any] = {}
-    try:
-        with resolving(composed):
-            for key in filter(composed.__contains__, keys):
-                value, is_node = composed[key], OmegaConf.is_config(composed[key])
-                plain[key] = OmegaConf.to_container(value, resolve=True, throw_on_missing=True) if is_node else value
-    except OmegaConfBaseException as error:
-        raise ConfigError(of_omegaconf(str(error))) from error
-    for key in KEYS:
-        section, _, last = key.rpartition(".")
-        if (section or key) in keys and last not in (plain.get(section, {}) if section else plain):
-            raise ConfigError(f"{key}: is missing; do not remove it with ~")
-    return plain
-
-
-def _validated(kind: TypeAdapter[T], plain: dict[str, Any]) -> T:
-    try:
-        # Validate JSON, as when reading run.json: strict mode accepts 1 for a float there.
-        return kind.validate_json(json.dumps(plain))
-    except ValidationError as error:
-        # The user types a key that has a group by the group's name.
-        problem = re.sub(r"^(training|model)\.(batch_size|epochs|dropout)=", r"\2=", first_problem(error, KEYS))
-        raise ConfigError(problem) from error
 
 
 def agree(executions: Sequence[Execution]) -> None:
@@ -283,23 +204,3 @@ def resolve_device(name: str) -> str:
             f"device={name}: this machine has none that torch can use; take device=auto or one of: {there}"
         )
     return name
-
-
-def identity(config: Config) -> dict[str, Any]:
-    """Return every value that can change the results by dotted key, including torch's defaults for the optimizer.
-
-    Two configurations are the same if their identities are equal. Only this function decides that.
-    """
-    return flat({**asdict(config), "optimizer": optimizers.complete(config.optimizer)})
-
-
-def digest(config: Config, device: str) -> str:
-    """Return eight hex digits of a hash of everything except epochs that can change the results on a device type.
-
-    Runs that differ only in epochs have the same digest, because the shorter run is the beginning of the longer one.
-    """
-    values = asdict(config)
-    del values["training"]["epochs"]
-    values["optimizer"] = optimizers.complete(config.optimizer)
-    values |= {"version": TRAINING_VERSION, "files": CHECKSUMS, "device": device}
-    return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()[:8]

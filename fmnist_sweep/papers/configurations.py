@@ -9,7 +9,8 @@ from hydra.core.config_loader import ConfigLoader
 from fmnist_sweep.config import hydra_private, overrides
 from fmnist_sweep.config.compose import Composer
 from fmnist_sweep.config.messages import reason
-from fmnist_sweep.config.schema import Config, leaves, parse
+from fmnist_sweep.config.schema import Config, leaves
+from fmnist_sweep.config.validation import parse
 from fmnist_sweep.errors import ConfigError, nearest
 
 Values = dict[str, Any]

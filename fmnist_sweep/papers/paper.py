@@ -18,7 +18,8 @@ from pydantic import Field, PrivateAttr, model_validator
 
 from fmnist_sweep.config import hydra_private, overrides
 from fmnist_sweep.config.compose import register
-from fmnist_sweep.config.schema import CONFIG_FOLDER, Config, identity
+from fmnist_sweep.config.identity import identity
+from fmnist_sweep.config.schema import CONFIG_FOLDER, Config
 from fmnist_sweep.engine.metrics import MEASURES
 from fmnist_sweep.errors import ConfigError, nearest, one_line
 from fmnist_sweep.papers.claims import LANGUAGE, Claim, Name, Resolution, Text, Words

@@ -22,9 +22,9 @@ import numpy as np
 import pandas as pd
 from omegaconf import MISSING
 
-from fmnist_sweep.config.identity import is_run_name
+from fmnist_sweep.config.identity import identity, is_run_name
 from fmnist_sweep.config.optimizers import complete
-from fmnist_sweep.config.schema import Config, identity, leaves
+from fmnist_sweep.config.schema import Config, leaves
 from fmnist_sweep.engine.metrics import MEASURES, FloatArray
 from fmnist_sweep.errors import one_line
 from fmnist_sweep.store import layout

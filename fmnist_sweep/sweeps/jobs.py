@@ -16,7 +16,8 @@ from fmnist_sweep import data
 from fmnist_sweep.config import hydra_private, trackers
 from fmnist_sweep.config.compose import Composer, name_of
 from fmnist_sweep.config.messages import reason
-from fmnist_sweep.config.schema import agree, device_type, parse, resolve_device
+from fmnist_sweep.config.schema import agree, device_type, resolve_device
+from fmnist_sweep.config.validation import parse
 from fmnist_sweep.data import DataError
 from fmnist_sweep.engine.metrics import MEASURES
 from fmnist_sweep.errors import ConfigError, RunError

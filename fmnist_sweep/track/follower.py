@@ -80,7 +80,7 @@ class Follower:
 
     @property
     def trouble(self) -> str | None:
-        """Return the reason why the last look did not send everything, or None."""
+        """Return the reason why the last attempt did not send everything, or None."""
         failures = (
             f"{one_line(path.name)}: {why}" for path, (what, why) in self.outcomes.items() if what == "not sent"
         )

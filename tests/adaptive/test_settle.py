@@ -22,7 +22,7 @@ from running import started, wait_until
 
 from fmnist_sweep import papers
 from fmnist_sweep.config.compose import Composer
-from fmnist_sweep.config.schema import parse
+from fmnist_sweep.config.validation import parse
 from fmnist_sweep.papers.verdicts import judge
 from fmnist_sweep.store.curves import Curves
 from fmnist_sweep.store.tables import collect

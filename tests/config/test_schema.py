@@ -9,15 +9,16 @@ import pytest
 from composed import compose, configure, name
 from omegaconf import OmegaConf
 
-from fmnist_sweep.config import schema
-from fmnist_sweep.config.schema import Execution, agree, identity, parse
+from fmnist_sweep.config import identity, schema
+from fmnist_sweep.config.schema import Execution, agree
+from fmnist_sweep.config.validation import parse
 from fmnist_sweep.errors import ConfigError
 
 BASE = configure()
 
 
 def digest(one, device="cpu"):
-    return schema.digest(one, device)
+    return identity.digest(one, device)
 
 
 def test_the_base_model_is_the_papers():
@@ -28,8 +29,12 @@ def test_the_base_model_is_the_papers():
         "data": {"validation": "test", "mean": 0.5, "std": 0.5},
         "seed": 0,
     }
-    assert identity(BASE) == identity(configure("optimizer.betas=[0.9,0.999]", "optimizer.weight_decay=0"))
-    assert identity(BASE).items() >= {"optimizer.lr": 0.01, "optimizer.eps": 1e-8, "training.epochs": 30}.items()
+    assert identity.identity(BASE) == identity.identity(
+        configure("optimizer.betas=[0.9,0.999]", "optimizer.weight_decay=0")
+    )
+    assert (
+        identity.identity(BASE).items() >= {"optimizer.lr": 0.01, "optimizer.eps": 1e-8, "training.epochs": 30}.items()
+    )
 
 
 # A run's name
@@ -80,9 +85,9 @@ def test_runs_that_differ_in_epochs_share_their_digits():
 def test_the_digits_follow_what_the_configuration_does_not_say(monkeypatch):
     before, on_cpu = digest(BASE), name("device=cpu")
     assert digest(BASE, "cuda") != before
-    for key, value in (("TRAINING_VERSION", schema.TRAINING_VERSION + 1), ("CHECKSUMS", {"t10k-labels": "0"})):
+    for key, value in (("TRAINING_VERSION", identity.TRAINING_VERSION + 1), ("CHECKSUMS", {"t10k-labels": "0"})):
         with monkeypatch.context() as patch:
-            patch.setattr(schema, key, value)
+            patch.setattr(identity, key, value)
             assert digest(BASE) != before
     monkeypatch.setattr("torch.cuda.is_available", lambda: True)
     assert name() == on_cpu.replace(before, digest(BASE, "cuda"))
@@ -90,7 +95,7 @@ def test_the_digits_follow_what_the_configuration_does_not_say(monkeypatch):
 
 
 def test_the_runs_that_there_are_keep_their_names(monkeypatch):
-    monkeypatch.setattr(schema, "TRAINING_VERSION", 1)  # of the runs in docs/
+    monkeypatch.setattr(identity, "TRAINING_VERSION", 1)  # of the runs in docs/
     with (Path(__file__).parents[2] / "docs" / "caprari2024" / "results.csv").open() as file:
         runs = {row["run"] for row in csv.DictReader(file)}
     assert len(runs) >= 120  # the grid's, and what open claims asked for

@@ -10,7 +10,7 @@ from hydra.core.plugins import Plugins
 from hydra.core.utils import JobReturn, JobStatus
 
 from fmnist_sweep.config.compose import Composer, name_of
-from fmnist_sweep.config.schema import parse
+from fmnist_sweep.config.validation import parse
 from fmnist_sweep.errors import RunError
 from hydra_plugins.fmnist_sweep_grids import GridSweeper
 

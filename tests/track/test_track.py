@@ -10,15 +10,8 @@ from composed import compose, name
 from made_up_runs import write_run
 
 from fmnist_sweep.config import trackers
-from fmnist_sweep.config.schema import (
-    MlflowConfig,
-    TensorBoardConfig,
-    TrackerConfig,
-    WandbConfig,
-    agree,
-    decides,
-    parse,
-)
+from fmnist_sweep.config.schema import MlflowConfig, TensorBoardConfig, TrackerConfig, WandbConfig, agree, decides
+from fmnist_sweep.config.validation import parse
 from fmnist_sweep.errors import ConfigError
 from fmnist_sweep.track.__main__ import main
 from fmnist_sweep.track.runs import directories, read

@@ -8,7 +8,8 @@ from typing import Any
 
 import yaml
 
-from fmnist_sweep.config.schema import Config, identity
+from fmnist_sweep.config.identity import identity
+from fmnist_sweep.config.schema import Config
 
 LANGUAGES = ("en", "es")
 OPTIMIZER = "optimizer.name"  # the key of a configuration's first phrase

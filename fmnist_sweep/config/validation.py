@@ -1,0 +1,88 @@
+"""Convert a composed configuration to `Config` and `Execution`, and check it."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import fields
+from typing import Any, TypeVar
+
+from hydra.core.hydra_config import HydraConfig
+from hydra.core.utils import setup_globals
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+from pydantic import TypeAdapter, ValidationError
+
+from fmnist_sweep.config import optimizers
+from fmnist_sweep.config.messages import of_omegaconf
+from fmnist_sweep.config.schema import KEYS, TRAINING_IMAGES, Config, Execution, How
+from fmnist_sweep.errors import ConfigError, first_problem
+
+T = TypeVar("T")
+_CONFIG: TypeAdapter[Config] = TypeAdapter(Config)
+_EXECUTION: TypeAdapter[Execution] = TypeAdapter(Execution)
+
+
+@contextmanager
+def resolving(composed: DictConfig) -> Iterator[None]:
+    """Resolve `${hydra:...}` from this configuration inside the `with` block, as in a job that Hydra runs."""
+    setup_globals()
+    current: Any = HydraConfig.instance()
+    before = current.cfg
+    if "hydra" in composed:  # else Hydra is already running this job
+        current.cfg = composed
+    try:
+        yield
+    finally:
+        current.cfg = before
+
+
+def parse(composed: DictConfig) -> tuple[Config, Execution]:
+    """Convert a composed configuration to `Config` and `Execution`; raise `ConfigError` if it is invalid."""
+    how = _plain(composed, [item.name for item in fields(How)])
+    how["data_dir"] = _plain(composed, ["data"])["data"]["dir"]
+    return parse_config(composed), _validated(_EXECUTION, how)
+
+
+def parse_config(composed: DictConfig) -> Config:
+    """Convert a composed configuration to `Config`. The run's name needs it before the run's directory is known."""
+    of_execution = {item.name for item in fields(How)}
+    keys = dict.fromkeys([*(item.name for item in fields(Config)), *map(str, composed)])
+    plain = _plain(composed, [key for key in keys if key != "hydra" and key not in of_execution])
+    del plain["data"]["dir"]
+    config = _validated(_CONFIG, plain)
+    images = TRAINING_IMAGES[config.data.validation]
+    if config.training.batch_size > images:
+        count = f"the number of training images with data.validation={config.data.validation}"
+        raise ConfigError(f"batch_size={config.training.batch_size}: must be from 1 to {images}, {count}")
+    optimizers.check(config.optimizer)
+    return config
+
+
+def _plain(composed: DictConfig, keys: Sequence[str]) -> dict[str, Any]:
+    """Return the values of some top-level keys with their interpolations resolved."""
+    plain: dict[str, Any] = {}
+    try:
+        with resolving(composed):
+            for key in filter(composed.__contains__, keys):
+                value, is_node = composed[key], OmegaConf.is_config(composed[key])
+                plain[key] = OmegaConf.to_container(value, resolve=True, throw_on_missing=True) if is_node else value
+    except OmegaConfBaseException as error:
+        raise ConfigError(of_omegaconf(str(error))) from error
+    for key in KEYS:
+        section, _, last = key.rpartition(".")
+        if (section or key) in keys and last not in (plain.get(section, {}) if section else plain):
+            raise ConfigError(f"{key}: is missing; do not remove it with ~")
+    return plain
+
+
+def _validated(kind: TypeAdapter[T], plain: dict[str, Any]) -> T:
+    try:
+        # Validate JSON, as when reading run.json: strict mode accepts 1 for a float there.
+        return kind.validate_json(json.dumps(plain))
+    except ValidationError as error:
+        # The user types a key that has a group by the group's name.
+        problem = re.sub(r"^(training|model)\.(batch_size|epochs|dropout)=", r"\2=", first_problem(error, KEYS))
+        raise ConfigError(problem) from error
