@@ -105,7 +105,7 @@ def _distribution(override: Override, choices: dict[Any, str]) -> BaseDistributi
         raise ConfigError(f"{line}: only an interval can be logarithmic, as in tag(log,interval(1e-4,1))")
     values: list[Any] = sweep.list if isinstance(sweep, ChoiceSweep) else list(override.sweep_iterator())
     if not values:
-        raise ConfigError(f"{line}: has no values")
+        raise ConfigError(f"{line}: has no values; give one at least")
     if isinstance(sweep, RangeSweep):
         least, greatest, step = min(values), max(values), abs(sweep.step)
         if all(isinstance(value, int) for value in values):

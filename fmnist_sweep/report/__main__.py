@@ -135,9 +135,8 @@ def _write(
         {"index.html": page.encode()},
     ]
     _check_free(output, [name for files in written for name in files])
-    replace(
-        output / _RESULTS, _csv(collection.metrics)
-    )  # first, because `_check_free` recognises a report's folder by it
+    # Write this file first, because `_check_free` recognises a report's folder by it.
+    replace(output / _RESULTS, _csv(collection.metrics))
     return [[replace(output / name, content) for name, content in files.items()] for files in written]
 
 
