@@ -86,7 +86,7 @@ test-trackers: $(READY)  ## the tests with a real TensorBoard, a real MLflow ser
 	$(BIN) -m pytest -q -m tracker
 
 test-slow: $(READY)  ## the tests that take minutes
-	$(BIN) -m pytest -q -n 2 --dist loadgroup -m slow
+	$(BIN) -m pytest -q -n 2 --dist loadfile -m slow
 
 faults: $(READY)  ## break runs in every way there is, and write docs/faults.md; as root, for it mounts small disks
 	HOSTILE_SHARE=1 $(BIN) -m pytest -q -m slow tests/store/test_hostile_input.py

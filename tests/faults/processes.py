@@ -184,8 +184,9 @@ class _Command:
         while left := [p for p in psutil.process_iter() if _session(p) == self.process.pid]:
             work.require(time.monotonic() < until, f"{len(left)} processes outlast the command")
             time.sleep(0.1)
-        self._output.seek(0)
-        return code, self._output.read().decode()
+        with self._output:
+            self._output.seek(0)
+            return code, self._output.read().decode()
 
 
 def _session(process: psutil.Process) -> int | None:
