@@ -94,7 +94,7 @@ class Record(_Model):
     def encode(self) -> bytes:
         """Return the content of run.json."""
         content = self.model_dump_json(indent=2).encode() + b"\n"
-        return _sealed(content) if self.sha256 else content
+        return _sealed(content)
 
 
 def _sealed(content: bytes) -> bytes:

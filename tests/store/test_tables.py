@@ -3,6 +3,7 @@
 import contextlib
 import json
 import os
+import re
 from functools import partial
 from pathlib import Path
 
@@ -34,12 +35,14 @@ def change(run, **changes):
             del place[last]
         else:
             place[last] = value
+    info.pop("seal", None)  # it is of the content before
     (run / "run.json").write_text(json.dumps(info))
 
 
 def edit(run, old, new, file="metrics.csv"):
     text = (run / file).read_text()
     assert old in text
+    text = re.sub(r'\n  "seal": .*', "", text)  # run.json's is of the content before
     (run / file).write_text(text.replace(old, new, 1))
 
 
