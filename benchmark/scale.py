@@ -51,7 +51,7 @@ class MadeUpCluster(Executor):
     def __exit__(self, *_: object) -> None:
         self._process.shutdown()
 
-    def submit(self, tasks: Sequence[Any]) -> list[Future[list[int]]]:
+    def submit(self, tasks: Sequence[Any], names: Sequence[Sequence[str]] = ()) -> list[Future[list[int]]]:
         mark("waiting")
         futures = [self._process.submit(finish, task.args[0], WAITING / len(tasks)) for task in tasks]
         for future in futures:

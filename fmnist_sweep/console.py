@@ -1,4 +1,4 @@
-"""What commands share: their name, and how they refuse."""
+"""Name a command as the user typed it, and refuse in one line."""
 
 import sys
 from pathlib import Path

@@ -26,6 +26,8 @@ from hydra._internal.callbacks import Callbacks
 # We need the list of options before Hydra parses an argument. `_apply_overrides_to_config` sets values as Hydra does,
 # on a configuration that we compose once for many jobs.
 from hydra._internal.config_loader_impl import ConfigLoaderImpl
+
+# Each composition copies its repository with all sources, unless the repository says how it is copied.
 from hydra._internal.config_repository import ConfigRepository
 
 # hydra.main composes a run and makes its directory before we can check anything, so we create the application here.

@@ -1,4 +1,4 @@
-"""What makes two runs the same, and the names of runs and trajectories. Runs with the same name are the same run."""
+"""Decide whether two runs are the same, and name runs and trajectories. Runs with the same name are the same run."""
 
 import hashlib
 import json

@@ -1,7 +1,7 @@
-"""Train K multilayer perceptrons as one: every layer is one batched product over the stack.
+"""Train K multilayer perceptrons as one: a layer is one batched product over the stack, or K products by oneDNN.
 
-The forward and backward passes are written out by hand, ten lines each. Every product then writes into a buffer that
-is allocated once, and a step costs little more than its products.
+The forward and backward passes are written out by hand, fifteen lines each. Their results go into buffers that are
+allocated once, and a step costs little more than its products. `products.suits` says which layers oneDNN computes.
 
 A model's numbers must not depend on the other models in its stack, to the last bit. Batched products compute each
 model's slice independently, with one exception: for a single model, [m, k] @ [k, 1] uses another routine. So no product

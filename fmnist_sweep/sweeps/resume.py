@@ -1,4 +1,4 @@
-"""Decide from which checkpoint each model resumes. The caller holds the lock of the runs."""
+"""Save and load checkpoints, and decide from which one each model resumes. The caller holds the lock of the runs."""
 
 from __future__ import annotations
 

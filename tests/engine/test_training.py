@@ -207,28 +207,14 @@ def test_company_changes_no_bit(
     monkeypatch.setattr(products, "suits", lambda *_: library == "oneDNN")
     data = piece(images, 1234)
     configs = [config(batch_size=batch_size, hidden=hidden, **own) for own in MIXED]
-    stack = trainer(configs, data)
-    rows = [stack.train_epoch() for _ in range(2)]
-    for k, one in enumerate(configs):
-        alone = trainer([one], data)
-        assert [alone.train_epoch()[0] for _ in range(2)] == [row[k] for row in rows]
-        assert_same(alone.models[0].progress(), stack.models[k].progress())
-        assert torch.equal(
-            alone.evaluate(data.val_images, data.val_labels).predictions[0],
-            stack.evaluate(data.val_images, data.val_labels).predictions[k],
-        )
+    assert_same_alone(configs, data)
 
 
 @pytest.mark.parametrize("optimizer", EVERY_OPTIMIZER, ids=lambda one: "-".join(map(str, one.values())))
 def test_models_that_share_an_optimizer_are_as_if_each_had_its_own(optimizer: dict[str, object]) -> None:
     data = piece(300)
     configs = [config(optimizer, batch_size=77, hidden=[17, 9], seed=seed) for seed in range(3)]
-    stack = trainer(configs, data)
-    rows = [stack.train_epoch() for _ in range(2)]
-    for k, one in enumerate(configs):
-        alone = trainer([one], data)
-        assert [alone.train_epoch()[0] for _ in range(2)] == [row[k] for row in rows]
-        assert_same(alone.models[0].progress(), stack.models[k].progress())
+    assert_same_alone(configs, data)
 
 
 @pytest.mark.parametrize("size", [2, 3, 5, 13])
@@ -255,6 +241,20 @@ def test_models_that_leave_change_nothing_for_those_that_stay() -> None:
     alone = trainer([configs[2]], data)
     assert [alone.train_epoch()[0] for _ in range(4)] == [rows[0][2], rows[1][1], rows[2][1], rows[3][0]]
     assert_same(alone.models[0].progress(), stack.models[0].progress())
+
+
+def assert_same_alone(configs: Sequence[Config], data: Data) -> None:
+    """Two epochs of a stack give each model the rows, state and predictions that it has when it is trained alone."""
+    stack = trainer(configs, data)
+    rows = [stack.train_epoch() for _ in range(2)]
+    for k, one in enumerate(configs):
+        alone = trainer([one], data)
+        assert [alone.train_epoch()[0] for _ in range(2)] == [row[k] for row in rows]
+        assert_same(alone.models[0].progress(), stack.models[k].progress())
+        assert torch.equal(
+            alone.evaluate(data.val_images, data.val_labels).predictions[0],
+            stack.evaluate(data.val_images, data.val_labels).predictions[k],
+        )
 
 
 def assert_same(one: Progress, other: Progress) -> None:

@@ -1,4 +1,4 @@
-"""Do tasks in this process, for a process that may not start others."""
+"""Do tasks in this process: for a single run, or in a process that may not start others."""
 
 from __future__ import annotations
 
