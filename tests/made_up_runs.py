@@ -57,6 +57,7 @@ def write_run(
     seconds_per_epoch: float = 0.7,
     curve: Curve | NDArray[np.float64] | None = None,
     predictions: NDArray[np.uint8] | None = None,
+    environment: Mapping[str, str] | None = None,
 ) -> Path:
     """Write one run directory as a sweep does and return it.
 
@@ -67,6 +68,7 @@ def write_run(
         epochs_done: rows of metrics; all epochs by default.
         curve: the six measures: a function of the epochs, or an array of shape `(epochs_done, 6)`.
         predictions: uint8 classes, left out by default.
+        environment: what the record says of the machine besides the default.
     """
     name = "Adam" if optimizer == "adam" else "SGD"
     config = Config(
@@ -89,7 +91,7 @@ def write_run(
         seconds=count * seconds_per_epoch,
         test=layout.Test(loss=0.4, accuracy=0.86) if validation == "holdout" and status == "done" else None,
         config=config,
-        environment={"python": "3.11.7", "torch": "2.14.1", "device": "cpu", "git_commit": None},
+        environment={"python": "3.11.7", "torch": "2.14.1", "device": "cpu", "git_commit": None, **(environment or {})},
     )
     run = store / record.name
     run.mkdir(parents=True)

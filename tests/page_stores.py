@@ -1,6 +1,5 @@
 """Stores and data with which tests of the report's page stay quick."""
 
-import json
 from pathlib import Path
 
 import numpy as np
@@ -69,10 +68,9 @@ def write_store(store: Path, labels: NDArray[np.uint8]) -> None:
     write_run(store, seed=4, epochs_done=3, status="diverged", curve=np.array([[0.5, 0.8] * 3] * 2 + [[np.nan] * 6]))
     for number, text in enumerate(HOSTILE):
         link = '<a href="javascript:window.pwned=1">here</a>'
-        run = write_run(store, optimizer="sgd", optimizer_args={"lr": 0.01, "a": link, "b": text})
-        info = json.loads((run / "run.json").read_text())
-        info["environment"] |= {"cpu": text, "platform": f"</td>{text}"}
-        (run / "run.json").write_text(json.dumps(info))
+        arguments = {"lr": 0.01, "a": link, "b": text}
+        machine = {"cpu": text, "platform": f"</td>{text}"}
+        run = write_run(store, optimizer="sgd", optimizer_args=arguments, environment=machine)
         run.rename(store / (f"{number}" + text.replace("/", "\N{DIVISION SLASH}") + run.name))
     (store / "<img src=x onerror=window.pwned=1>").mkdir()
 
