@@ -33,6 +33,12 @@ def build(optimizer: Mapping[str, Any], parameters: Iterable[torch.nn.Parameter]
 
 def complete(optimizer: Mapping[str, Any]) -> dict[str, Any]:
     """Return the name and arguments. Fill in torch's defaults, so that writing out a default changes nothing."""
+    return dict(_complete(json.dumps(optimizer)))
+
+
+@functools.cache  # a sweep has many jobs but few optimizers
+def _complete(encoded: str) -> dict[str, Any]:
+    optimizer = json.loads(encoded)
     values = {name: parameter.default for name, parameter in _arguments(_class(optimizer)).items()}
     values |= {key: value for key, value in optimizer.items() if key != "name"}
     return {"name": optimizer["name"], **{key: _canonical(values[key]) for key in sorted(values)}}
@@ -50,7 +56,7 @@ def check(optimizer: Mapping[str, Any]) -> None:
     _check(json.dumps(optimizer))
 
 
-@functools.cache  # a sweep has many jobs but few optimizers
+@functools.cache
 def _check(encoded: str) -> None:
     import torch
 

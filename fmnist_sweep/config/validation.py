@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import fields
+from dataclasses import fields, replace
 from typing import Any, TypeVar
 
 from hydra.core.hydra_config import HydraConfig
@@ -53,12 +53,39 @@ def parse_config(composed: DictConfig) -> Config:
     plain = _plain(composed, [key for key in keys if key != "hydra" and key not in of_execution])
     del plain["data"]["dir"]
     config = _validated(_CONFIG, plain)
+    check(config)
+    return config
+
+
+def with_values(config: Config, values: Mapping[str, object]) -> Config:
+    """Return a checked copy of a configuration with other values for some dotted keys, which are all there.
+
+    Raises:
+        ConfigError: a value is wrong.
+        ValidationError: a value is of another type than its key; Hydra might convert it.
+    """
+    changed = config
+    for key, value in values.items():
+        changed = _with_value(changed, key, value)
+    check(changed)
+    return changed
+
+
+def _with_value(section: Any, key: str, value: object) -> Any:
+    name, _, rest = key.partition(".")
+    is_plain = isinstance(section, dict)
+    if rest:
+        value = _with_value(section[name] if is_plain else getattr(section, name), rest, value)
+    return {**section, name: value} if is_plain else replace(section, **{name: value})
+
+
+def check(config: Config) -> None:
+    """Raise `ConfigError` if values of a configuration do not fit together."""
     images = TRAINING_IMAGES[config.data.validation]
     if config.training.batch_size > images:
         count = f"the number of training images with data.validation={config.data.validation}"
         raise ConfigError(f"batch_size={config.training.batch_size}: must be from 1 to {images}, {count}")
     optimizers.check(config.optimizer)
-    return config
 
 
 def _plain(composed: DictConfig, keys: Sequence[str]) -> dict[str, Any]:
