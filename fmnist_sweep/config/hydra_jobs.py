@@ -23,7 +23,7 @@ from fmnist_sweep.config import hydra_private
 from fmnist_sweep.config.compose import ComposedJob
 
 # These are strings in YAML without quotes: no number, word of YAML or comment has such a character in it.
-_PLAIN = re.compile(r"[A-Za-z/][\w./,+-]*[/=][\w./=,+-]*", re.ASCII)
+_PLAIN = re.compile(r"[A-Za-z/][\w./,+-]*[/=][\w./=,+'-]*", re.ASCII)
 _LOG = "${hydra.runtime.output_dir}/${hydra.job.name}.log"
 
 
@@ -96,23 +96,35 @@ class _JobFiles:
         folder.mkdir(parents=True, exist_ok=True)
         if self._log is not None:
             (directory / self._log).touch()
+        written = {self._marks[key]: _scalars(value) for key, value in values.items()}
         for name, text in self._texts.items():
-            for key, value in values.items():
-                text = _filled(text, self._marks[key], value)
+            for mark, scalars in written.items():
+                text = _filled(text, mark, scalars)
             (folder / name).write_text(text, encoding="utf-8")
 
 
-def _filled(text: str, mark: str, value: Any) -> str:
-    if not isinstance(value, list):
-        return text.replace(mark, _scalar(value))
-    indent = re.search(rf"^( *)- {mark}\n", text, re.MULTILINE)
-    return text.replace(indent[0], "".join(f"{indent[1]}- {_scalar(item)}\n" for item in value)) if indent else text
+def _scalars(value: Any) -> str | list[str]:
+    return list(map(_scalar, value)) if isinstance(value, list) else _scalar(value)
+
+
+def _filled(text: str, mark: str, scalars: str | list[str]) -> str:
+    """Replace a mark by a scalar, or the item of a list that it is by the items of another list."""
+    if isinstance(scalars, str):
+        return text.replace(mark, scalars)
+    before, item, after = text.partition(f"- {mark}\n")
+    indent = before.rpartition("\n")[2]
+    return before + indent.join(f"- {scalar}\n" for scalar in scalars) + after if item else text
 
 
 def _scalar(value: Any) -> str:
     """Return a value as YAML in one line, as OmegaConf writes it if it writes one line."""
-    if isinstance(value, str) and _PLAIN.fullmatch(value):
-        return value
+    if type(value) is int:
+        return str(value)
+    return value if isinstance(value, str) and _PLAIN.fullmatch(value) else _written(value)
+
+
+@functools.lru_cache(1000)  # the numbers and options of a sweep come back in many jobs
+def _written(value: Any) -> str:
     written = OmegaConf.to_yaml(OmegaConf.create([value])).removeprefix("- ").removesuffix("\n")
     return json.dumps(value) if "\n" in written else written
 
