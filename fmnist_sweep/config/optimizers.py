@@ -23,12 +23,33 @@ _IMPLEMENTATION = {"foreach", "fused", "capturable", "differentiable"}
 
 
 def build(optimizer: Mapping[str, Any], parameters: Iterable[torch.nn.Parameter]) -> torch.optim.Optimizer:
-    """Build the optimizer for these parameters, with its fused implementation if there is one."""
-    cls = _class(optimizer)
+    """Build the optimizer for these parameters, with its fused implementation if there is one.
+
+    On CUDA its step can be recorded as a CUDA graph if torch's implementation allows that.
+    """
+    cls, parameters = _class(optimizer), list(parameters)
     arguments: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in optimizer.items() if k != "name"}
-    if "fused" in inspect.signature(cls).parameters:
+    on_cuda = parameters[0].device.type == "cuda"
+    choices = inspect.signature(cls).parameters
+    if "fused" in choices and not (on_cuda and cls.__name__ == "Adagrad"):  # older versions have none on CUDA
         arguments["fused"] = True
+    if "capturable" in choices and on_cuda:
+        arguments["capturable"] = True
     return cls(parameters, **arguments)
+
+
+def state_dict(optimizer: torch.optim.Optimizer) -> dict[str, Any]:
+    """Return the optimizer's `state_dict` without states that are empty, and with the same arguments on all devices."""
+    saved = optimizer.state_dict()
+    saved["state"] = {key: state for key, state in saved["state"].items() if state}
+    for group in saved["param_groups"]:
+        group |= {key: value for key, value in (("fused", True), ("capturable", False)) if key in group}
+    return saved
+
+
+def load_state_dict(optimizer: torch.optim.Optimizer, state: Mapping[str, Any]) -> None:
+    """Load the `state_dict` of an optimizer with equal arguments, but keep the choice of implementation."""
+    optimizer.load_state_dict({"state": state["state"], "param_groups": optimizer.state_dict()["param_groups"]})
 
 
 def complete(optimizer: Mapping[str, Any]) -> dict[str, Any]:

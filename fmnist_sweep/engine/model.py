@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from itertools import pairwise
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
@@ -95,13 +96,19 @@ class PerceptronStack:
         """Allocate the buffers for passes over batches of this size."""
         return Workspace(self, batch_size, training)
 
-    def forward(self, images: Tensor, space: Workspace, noise: Sequence[torch.Generator] | None = None) -> Tensor:
+    def forward(
+        self,
+        images: Tensor,
+        space: Workspace,
+        noise: Sequence[torch.Generator] | Literal["drawn"] | None = None,
+    ) -> Tensor:
         """Compute the logits.
 
         Args:
             images: [K, B, inputs]; an expanded view if all models see the same batch.
             space: the workspace for B. It keeps the activations for `backward`.
-            noise: each model's generator of dropout noise; None switches dropout off.
+            noise: each model's generator of dropout noise; "drawn" if `space.random` contains the words already;
+                None switches dropout off.
 
         Returns:
             Logits [K, B, classes], a buffer of `space`.
@@ -122,9 +129,11 @@ class PerceptronStack:
             inputs = outputs
         return space.outputs[-1]
 
-    def _draw_dropout(self, layer: int, space: Workspace, noise: Sequence[torch.Generator]) -> Tensor:
+    def _draw_dropout(
+        self, layer: int, space: Workspace, noise: Sequence[torch.Generator] | Literal["drawn"]
+    ) -> Tensor:
         """Fill and return the layer's dropout factors [K, B, width]: 0 or 1/(1-p)."""
-        for k, generator in enumerate(noise):
+        for k, generator in enumerate(noise if noise != "drawn" else ()):
             if self.drops[k]:
                 space.words[layer][k].random_(torch.iinfo(torch.int64).min, None, generator=generator)
         keep = space.keep[layer].copy_(space.bits[layer])
@@ -160,7 +169,8 @@ class Workspace:
     Attributes:
         outputs: each layer's output, [K, B, width]; the last is the logits.
         hidden_gradients: the gradient of the loss with respect to each hidden layer's output, [K, B, width].
-        words, bits: random words int64 [K, n] of each hidden layer, and the same memory as int16 [K, B, width].
+        random: the random words of a step, int64 [K, n].
+        words, bits: each hidden layer's part of `random`, and the same memory as int16 [K, B, width].
         keep: dropout factors of each hidden layer, [K, B, width]; an empty list if no model uses dropout.
         ones: [K, 1, B].
         by_model: whether oneDNN computes the products of each layer, one model at a time; see `products.suits`.
@@ -179,7 +189,9 @@ class Workspace:
             self.hidden_gradients = [buffer(batch_size, width) for width in hidden]
             if any(stack.drops):
                 self.keep = [buffer(batch_size, width) for width in hidden]
-                self.words = [buffer(-(-batch_size * width // 4), dtype=torch.int64) for width in hidden]
+                lengths = [-(-batch_size * width // 4) for width in hidden]
+                self.random = buffer(sum(lengths), dtype=torch.int64)
+                self.words = torch.split(self.random, lengths, dim=1)
                 self.bits = [
                     words.view(torch.int16)[:, : batch_size * width].view(stack.size, batch_size, width)
                     for words, width in zip(self.words, hidden, strict=True)
