@@ -27,6 +27,9 @@ def build(optimizer: Mapping[str, Any], parameters: Iterable[torch.nn.Parameter]
 
     On CUDA its step can be recorded as a CUDA graph if torch's implementation allows that.
     """
+    from fmnist_sweep.config.torch_private import spare_compiler
+
+    spare_compiler()
     cls, parameters = _class(optimizer), list(parameters)
     arguments: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in optimizer.items() if k != "name"}
     on_cuda = parameters[0].device.type == "cuda"
@@ -81,6 +84,8 @@ def check(optimizer: Mapping[str, Any]) -> None:
 def _check(encoded: str) -> None:
     import torch
 
+    from fmnist_sweep.config.torch_private import take_step
+
     optimizer = json.loads(encoded)
     cls = _class(optimizer)
     arguments = _arguments(cls)
@@ -96,14 +101,15 @@ def _check(encoded: str) -> None:
     rate = optimizer.get("lr", 1)
     if isinstance(rate, bool) or not isinstance(rate, int | float) or rate <= 0:
         raise ConfigError(f"optimizer.lr={rate}: must be a number above 0, such as 0.01")
-    step = inspect.signature(cls.step).parameters.get("closure")
-    if step is not None and step.default is inspect.Parameter.empty:
+    closure = inspect.signature(cls.step).parameters.get("closure")
+    if closure is not None and closure.default is inspect.Parameter.empty:
         raise ConfigError(f"optimizer.name={cls.__name__}: its step needs a closure, which this training does not give")
     trial = [torch.nn.Parameter(torch.zeros(shape)) for shape in ((2, 2), (2,))]
     for parameter in trial:
         parameter.grad = torch.zeros_like(parameter)
     try:
-        build(optimizer, trial).step()
+        with torch.no_grad():
+            take_step(build(optimizer, trial))
     except Exception as error:  # an argument of the wrong type fails where torch first uses it
         given = ", ".join(f"{key}={value}" for key, value in optimizer.items() if key != "name")
         raise ConfigError(f"optimizer {cls.__name__}({given}): torch refuses it: {reason(error)}") from error

@@ -16,6 +16,7 @@ import torch
 
 from fmnist_sweep.config import optimizers
 from fmnist_sweep.config.schema import Config
+from fmnist_sweep.config.torch_private import take_step
 from fmnist_sweep.engine.metrics import Metrics
 from fmnist_sweep.engine.training import Progress, start
 
@@ -116,7 +117,8 @@ def _stepped(config: Config) -> Progress:
     for parameter in parameters:
         parameter.grad = torch.zeros_like(parameter)
     optimizer = optimizers.build(config.optimizer, parameters)
-    optimizer.step()
+    with torch.no_grad():
+        take_step(optimizer)
     return Progress(1, [parameter.detach() for parameter in parameters], optimizer.state_dict())
 
 

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from fmnist_sweep.config import optimizers
 from fmnist_sweep.config.schema import Config
+from fmnist_sweep.config.torch_private import take_step
 from fmnist_sweep.data import CLASS_NAMES, PIXELS, Data
 from fmnist_sweep.engine.accelerators import (
     ELEMENTWISE,
@@ -134,7 +135,7 @@ class _Step:
         if self._models[0].error is not None:
             return
         try:
-            self.optimizer.step()
+            take_step(self.optimizer)
         except Exception as error:  # one model's failure must not stop the others
             recording = torch.cuda.is_available() and torch.cuda.is_current_stream_capturing()
             if len(self._models) > 1 or recording:
