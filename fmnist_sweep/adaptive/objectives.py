@@ -92,7 +92,7 @@ def _figure(name: str, loader: ConfigLoader) -> Objective:
         known = [f"{paper_name}.{one}" for one in places]
         raise ConfigError(f"objective={name}: must be one of {', '.join(known)}{nearest(name, known)}")
     row, claims = spelled[place][1], numbers[spelled[place]]
-    measured = [claim for claim in claims if claim.metric in MEASURES]
+    measured = [claim for claim in claims if set(claim.metrics) <= set(MEASURES)]
     values = {**paper.protocol, **paper.configurations[row]}
     return Objective(
         name, "minimize", functools.partial(_distance, claims=measured), defaults=typed(values), comparable=False
@@ -118,9 +118,11 @@ def _off(curves: dict[str, FloatArray], claims: Sequence[Claim], training: str) 
     epochs = next(iter(curves.values())).shape[1]
     if any(claim.reduce.misfit(epochs) for claim in claims):
         return math.nan
-    metrics = [claim.metric.replace("train_", f"{training}_") for claim in claims]
-    means = [float(claim.reduce(curves[metric]).mean()) for claim, metric in zip(claims, metrics, strict=True)]
-    return distance(means, claims)
+
+    def values(metric: str) -> FloatArray:
+        return curves[metric.replace("train_", f"{training}_")]
+
+    return distance([float(claim.quantity(values).mean()) for claim in claims], claims)
 
 
 def _rows(run: Path) -> FloatArray:

@@ -125,8 +125,9 @@ def test_curves_are_the_mean_of_the_runs_and_the_band_spans_them(stores, paper, 
     for ax, (row, measure) in zip(panels, product(figure.rows, figure.measures), strict=True):
         config = read(paper).configs[row]
         epochs = config.training.epochs
-        for curve in (figure.curve, "val"):
-            values = curves.sample(recipe(config), epochs, f"{curve}_{measure}").curves
+        for curve in (*figure.curves, "val"):
+            metric = f"{curve}_{measure}"
+            values = curves.sample(recipe(config), epochs, [metric]).values(metric)
             x, y = line(ax, Texts("en")(f"figures.{curve}"))
             np.testing.assert_array_equal(x, np.arange(1, epochs + 1))
             np.testing.assert_allclose(y, values.mean(axis=0))
@@ -304,7 +305,8 @@ def test_curves_by_batch_size_are_told_apart_by_colour_and_line(stores, comparis
     assert len({one.get_color() for one in lines}) == 3
     assert len({style.line for style in styles("training.batch_size", [100, 500, 1000]).values()}) == 3
     config = read(CURVES).configs["adam-500"]
-    expected = Curves(collect(stores[CURVES])).sample(recipe(config), 30, "val_loss").curves.mean(axis=0)
+    sample = Curves(collect(stores[CURVES])).sample(recipe(config), 30, ["val_loss"])
+    expected = sample.values("val_loss").mean(axis=0)
     np.testing.assert_allclose(line(figure.axes[0], "batch 500")[1], expected)
 
 
