@@ -99,7 +99,7 @@ def write_run(
     (run / layout.RECORD).write_bytes(record.encode())
     for file, columns in ((layout.METRICS, values), (layout.TIMING, seconds_per_epoch * at[:, None])):
         rows = ((int(epoch), *row) for epoch, row in zip(at, columns.tolist(), strict=True))
-        header = layout.csv_header(file, tested=columns.shape[1] == 8)
+        header = layout.csv_header(file, tests=columns.shape[1] == 8)
         (run / file).write_bytes(header + layout.csv_lines(rows))
     if predictions is not None:
         (run / layout.PREDICTIONS).write_bytes(layout.encode_predictions(predictions))

@@ -126,9 +126,9 @@ def csv_files(metrics: Iterable[Metrics], seconds: Iterable[float]) -> dict[Dige
     }
 
 
-def csv_header(file: Digested, *, tested: bool = False) -> bytes:
+def csv_header(file: Digested, *, tests: bool = False) -> bytes:
     """Return the first line of metrics.csv or timing.csv. A run that is tested after each epoch has more metrics."""
-    return ",".join([*_COLUMNS[file], *(TEST_MEASURES if tested else ())]).encode() + b"\n"
+    return ",".join([*_COLUMNS[file], *(TEST_MEASURES if tests else ())]).encode() + b"\n"
 
 
 def read_record(directory: Path) -> Record:
@@ -177,7 +177,7 @@ def read_rows(directory: Path, file: Digested) -> tuple[FloatArray, str | None]:
         return np.empty((0, len(columns) - 1)), str(error)
     complaint = None
     header = lines[0].rstrip(b"\r") + b"\n" if lines else csv_header(file)
-    if file == METRICS and header == csv_header(file, tested=True):
+    if file == METRICS and header == csv_header(file, tests=True):
         columns = (*columns, *TEST_MEASURES)
     elif header != csv_header(file):
         lines, complaint = [], f"{file}: the first line is not {','.join(columns)}"

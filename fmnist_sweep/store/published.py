@@ -34,7 +34,7 @@ def read_results(path: Path, covers: Callable[[Config], bool] = lambda _: True) 
         tests = [name for name in TEST_MEASURES if name in metrics]
         columns = [*_METRICS[:-1], *tests, _METRICS[-1]]
         if missing := [name for name in columns if name not in metrics]:
-            raise ValueError(f"there is no column {', '.join(missing)}")
+            raise ValueError(f"columns expected but not found: {missing}")
         metrics = metrics[columns].astype({name: _TYPES[name] for name in columns})
         runs = metrics.drop_duplicates("run", keep="last")
         configs = [_config(row) for row in runs.to_dict("records")]

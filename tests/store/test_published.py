@@ -188,7 +188,6 @@ def test_a_results_table_gives_what_its_store_gave(tmp_path, tested):
     store.metrics.to_csv(table, index=False, na_rep="nan")
     again = read_results(table)
     pd.testing.assert_frame_equal(again.metrics, store.metrics)
-    assert ("test_loss" in store.metrics) == tested
     if tested:
         assert set(store.metrics["test_loss"].dropna()) == {0.25} and store.metrics["test_loss"].count() == 2
     unknown = ["seconds", "path", "has_predictions", "test_accuracy"]
@@ -201,7 +200,7 @@ def test_a_results_table_gives_what_its_store_gave(tmp_path, tested):
 @pytest.mark.parametrize(
     ("old", "new", "message"),
     [
-        ("epoch,", "epok,", "there is no column epoch"),
+        ("epoch,", "epok,", "columns expected but not found: ['epoch']"),
         (",0.2,", ",0.3,", "its recipe does not match its configuration"),
         (',"{""lr"":0.01}",', ",{,", "not a report's results.csv"),
         (",128-64,", ",wide,", "not a report's results.csv"),

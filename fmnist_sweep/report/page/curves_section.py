@@ -63,7 +63,8 @@ def curves_plot(results: Results, texts: Texts) -> CurvesPlot:
         key: {seed: curve for seed, curve in seeds.items() if len(curve.metrics)}
         for key, seeds in results.curves.longest().items()
     }
-    metrics = [*_METRICS, *(metric for metric in TEST_MEASURES if metric in results.collection.metrics)]
+    tests = results.collection.metrics.filter(TEST_MEASURES).dropna(axis=1, how="all")
+    metrics = [*_METRICS, *tests]
     best = {key: max(c.values("val_accuracy").max() for c in seeds.values()) for key, seeds in longest.items() if seeds}
     kept = sorted(best, key=lambda key: -best[key])[:_MOST_CURVES]
     rows = runs[runs["recipe"].isin(kept)].drop_duplicates("recipe").set_index("recipe")
