@@ -41,7 +41,7 @@ class Expectation(Plain):
     """The region in which a claim expects its number: `about` with `tolerance`, or `above`, or `below`."""
 
     about: Annotated[float | None, Field(examples=[0.87])] = None
-    """The quoted number."""
+    """The quoted number. Accuracies are fractions: 87 % is 0.87."""
     tolerance: Annotated[Annotated[float, Field(gt=0)] | None, Field(examples=[0.005])] = None
     """How precisely it is quoted: half a unit of its last digit, if the study says nothing else."""
     above: Annotated[float | None, Field(examples=[0.4])] = None
@@ -94,7 +94,8 @@ class Claim(Plain):
     section: Annotated[Words, Field(examples=["4.2"])]
     """Where in the paper."""
     figure: Annotated[str | None, Written, Field(examples=["fig1"])] = None
-    """A name under `figures`; the picture marks the number that is claimed. Leave it out if no figure shows it."""
+    """A name under `figures`; leave it out if no figure shows the claim. A figure of kind `curves` marks the number at
+    its epoch (`at`, `last`, `mean_last`), one of kind `final` marks it beside the same `reduce`."""
     panel: Annotated[str, Field(pattern="^[a-z]?$", examples=["b"])] = ""
     """A letter in that figure."""
     quote: Annotated[Words, Field(examples=["SGD reaches 86 %"])]

@@ -31,6 +31,7 @@ from fmnist_sweep.papers.yaml_file import Plain, load
 DEFAULT = "caprari2024"
 ALL, GRID = "paper", "grid"  # sweeps that every paper has in addition to its figures
 _MOST = 1000  # configurations, figures or claims of one paper
+_Number = Annotated[Words, BeforeValidator(lambda value: str(value) if type(value) is int else value)]
 _LAST = Reduction.parse("last")
 _Measure = Literal["loss", "accuracy"]
 # Names of the pictures that a report draws of any runs.
@@ -39,6 +40,7 @@ DRAWN_ANYWAY = (
     *("convergence-speed", "main-effects", "interaction-effects", "confusion-matrix", "frequent-mistakes"),
 )
 _CURVES = (*MEASURES, *TEST_MEASURES)
+_BARE = re.compile(r"[A-Z]?[\d.-]+[a-z]?|[IVXLC]+|[A-Z]")
 _NUMBERED = re.compile(r"(?:fig|figure|figura|exp|experiment|experimento)[-_]?0*(\d+)")
 
 
@@ -69,7 +71,7 @@ class Figure(Plain):
     """What is shown, from left to right."""
     reduce: Annotated[Reduction, BeforeValidator(Reduction.parse), Field(examples=[{"at_best": "val_loss"}])] = _LAST
     """Which value a figure of kind `final` shows; see the reductions below."""
-    number: Annotated[int | Words | None, Field(examples=[2, "Table 2"])] = None
+    number: Annotated[_Number | None, Field(examples=[2, "Table 2"])] = None
     """What the paper calls it: a number such as 2 or S1, or the words as printed, such as "Figure 3b". By default the
     number in its name (`fig2`, `exp-3`), else the name."""
 
@@ -204,7 +206,12 @@ class Paper(Plain):
         """Return what the paper calls a figure, or else the number in a name like `fig2`, or else its name."""
         stated = self.figures[figure].number
         numbered = _NUMBERED.fullmatch(figure)
-        return str(stated) if stated is not None else numbered[1] if numbered else figure
+        return stated or (numbered[1] if numbered else figure)
+
+    def prints_whole(self, figure: str) -> bool:
+        """Return whether a figure's number already says what it is, as `Table 2` does and `2` does not."""
+        stated = self.figures[figure].number
+        return stated is not None and not _BARE.fullmatch(stated)
 
     def place(self, claim: Claim) -> str:
         """Return number and panel of a claim's figure, such as `2a` or `Table 2`; an empty string if it has none."""

@@ -94,13 +94,12 @@ def flow(value: Any) -> str:
 
 
 def _example(kind: type[BaseModel], place: Sequence[int | str]) -> str:
-    """Return `; an example: ...` with a right value for the innermost field on the way to a place that has one."""
+    """Return `; an example: ...` with a right value for the innermost field on the way to a place, if it has one."""
     example, model = "", kind
     for key in place:
         if key in model.model_fields:
             field = model.model_fields[str(key)]
-            if field.examples:
-                example = f"; an example: {key}: {flow(field.examples[0])}"
+            example = f"; an example: {key}: {flow(field.examples[0])}" if field.examples else ""
             inner = models(field.annotation)
             model = inner[0] if inner else model
     return example

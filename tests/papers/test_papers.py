@@ -223,7 +223,7 @@ def test_a_paper_on_any_key(tmp_path, loader):
         ),
         ("claims/1/reduce", {"at_stop": "val_loss"}, "claim mine: reduce: at_stop takes of, patience, min_delta (opt"),
         ("claims/1/reduce", {"at_stop": {"of": "val_loss", "patience": 0}}, "patience 0 does not lie within the 30 ep"),
-        ("claims/1/statement", "So.", "claim mine: statement=So.: must be a dictionary; an example: statement: {en: "),
+        ("claims/1/statement", "So.", "claim mine: statement=So.: must be a mapping; an example: statement: {en: "),
         ("claims/1/expect", ..., "claim mine: expect: is missing; an example: expect: {about: 0.87, tolerance: 0.005}"),
         ("figures/fig1/rows", "heavy", "figures.fig1.rows=heavy: must be a list; an example: rows: [adam, sgd]"),
         ("figures/fig1/reduce", {"at": 1}, "figures.fig1: reduce: only kind: final takes it"),
@@ -351,6 +351,8 @@ def test_a_departure_concerns_its_configurations_or_all(tmp_path, loader):
         ("speed", {"number": "S1"}, "S1", "S1a"),
         ("speed", {"number": "IV"}, "IV", "IV a"),
         ("speed", {"number": "Table 2"}, "Table 2", "Table 2a"),
+        ("speed", {"number": "Results"}, "Results", "Results a"),
+        ("speed", {"number": "3b"}, "3b", "3b a"),
         ("loss-by-rate", {}, "loss-by-rate", "loss-by-rate a"),
         ("fig-2", {}, "2", "2a"),
     ],
@@ -360,6 +362,7 @@ def test_a_figure_has_the_number_of_the_paper(tmp_path, loader, name, stated, nu
     content["claims"][1]["figure"] = name
     paper = read(tmp_path, loader, content)
     assert (paper.number(name), paper.place(paper.claims[1]), paper.place(paper.claims[0])) == (number, place, "")
+    assert paper.prints_whole(name) == (stated in ({"number": "Table 2"}, {"number": "Results"}))
 
 
 @pytest.mark.parametrize(

@@ -136,7 +136,7 @@ def _final_figure(
     figure: papers.Figure, rows: Sequence[_Row], looks: Mapping[str, Style], told: Sequence[str], texts: Texts
 ) -> Figure:
     labels = ["\n".join([wrapped(_words(row, told), _LABEL), *row.progress(texts)]) for row in rows]
-    lines = sum(max(3, label.count("\n") + 1.5) for label in labels)
+    lines = sum(max(1.5 * len(looks), label.count("\n") + 1.5) for label in labels)
     picture = Figure(figsize=(WIDTH, 1.2 + 0.17 * lines), layout="constrained")
     axes = picture.subplots(1, len(figure.measures), sharey=True, squeeze=False)[0]
     for measure, ax in zip(figure.measures, axes, strict=True):

@@ -55,8 +55,8 @@ def named(paper: Paper, texts: Texts) -> _Named:
 
 def figure_title(paper: Paper, figure: str, title: str, texts: Texts) -> str:
     """Return a title after the figure's number: `Figure 2. ...`, or as the paper prints it, `Table 2. ...`."""
-    number = paper.number(figure)
-    return texts("page.numbered_as_printed" if " " in number else "page.numbered", number=number, title=title)
+    key = "page.numbered_as_printed" if paper.prints_whole(figure) else "page.numbered"
+    return texts(key, number=paper.number(figure), title=title)
 
 
 def departures(paper: Paper, sides: Iterable[str], texts: Texts) -> list[str]:
