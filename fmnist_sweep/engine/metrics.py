@@ -37,6 +37,9 @@ METRICS_COLUMNS = tuple(field.name for field in fields(Metrics))
 
 MEASURES = METRICS_COLUMNS[1:]
 
+# Only runs that split a validation set off the training set (`data.validation=split`) measure these after each epoch.
+TEST_MEASURES = ("test_loss", "test_accuracy")
+
 
 # Generalisation gaps. They are positive if the model does better on its training images.
 GAPS = {
@@ -44,3 +47,8 @@ GAPS = {
     "accuracy_gap": ("train_accuracy", "val_accuracy"),
     "running_gap": ("running_accuracy", "val_accuracy"),
 }
+
+
+def terms(metric: str) -> tuple[str, ...]:
+    """Return the measures of a metric: itself, or the two that a gap or `train_loss - test_loss` subtracts."""
+    return GAPS.get(metric) or tuple(metric.split(" - "))

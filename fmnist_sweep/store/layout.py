@@ -23,7 +23,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from fmnist_sweep import files
 from fmnist_sweep.config.schema import Config
 from fmnist_sweep.data import CLASS_NAMES
-from fmnist_sweep.engine.metrics import MEASURES, METRICS_COLUMNS, FloatArray, Metrics
+from fmnist_sweep.engine.metrics import MEASURES, METRICS_COLUMNS, TEST_MEASURES, FloatArray, Metrics
 from fmnist_sweep.errors import first_problem, one_line
 
 Status = Literal["running", "interrupted", "done", "failed", "diverged"]
@@ -126,9 +126,9 @@ def csv_files(metrics: Iterable[Metrics], seconds: Iterable[float]) -> dict[Dige
     }
 
 
-def csv_header(file: Digested) -> bytes:
-    """Return the first line of metrics.csv or timing.csv."""
-    return ",".join(_COLUMNS[file]).encode() + b"\n"
+def csv_header(file: Digested, *, tests: bool = False) -> bytes:
+    """Return the first line of metrics.csv or timing.csv. A run that is tested after each epoch has more metrics."""
+    return ",".join([*_COLUMNS[file], *(TEST_MEASURES if tests else ())]).encode() + b"\n"
 
 
 def read_record(directory: Path) -> Record:
@@ -169,14 +169,17 @@ def read_rows(directory: Path, file: Digested) -> tuple[FloatArray, str | None]:
         An array of shape `(epochs, columns)` without the epoch column, which counts from 1; and the error in the file,
         or None. A last line without its newline is still being written. It is left out, and is not an error.
     """
-    columns = _COLUMNS[file]
+    columns: tuple[str, ...] = _COLUMNS[file]
     rows: list[list[float]] = []
     try:
         *lines, _torn = _content(directory / file).split(b"\n")
     except RecordError as error:
         return np.empty((0, len(columns) - 1)), str(error)
     complaint = None
-    if lines and lines[0].rstrip(b"\r") + b"\n" != csv_header(file):
+    header = lines[0].rstrip(b"\r") + b"\n" if lines else csv_header(file)
+    if file == METRICS and header == csv_header(file, tests=True):
+        columns = (*columns, *TEST_MEASURES)
+    elif header != csv_header(file):
         lines, complaint = [], f"{file}: the first line is not {','.join(columns)}"
     for epoch, line in enumerate(lines[1:], start=1):
         try:
@@ -192,12 +195,13 @@ def read_rows(directory: Path, file: Digested) -> tuple[FloatArray, str | None]:
 
 
 def read_metrics(directory: Path, *, done: bool) -> tuple[FloatArray, str | None]:
-    """Return the usable rows of metrics.csv, columns `MEASURES`, and the error in the file, or None.
+    """Return the usable rows of metrics.csv, and the error in the file, or None.
 
+    The columns are `MEASURES`, and `TEST_MEASURES` if the run has them.
     Only the last row of a run that is not `done` may contain nan or inf, where training diverged.
     """
     rows, complaint = read_rows(directory, METRICS)
-    is_loss = np.array([measure.endswith("loss") for measure in MEASURES])
+    is_loss = np.array([measure.endswith("loss") for measure in (*MEASURES, *TEST_MEASURES)])[: rows.shape[1]]
     good = (rows >= 0) & (is_loss | (rows <= 1)) & np.isfinite(rows)
     if not done and len(good):
         good[-1] |= ~np.isfinite(rows[-1])

@@ -13,11 +13,11 @@ import numpy as np
 import pandas as pd
 
 from fmnist_sweep.config.schema import Config, DataConfig, ModelConfig, TrainingConfig
-from fmnist_sweep.engine.metrics import MEASURES
+from fmnist_sweep.engine.metrics import MEASURES, TEST_MEASURES
 from fmnist_sweep.store.tables import COLUMNS, FACTORS, Collection, recipe
 
 _METRICS = ["run", "status", "recipe", *FACTORS, "optimizer_args", "seed", "epoch", *MEASURES, "seconds"]
-_TYPES = {"run": "str", "epoch": "int64", **dict.fromkeys(MEASURES, "float64")} | COLUMNS
+_TYPES = {"run": "str", "epoch": "int64", **dict.fromkeys([*MEASURES, *TEST_MEASURES], "float64")} | COLUMNS
 
 
 def read_results(path: Path, covers: Callable[[Config], bool] = lambda _: True) -> Collection:
@@ -28,10 +28,14 @@ def read_results(path: Path, covers: Callable[[Config], bool] = lambda _: True) 
         ValueError: if it is not such a table, or a row's recipe does not match its configuration. The message is one
             line.
     """
-    types = {name: _TYPES[name] for name in _METRICS}
     try:
         # Read text first, then convert: before version 3, pandas reads the last digit of some numbers wrong.
-        metrics = pd.read_csv(path, usecols=_METRICS, dtype="str", keep_default_na=False)[_METRICS].astype(types)
+        metrics = pd.read_csv(path, dtype="str", keep_default_na=False)
+        tests = [name for name in TEST_MEASURES if name in metrics]
+        columns = [*_METRICS[:-1], *tests, _METRICS[-1]]
+        if missing := [name for name in columns if name not in metrics]:
+            raise ValueError(f"columns expected but not found: {missing}")
+        metrics = metrics[columns].astype({name: _TYPES[name] for name in columns})
         runs = metrics.drop_duplicates("run", keep="last")
         configs = [_config(row) for row in runs.to_dict("records")]
         if (twice := metrics["run"][metrics.duplicated(["run", "epoch"])]).size:  # someone joined two tables

@@ -25,7 +25,7 @@ from omegaconf import MISSING
 from fmnist_sweep.config.identity import identity, is_run_name
 from fmnist_sweep.config.optimizers import complete
 from fmnist_sweep.config.schema import Config, leaves
-from fmnist_sweep.engine.metrics import MEASURES, FloatArray
+from fmnist_sweep.engine.metrics import MEASURES, TEST_MEASURES, FloatArray
 from fmnist_sweep.errors import one_line
 from fmnist_sweep.store import layout
 from fmnist_sweep.store.layout import MissingFileError, Record, RecordError
@@ -58,7 +58,7 @@ class Collection:
             `FACTORS`, seed, optimizer_args (all given arguments, as JSON), epochs_done (rows of metrics), seconds (see
             `layout.read_timing`), test_accuracy (nan without a final test), path (text), has_predictions.
         metrics: a row per run and epoch: run (its name), status, recipe, `FACTORS`, optimizer_args, seed, epoch,
-            `MEASURES` and seconds (nan if unknown).
+            `MEASURES`, `TEST_MEASURES` if a run has them (nan for the others), and seconds (nan if unknown).
         problems: a row per directory that is incomplete or cannot be used: name, kind (`unreadable`, `failed`,
             `diverged`, `running`, `interrupted`, `waiting`: not started, `foreign`: not a run, `superseded`: another
             directory has the same configuration and seed), message (one line).
@@ -80,7 +80,7 @@ class Collection:
 class _Run(NamedTuple):
     record: Record
     columns: dict[str, Any]
-    metrics: FloatArray  # (epochs_done, 6)
+    metrics: FloatArray  # (epochs_done, 6), or (epochs_done, 8) with `TEST_MEASURES`
     seconds: FloatArray  # (epochs_done,)
     problem: _Problem | None
 
@@ -253,6 +253,10 @@ def _metrics(table: pd.DataFrame, runs: Sequence[_Run]) -> pd.DataFrame:
     metrics = table[["name", "status", "recipe", *FACTORS, "optimizer_args", "seed"]].rename(columns={"name": "run"})
     metrics = metrics.loc[np.repeat(table.index, lengths)]
     metrics["epoch"] = metrics.groupby(level=0).cumcount() + 1
-    metrics[list(MEASURES)] = np.concatenate([np.empty((0, len(MEASURES))), *(run.metrics for run in runs)])
+    columns = [*MEASURES, *TEST_MEASURES][: max((run.metrics.shape[1] for run in runs), default=len(MEASURES))]
+    values = np.full((len(metrics), len(columns)), np.nan)
+    for run, rows in zip(runs, np.split(values, np.cumsum(lengths)[:-1]), strict=False):
+        rows[:, : run.metrics.shape[1]] = run.metrics
+    metrics[columns] = values
     metrics["seconds"] = np.concatenate([np.empty(0), *(run.seconds for run in runs)])
     return metrics.reset_index(drop=True)
