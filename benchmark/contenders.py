@@ -92,7 +92,7 @@ def tuned_loop(setting: Setting, folder: Path, epochs: int) -> None:
     """The same with what experience adds: tensors scaled once and kept, one thread, fused optimizer, no waiting."""
     torch.set_num_threads(1)
     if folder not in _tensors:
-        loaded = data.load(folder, "test", torch.device("cpu"), 0.5, 0.5)
+        loaded = data.load(folder, data.Division("test"), torch.device("cpu"))
         scaled = [loaded.batch(x, torch.empty(x.shape)) for x in (loaded.train_images, loaded.val_images)]
         _tensors[folder] = (scaled[0], loaded.train_labels, scaled[1], loaded.val_labels)
     images, labels, val_images, val_labels = _tensors[folder]

@@ -117,6 +117,6 @@ def torch_ensemble(folder: Path, optimizer: str, batch_size: int, models: int, e
 
 
 def _scaled(folder: Path) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    loaded = data.load(folder, "test", torch.device("cpu"), 0.5, 0.5)
+    loaded = data.load(folder, data.Division("test"), torch.device("cpu"))
     train, validation = (loaded.batch(x, torch.empty(x.shape)) for x in (loaded.train_images, loaded.val_images))
     return train, loaded.train_labels, validation, loaded.val_labels

@@ -330,7 +330,7 @@ def test_a_folder_that_cannot_be_made_is_named_in_one_line(tmp_path):
 def test_the_papers_protocol_trains_on_all_60000_and_validates_on_the_test_images(original, monkeypatch):
     train, test = data.load_parts(original)
     monkeypatch.setattr(data, "load_parts", lambda folder: (train, test))
-    loaded = data.load(original, "test", torch.device("cpu"), 0.5, 0.5)
+    loaded = data.load(original, data.Division("test"), torch.device("cpu"))
     for name, images, mapped in [
         (TRAIN_IMAGES, loaded.train_images, train.images),
         (TEST_IMAGES, loaded.val_images, test.images),
@@ -353,12 +353,12 @@ def test_writing_to_the_images_does_not_reach_the_file(original, tmp_path):
 def test_holdout_takes_always_the_same_10000_training_images_and_keeps_the_order(original):
     numbers = np.arange(60_000, dtype=np.uint16).view(np.uint8).reshape(-1, 2)
     part = data.Part(numbers, numbers)
-    train, val, _ = data.split(part, part, "holdout")
+    train, val, _ = data.split(part, part, data.Division("holdout"))
     kept, held = (part.labels.view(np.uint16).ravel() for part in (train, val))
     assert (len(kept), held[:5].tolist()) == (50_000, [1, 17, 28, 30, 40])
     assert np.array_equal(held, np.setdiff1d(np.arange(60_000), kept)) and np.array_equal(kept, np.sort(kept))
     assert np.array_equal(val.images, val.labels)
-    loaded = data.load(original, "holdout", torch.device("cpu"), 0.5, 0.5)
+    loaded = data.load(original, data.Division("holdout"), torch.device("cpu"))
     assert loaded.test_images.numpy().tobytes() == (original / TEST_IMAGES).read_bytes()[16:]
     assert loaded.test_labels.bincount().tolist() == [1000] * 10
 

@@ -12,6 +12,7 @@ import math
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
+from fmnist_sweep.config import schedules
 from fmnist_sweep.config.messages import reason
 from fmnist_sweep.errors import ConfigError, nearest
 
@@ -20,21 +21,53 @@ if TYPE_CHECKING:
 
 # Arguments that only select an implementation of the same formula. `build` makes this choice for the user.
 _IMPLEMENTATION = {"foreach", "fused", "capturable", "differentiable"}
+# Keys beside the arguments of torch's class, which does not get them.
+_OURS = {"name", "schedule", "decay"}
+DEFAULTS = {"schedule": schedules.CONSTANT, "decay": "all"}
 
 
 def build(optimizer: Mapping[str, Any], parameters: Iterable[torch.nn.Parameter]) -> torch.optim.Optimizer:
-    """Build the optimizer for these parameters, with its fused implementation if there is one."""
+    """Build the optimizer for these parameters, with its fused implementation if there is one.
+
+    With `decay: weights`, only matrices have the weight decay; biases and a normalisation's parameters have none.
+    """
     cls = _class(optimizer)
-    arguments: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in optimizer.items() if k != "name"}
+    arguments: dict[str, Any] = {
+        k: tuple(v) if isinstance(v, list) else v for k, v in optimizer.items() if k not in _OURS
+    }
     if "fused" in inspect.signature(cls).parameters:
         arguments["fused"] = True
-    return cls(parameters, **arguments)
+    if optimizer.get("decay", "all") == "all":
+        return cls(parameters, **arguments)
+    every = list(parameters)
+    weights: dict[str, Any] = {"params": [one for one in every if one.dim() > 1]}
+    others: dict[str, Any] = {"params": [one for one in every if one.dim() == 1], "weight_decay": 0.0}
+    return cls([weights, others], **arguments)
+
+
+def set_rate(built: torch.optim.Optimizer, optimizer: Mapping[str, Any], epoch: int, epochs: int) -> None:
+    """Set the learning rate that the schedule gives an epoch of a run of this length."""
+    for group in built.param_groups:
+        group["lr"] = schedules.rate(optimizer.get("schedule", "constant"), built.defaults["lr"], epoch, epochs)
+
+
+def is_constant(optimizer: Mapping[str, Any]) -> bool:
+    """Return whether all epochs have the same learning rate."""
+    return schedules.complete(optimizer.get("schedule", "constant")) == schedules.CONSTANT
+
+
+def depends_on_length(optimizer: Mapping[str, Any]) -> bool:
+    """Return whether the first epochs of a longer run differ from a shorter run, because their learning rates do."""
+    return schedules.complete(optimizer.get("schedule", "constant"))["name"] in schedules.DEPENDS_ON_LENGTH
 
 
 def complete(optimizer: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the name and arguments. Fill in torch's defaults, so that writing out a default changes nothing."""
-    values = {name: parameter.default for name, parameter in _arguments(_class(optimizer)).items()}
+    """Return the name and arguments. Fill in all defaults, so that writing out a default changes nothing."""
+    values = {name: parameter.default for name, parameter in _arguments(_class(optimizer)).items()} | DEFAULTS
     values |= {key: value for key, value in optimizer.items() if key != "name"}
+    values["schedule"] = schedules.complete(values["schedule"])
+    if not values.get("weight_decay"):
+        values["decay"] = "all"  # nothing decays
     return {"name": optimizer["name"], **{key: _canonical(values[key]) for key in sorted(values)}}
 
 
@@ -42,6 +75,8 @@ def _canonical(value: object) -> object:
     """Convert equal values to one form: whole numbers to floats, tuples to lists."""
     if isinstance(value, list | tuple):
         return [_canonical(item) for item in value]
+    if isinstance(value, Mapping):
+        return {key: _canonical(item) for key, item in value.items()}
     return float(value) if isinstance(value, int) and not isinstance(value, bool) else value
 
 
@@ -57,9 +92,14 @@ def _check(encoded: str) -> None:
     optimizer = json.loads(encoded)
     cls = _class(optimizer)
     arguments = _arguments(cls)
+    schedules.complete(optimizer.get("schedule", "constant"))
+    if optimizer.get("decay", "all") not in ("all", "weights"):
+        raise ConfigError(f"optimizer.decay={optimizer['decay']}: must be one of all, weights")
+    if optimizer.get("decay") == "weights" and "weight_decay" not in arguments:
+        raise ConfigError(f"optimizer.decay=weights: {cls.__name__} has no weight decay; leave it out")
     for key, value in optimizer.items():
-        if key != "name" and key not in arguments:
-            allowed = ", ".join(arguments)
+        if key not in _OURS and key not in arguments:
+            allowed = ", ".join([*arguments, *sorted(_OURS - {"name"})])
             raise ConfigError(
                 f"optimizer.{key}={value}: {cls.__name__} does not take it; it takes {allowed}{nearest(key, arguments)}"
             )

@@ -7,16 +7,19 @@ import hashlib
 import json
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from fmnist_sweep.config import optimizers
-from fmnist_sweep.config.schema import Config
-from fmnist_sweep.data import CLASS_NAMES, PIXELS, Data
+from fmnist_sweep.config.schema import Config, LossConfig
+from fmnist_sweep.data import Data
+from fmnist_sweep.engine.initialisation import initial_parameters, initial_statistics
+from fmnist_sweep.engine.losses import Loss
 from fmnist_sweep.engine.metrics import Metrics
-from fmnist_sweep.engine.model import PerceptronStack, Workspace, initial_parameters
+from fmnist_sweep.engine.model import PerceptronStack, Workspace
 
 # Enough rows for products to run at full speed, and few enough for the results to stay in the cache.
 EVALUATION_BATCH = 1000
@@ -28,13 +31,15 @@ class Progress:
 
     Attributes:
         epoch: epochs trained so far.
-        parameters: weight [out, in] and bias [out] of each layer in order.
-        optimizer: the optimizer's `state_dict`, or None before the first step.
+        parameters: in the order of `initialisation.initial_parameters`.
+        optimizer: the optimizer's `state_dict`, or None before the first step. Its learning rate is not yet scheduled.
+        statistics: the running statistics of batch normalisations, in the order of `initialisation.initial_statistics`.
     """
 
     epoch: int
     parameters: list[Tensor]
-    optimizer: dict[str, object] | None
+    optimizer: dict[str, Any] | None
+    statistics: list[Tensor] = field(default_factory=list)
 
 
 @dataclass(frozen=True)
@@ -58,8 +63,8 @@ def random_stream(seed: int, purpose: str, epoch: int, device: str = "cpu") -> t
 
 def start(config: Config) -> Progress:
     """Return the state of a model before its first epoch."""
-    widths = [PIXELS, *config.model.hidden, len(CLASS_NAMES)]
-    return Progress(0, initial_parameters(widths, random_stream(config.seed, "initialisation", 0)), None)
+    generator = random_stream(config.seed, "initialisation", 0)
+    return Progress(0, initial_parameters(config.model, generator), None, initial_statistics(config.model))
 
 
 @dataclass(eq=False)
@@ -68,28 +73,34 @@ class Model:
 
     Attributes:
         epoch: epochs trained so far.
-        parameters: views of the stack, weight [out, in] and bias [out] of each layer in order.
+        parameters, statistics: views of the stack, as in `Progress`.
         error: the exception of its optimizer, if there was one. The model is not trained after that.
     """
 
     config: Config
     epoch: int
     parameters: list[nn.Parameter]
+    statistics: list[Tensor]
     optimizer: torch.optim.Optimizer
     error: Exception | None = None
 
     def progress(self) -> Progress:
         """Return the model's current state. Its parameters are copies on the CPU."""
         parameters = [parameter.detach().cpu().clone() for parameter in self.parameters]
+        statistics = [one.cpu().clone() for one in self.statistics]
         optimizer = self.optimizer.state_dict()
         optimizer["state"] = {key: state for key, state in optimizer["state"].items() if state}
-        return Progress(self.epoch, parameters, optimizer)
+        for group in optimizer["param_groups"]:
+            group["lr"] = self.optimizer.defaults["lr"]  # not this epoch's, which follows from the configuration
+        return Progress(self.epoch, parameters, optimizer, statistics)
 
     def restore(self, progress: Progress) -> None:
         """Return to an earlier state of the same model."""
         self.epoch = progress.epoch
         for parameter, earlier in zip(self.parameters, progress.parameters, strict=True):
             parameter.data.copy_(earlier)
+        for now, before in zip(self.statistics, progress.statistics, strict=True):
+            now.copy_(before)
         assert progress.optimizer is not None
         self.optimizer.load_state_dict(progress.optimizer)
 
@@ -108,6 +119,11 @@ class _Step:
         self._optimizer = optimizer
         self._models = models
 
+    def set_rate(self) -> None:
+        """Set the learning rate of the models' current epoch."""
+        model = self._models[0]
+        optimizers.set_rate(self._optimizer, model.config.optimizer, model.epoch, model.config.training.epochs)
+
     def take(self) -> None:
         """Take the step. Store an error in the model if there is one model; else raise `_JointStepError`."""
         if self._models[0].error is not None:
@@ -122,25 +138,35 @@ class _Step:
 
 def _joint_steps(models: Sequence[Model]) -> list[_Step]:
     """Make one step for all models whose optimizers are equal: calling an optimizer costs more than its arithmetic."""
-    alike: dict[str, list[Model]] = {}
+    alike: dict[tuple[object, ...], list[Model]] = {}
     for model in models:
-        alike.setdefault(json.dumps(model.config.optimizer, sort_keys=True), []).append(model)
+        optimizer = model.config.optimizer
+        # With a schedule, the learning rate depends on these too.
+        place = () if optimizers.is_constant(optimizer) else (model.epoch, model.config.training.epochs)
+        alike.setdefault((json.dumps(optimizer, sort_keys=True), *place), []).append(model)
     steps = []
     for group in alike.values():
-        optimizer = optimizers.build(group[0].config.optimizer, [p for model in group for p in model.parameters])
+        joint = optimizers.build(group[0].config.optimizer, [p for model in group for p in model.parameters])
         for model in group:
             # Each parameter's state is one dictionary, which both optimizers have. So each model can be saved alone.
             for parameter in model.parameters:
-                optimizer.state[parameter] = model.optimizer.state[parameter]
-        steps.append(_Step(optimizer, group))
+                joint.state[parameter] = model.optimizer.state[parameter]
+        steps.append(_Step(joint, group))
     return steps
 
 
+def _order(model: Model, samples: int) -> Tensor:
+    """Return the order of the training images in a model's current epoch."""
+    if not model.config.data.shuffle:
+        return torch.arange(samples)
+    return torch.randperm(samples, generator=random_stream(model.config.seed, "order", model.epoch))
+
+
 class Trainer:
-    """Trains K models of the same batch size and widths, each with its own optimizer, dropout and random streams.
+    """Trains K models that may be stacked, each with its own optimizer, activations, dropout and random streams.
 
     Args:
-        configs: each model's configuration.
+        configs: each model's configuration; see `plan.stack_key` for what must be equal in them.
         progress: the state in which each model starts. The models may be at different epochs.
         data: the images, on the device that trains.
     """
@@ -149,19 +175,25 @@ class Trainer:
         self.data = data
         self.device = data.train_images.device
         self.batch_size = configs[0].training.batch_size
-        self._stack([begun.parameters for begun in progress], [config.model.dropout for config in configs])
+        self._loss = configs[0].loss
+        self._stack(configs, [one.parameters for one in progress], [one.statistics for one in progress])
         self.models = []
         for k, (config, begun) in enumerate(zip(configs, progress, strict=True)):
             parameters = self.stack.parameters(k)
             optimizer = optimizers.build(config.optimizer, parameters)
             if begun.optimizer is not None:
                 optimizer.load_state_dict(begun.optimizer)
-            self.models.append(Model(config, begun.epoch, parameters, optimizer))
+            self.models.append(Model(config, begun.epoch, parameters, self.stack.statistics_of(k), optimizer))
         self._steps = _joint_steps(self.models)
 
-    def _stack(self, parameters: Sequence[Sequence[Tensor]], dropout: Sequence[float]) -> None:
+    def _stack(
+        self,
+        configs: Sequence[Config],
+        parameters: Sequence[Sequence[Tensor]],
+        statistics: Sequence[Sequence[Tensor]],
+    ) -> None:
         """Build a new stack from the models, and discard the buffers, whose sizes depend on the number of models."""
-        self.stack = PerceptronStack(parameters, dropout, self.device)
+        self.stack = PerceptronStack(parameters, [config.model for config in configs], self.device, statistics)
         self._batches: dict[int, _Batch] = {}
 
     @torch.no_grad()
@@ -180,9 +212,10 @@ class Trainer:
         data, size, samples = self.data, self.stack.size, len(self.data.train_images)
         for model in self.models:
             model.epoch += 1
+        for step in self._steps:
+            step.set_rate()
         streams = [(model.config.seed, model.epoch) for model in self.models]
-        orders = [torch.randperm(samples, generator=random_stream(seed, "order", epoch)) for seed, epoch in streams]
-        order = torch.stack(orders).to(self.device)  # [K, n]
+        order = torch.stack([_order(model, samples) for model in self.models]).to(self.device)  # [K, n]
         noise = [random_stream(seed, "dropout", epoch, self.device.type) for seed, epoch in streams]
 
         loss = torch.zeros(size, dtype=_accumulator(self.device), device=self.device)
@@ -206,6 +239,9 @@ class Trainer:
             validation.loss,
             validation.accuracy,
         ]
+        if data.tests_every_epoch and data.test_images is not None and data.test_labels is not None:
+            test = self.evaluate(data.test_images, data.test_labels)
+            columns += [test.loss, test.accuracy]
         values = torch.stack(columns, dim=1).tolist()
         return [Metrics(model.epoch, *row) for model, row in zip(self.models, values, strict=True)]
 
@@ -217,8 +253,8 @@ class Trainer:
             computing them.
         """
         logits = self.stack.forward(batch.images, batch.space, noise)
-        losses, hits = batch.cross_entropy(logits)
-        self.stack.backward(batch.images, batch.space, batch.logits_gradient())
+        losses, hits = batch.measure(logits)
+        self.stack.backward(batch.images, batch.space, batch.loss.gradient())
         for step in self._steps:
             step.take()
         return losses, hits
@@ -234,7 +270,7 @@ class Trainer:
             batch = self._batch(min(EVALUATION_BATCH, samples - first), training=False)
             rows = slice(first, first + batch.size)
             batch.share(images[rows], labels[rows], self.data)
-            losses, hits = batch.cross_entropy(self.stack.forward(batch.images, batch.space))
+            losses, hits = batch.measure(self.stack.forward(batch.images, batch.space))
             loss += losses * batch.size
             correct += hits
             predictions[:, rows] = batch.predictions
@@ -244,34 +280,33 @@ class Trainer:
         """Keep only these models for further training."""
         self.models = list(models)
         parameters = [[parameter.detach() for parameter in model.parameters] for model in models]
-        self._stack(parameters, [model.config.model.dropout for model in models])
+        self._stack([model.config for model in models], parameters, [model.statistics for model in models])
         # An optimizer finds its state by parameter object. So keep these objects, and make them views of the new stack.
         for k, model in enumerate(models):
             for parameter, view in zip(model.parameters, self.stack.parameters(k), strict=True):
                 parameter.data, parameter.grad = view.data, view.grad
+            model.statistics = self.stack.statistics_of(k)
         self._steps = _joint_steps(self.models)
 
     def _batch(self, size: int, *, training: bool) -> _Batch:
         key = size if training else -size
         if key not in self._batches:
-            self._batches[key] = _Batch(self.stack, size, training=training)
+            self._batches[key] = _Batch(self.stack, self._loss, size, training=training)
         return self._batches[key]
 
 
 class _Batch:
     """One batch of B samples for each of K models, and the buffers for a pass over it."""
 
-    def __init__(self, stack: PerceptronStack, size: int, *, training: bool):
+    def __init__(self, stack: PerceptronStack, loss: LossConfig, size: int, *, training: bool):
         self.size = size
         self.space: Workspace = stack.workspace(size, training=training)
-        models, inputs, classes = stack.size, stack.weights[0].shape[2], stack.widths[-1]
+        models, inputs = stack.size, stack.weights[0].shape[2]
         copies = models if training else 1
         self._pixels = torch.empty(copies * size, inputs, dtype=torch.uint8, device=stack.device)
         self._scaled = torch.empty(copies * size, inputs, device=stack.device)
         self.images = self._scaled.view(copies, size, inputs).expand(models, size, inputs)
-        # Classes come before samples. The softmax then runs along contiguous samples, which is many times faster.
-        self._log_probabilities = torch.empty(models, classes, size, device=stack.device)
-        self._minus_one = torch.full((1, 1, 1), -1.0, device=stack.device).expand(models, 1, size)
+        self.loss = Loss(loss, models, size, stack.device)
 
     def take(self, data: Data, indices: Tensor) -> None:
         """Fill the batch with the training samples at these indices, [K * B]."""
@@ -284,22 +319,11 @@ class _Batch:
         data.batch(pixels, self._scaled)
         self.labels = labels.expand(self.images.shape[0], 1, self.size)
 
-    def cross_entropy(self, logits: Tensor) -> tuple[Tensor, Tensor]:
+    def measure(self, logits: Tensor) -> tuple[Tensor, Tensor]:
         """Return each model's mean loss and number of correct predictions, [K], from logits [K, B, classes]."""
-        scores = self._log_probabilities.copy_(logits.transpose(1, 2))
-        torch.log_softmax(scores, 1, out=self._log_probabilities)
-        losses = self._log_probabilities.gather(1, self.labels).sum(2)
+        losses = self.loss(logits, self.labels)
         self.predictions = logits.argmax(2)
-        hits = (self.predictions == self.labels.squeeze(1)).sum(1)
-        return losses.squeeze(1).div_(-self.size), hits
-
-    def logits_gradient(self) -> Tensor:
-        """Return the gradient of the mean cross-entropy with respect to the logits: (softmax - one-hot) / B.
-
-        Its shape is [K, B, classes]. Call `cross_entropy` first; this overwrites its log-probabilities.
-        """
-        gradient = self._log_probabilities.exp_().scatter_add_(1, self.labels, self._minus_one)
-        return gradient.div_(self.size).transpose(1, 2)
+        return losses, (self.predictions == self.labels.squeeze(1)).sum(1)
 
 
 def _accumulator(device: torch.device) -> torch.dtype:

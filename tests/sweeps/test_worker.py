@@ -21,6 +21,7 @@ from small_runs import ADAM, MOMENTUM, RMSPROP, SGD, break_steps, config, piece
 
 from fmnist_sweep.config.compose import name_of
 from fmnist_sweep.config.schema import Config, Execution
+from fmnist_sweep.data import Division
 from fmnist_sweep.engine import machine, training
 from fmnist_sweep.engine.metrics import Metrics
 from fmnist_sweep.engine.training import Model, Trainer
@@ -43,8 +44,8 @@ MIXED = [
 def _few_images(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Train with one thread on a few of the real images."""
 
-    def load(_: Path, validation: str, *__: object) -> training.Data:
-        return piece(430, 250, validation)
+    def load(_: Path, division: Division, *__: object) -> training.Data:
+        return piece(430, 250, division.validation)
 
     monkeypatch.setattr(os, "fsync", lambda _: None)  # a process that dies takes nothing written with it
     monkeypatch.setattr(worker, "load", load)
