@@ -75,7 +75,7 @@ NEW_KEYS: list[dict[str, Any]] = [
 
 def same_stack(keys: Mapping[str, Any]) -> dict[str, Any]:
     """Those of the keys that the models of a stack share."""
-    return {key: value for key, value in keys.items() if key in ("hidden", "norm", "loss")}
+    return {key: value for key, value in keys.items() if key in ("hidden", "norm", "loss", "input_dropout")}
 
 
 def config(

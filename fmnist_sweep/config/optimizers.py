@@ -26,29 +26,48 @@ _OURS = {"name", "schedule", "decay"}
 DEFAULTS = {"schedule": schedules.CONSTANT, "decay": "all"}
 
 
-def build(optimizer: Mapping[str, Any], parameters: Iterable[torch.nn.Parameter]) -> torch.optim.Optimizer:
+def build(
+    optimizer: Mapping[str, Any], parameters: Iterable[torch.nn.Parameter], weight_dim: int = 2
+) -> torch.optim.Optimizer:
     """Build the optimizer for these parameters, with its fused implementation if there is one.
 
-    With `decay: weights`, only matrices have the weight decay; biases and a normalisation's parameters have none.
+    On CUDA its step can be recorded as a CUDA graph if torch's implementation allows that. With `decay: weights`, only
+    weights have the weight decay; biases and a normalisation's parameters have none.
+
+    Args:
+        optimizer: the section `optimizer` of the configuration.
+        parameters: of one model, or of several.
+        weight_dim: the number of dimensions by which weights are known.
     """
-    cls = _class(optimizer)
+    cls, parameters = _class(optimizer), list(parameters)
     arguments: dict[str, Any] = {
         k: tuple(v) if isinstance(v, list) else v for k, v in optimizer.items() if k not in _OURS
     }
-    if "fused" in inspect.signature(cls).parameters:
+    on_cuda = parameters[0].device.type == "cuda"
+    choices = inspect.signature(cls).parameters
+    if "fused" in choices and not (on_cuda and cls.__name__ == "Adagrad"):  # older versions have none on CUDA
         arguments["fused"] = True
+    if "capturable" in choices and on_cuda:
+        arguments["capturable"] = True
     if optimizer.get("decay", "all") == "all":
         return cls(parameters, **arguments)
-    every = list(parameters)
-    weights: dict[str, Any] = {"params": [one for one in every if one.dim() > 1]}
-    others: dict[str, Any] = {"params": [one for one in every if one.dim() == 1], "weight_decay": 0.0}
+    weights: dict[str, Any] = {"params": [one for one in parameters if one.dim() == weight_dim]}
+    others: dict[str, Any] = {"params": [one for one in parameters if one.dim() < weight_dim], "weight_decay": 0.0}
     return cls([weights, others], **arguments)
 
 
-def set_rate(built: torch.optim.Optimizer, optimizer: Mapping[str, Any], epoch: int, epochs: int) -> None:
-    """Set the learning rate that the schedule gives an epoch of a run of this length."""
+def parameters_of(built: torch.optim.Optimizer) -> list[torch.nn.Parameter]:
+    """Return an optimizer's parameters, in the order in which its `state_dict` numbers them."""
+    return [parameter for group in built.param_groups for parameter in group["params"]]
+
+
+def set_rate(built: torch.optim.Optimizer, optimizer: Mapping[str, Any], epoch: int, epochs: int) -> bool:
+    """Set the learning rate that the schedule gives an epoch of a run of this length. Return whether it changes."""
+    rate = schedules.rate(optimizer.get("schedule", "constant"), built.defaults["lr"], epoch, epochs)
+    changes = any(group["lr"] != rate for group in built.param_groups)
     for group in built.param_groups:
-        group["lr"] = schedules.rate(optimizer.get("schedule", "constant"), built.defaults["lr"], epoch, epochs)
+        group["lr"] = rate
+    return changes
 
 
 def is_constant(optimizer: Mapping[str, Any]) -> bool:
@@ -59,6 +78,24 @@ def is_constant(optimizer: Mapping[str, Any]) -> bool:
 def depends_on_length(optimizer: Mapping[str, Any]) -> bool:
     """Return whether the first epochs of a longer run differ from a shorter run, because their learning rates do."""
     return schedules.complete(optimizer.get("schedule", "constant"))["name"] in schedules.DEPENDS_ON_LENGTH
+
+
+def state_dict(optimizer: torch.optim.Optimizer) -> dict[str, Any]:
+    """Return the optimizer's `state_dict` without states that are empty, and with the same arguments on all devices.
+
+    Its learning rate is the configuration's and not an epoch's, which follows from the configuration.
+    """
+    saved = optimizer.state_dict()
+    saved["state"] = {key: state for key, state in saved["state"].items() if state}
+    for group in saved["param_groups"]:
+        group["lr"] = optimizer.defaults["lr"]
+        group |= {key: value for key, value in (("fused", True), ("capturable", False)) if key in group}
+    return saved
+
+
+def load_state_dict(optimizer: torch.optim.Optimizer, state: Mapping[str, Any]) -> None:
+    """Load the `state_dict` of an optimizer with equal arguments, but keep the choice of implementation."""
+    optimizer.load_state_dict({"state": state["state"], "param_groups": optimizer.state_dict()["param_groups"]})
 
 
 def complete(optimizer: Mapping[str, Any]) -> dict[str, Any]:

@@ -39,21 +39,25 @@ class Loss:
         if config.name == "mse_softmax":
             self._probabilities = torch.empty_like(self._scores)
 
-    def __call__(self, logits: Tensor, labels: Tensor) -> Tensor:
-        """Return each model's mean loss, [K], from logits [K, B, classes] and labels [K, 1, B]."""
+    def __call__(self, logits: Tensor, labels: Tensor, *, by_sample: bool = False) -> Tensor:
+        """Return each model's mean loss, [K], from logits [K, B, classes] and labels [K, 1, B].
+
+        If `by_sample`, return the addends of the mean instead, [K, B].
+        """
         self._labels = labels
         scores = self._scores.copy_(logits.transpose(1, 2))
         if self._config.name == "cross_entropy":
             torch.log_softmax(scores, 1, out=scores)
-            losses = scores.gather(1, labels).sum(2).squeeze(1)
+            addends, divisor = scores.gather(1, labels), -self._size
             if smoothing := self._config.label_smoothing:
-                losses = losses * (1 - smoothing) + scores.flatten(1).sum(1) * (smoothing / _CLASSES)
-            return losses.div_(-self._size)
-        if self._config.name == "mse_softmax":
-            torch.log_softmax(scores, 1, out=scores)
-            self._probabilities.copy_(scores.exp_())
-        errors = scores.scatter_add_(1, labels, self._minus_one)
-        return (errors * errors).flatten(1).sum(1).div_(_CLASSES * self._size)
+                addends.mul_(1 - smoothing).add_(scores.sum(1, keepdim=True).mul_(smoothing / _CLASSES))
+        else:
+            if self._config.name == "mse_softmax":
+                torch.log_softmax(scores, 1, out=scores)
+                self._probabilities.copy_(scores.exp_())
+            errors = scores.scatter_add_(1, labels, self._minus_one)
+            addends, divisor = (errors * errors).sum(1, keepdim=True), _CLASSES * self._size
+        return (addends if by_sample else addends.sum(2)).squeeze(1).div_(divisor)
 
     def gradient(self) -> Tensor:
         """Return the gradient of the mean loss with respect to the logits, [K, B, classes].

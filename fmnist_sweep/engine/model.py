@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from itertools import groupby
+from typing import Literal, TypeAlias
 
 import torch
 from torch import Tensor, nn
@@ -20,6 +21,8 @@ from fmnist_sweep.config.schema import ModelConfig
 from fmnist_sweep.engine import products
 from fmnist_sweep.engine.activations import ACTIVATIONS, Activation
 from fmnist_sweep.engine.normalisation import EPSILON, Normalisation
+
+Noise: TypeAlias = "Sequence[torch.Generator] | Literal['drawn']"
 
 DROPOUT_LEVELS = 2**16  # a unit is dropped if 16 random bits, read as a number, are below a threshold
 _INPUT = -1  # the place of the input in lists of dropout, after the hidden layers
@@ -106,6 +109,9 @@ class PerceptronStack:
             scales = [1 / (1 - level / DROPOUT_LEVELS) for level in dropped]
             self._threshold.append(torch.tensor(thresholds, device=self.device).view(-1, 1, 1))
             self._scale.append(torch.tensor(scales, device=self.device).view(-1, 1, 1))
+        # A model that drops anything draws words for all hidden layers, as on accelerators, where one call draws all.
+        anywhere = [any(of_model) for of_model in zip(*self.drops, strict=True)]
+        self.draws = [*([anywhere] * (len(self.drops) - 1)), self.drops[_INPUT]]
 
     def parameters(self, k: int) -> list[nn.Parameter]:
         """Return model k's parameters, shaped as in torch's modules: views of the stack with their gradients."""
@@ -124,14 +130,14 @@ class PerceptronStack:
         """Allocate the buffers for passes over batches of this size."""
         return Workspace(self, batch_size, training)
 
-    def forward(self, images: Tensor, space: Workspace, noise: Sequence[torch.Generator] | None = None) -> Tensor:
+    def forward(self, images: Tensor, space: Workspace, noise: Noise | None = None) -> Tensor:
         """Compute the logits.
 
         Args:
             images: [K, B, inputs]; an expanded view if all models see the same batch. Input dropout changes it.
             space: the workspace for B. It keeps the activations for `backward`.
-            noise: each model's generator of dropout noise; None for evaluation: dropout is off, and normalisations use
-                their running statistics.
+            noise: each model's generator of dropout noise; "drawn" if `space.random` contains the words already; None
+                for evaluation: dropout is off, and normalisations use their running statistics.
 
         Returns:
             Logits [K, B, classes], a buffer of `space`.
@@ -156,7 +162,7 @@ class PerceptronStack:
             inputs = outputs
         return space.outputs[-1]
 
-    def _activate(self, layer: int, space: Workspace, noise: Sequence[torch.Generator] | None) -> None:
+    def _activate(self, layer: int, space: Workspace, noise: Noise | None) -> None:
         """Compute a hidden layer's output from its linear one."""
         linear, outputs = space.linear[layer], space.outputs[layer]
         if self.norms:
@@ -173,10 +179,10 @@ class PerceptronStack:
         if noise is not None and space.keep:
             torch.mul(activated, self._draw_dropout(layer, space, noise), out=outputs)
 
-    def _draw_dropout(self, layer: int, space: Workspace, noise: Sequence[torch.Generator]) -> Tensor:
+    def _draw_dropout(self, layer: int, space: Workspace, noise: Noise) -> Tensor:
         """Fill and return the layer's dropout factors [K, B, width]: 0 or 1/(1-p)."""
-        for k, generator in enumerate(noise):
-            if self.drops[layer][k]:
+        for k, generator in enumerate(noise if noise != "drawn" else ()):
+            if self.draws[layer][k]:
                 space.words[layer][k].random_(torch.iinfo(torch.int64).min, None, generator=generator)
         keep = space.keep[layer].copy_(space.bits[layer])
         return keep.ge_(self._threshold[layer]).mul_(self._scale[layer])
@@ -237,7 +243,8 @@ class Workspace:
             of that; the same after dropout. The last outputs are the logits. They are one buffer if possible.
         in_place: whether `outputs` is a layer's only buffer, because all models have ReLU.
         hidden_gradients: the gradient of the loss with respect to each hidden layer's output, [K, B, width].
-        words, bits: random words int64 [K, n] of each hidden layer, and the same memory as int16 [K, B, width].
+        random: the random words of a step, int64 [K, n].
+        words, bits: each hidden layer's part of `random`, and the same memory as int16 [K, B, width].
         keep: dropout factors of each hidden layer, [K, B, width]; an empty list if no model uses dropout.
         drops_input: whether `words`, `bits` and `keep` end with those of the input.
         normed: what normalisations keep for the backward pass.
@@ -265,7 +272,11 @@ class Workspace:
                 self.activated = self._unless_in_place(self.outputs)
                 dropped = [*hidden, stack.weights[0].shape[2]] if self.drops_input else hidden
                 self.keep = [buffer(batch_size, width) for width in dropped]
-                self.words = [buffer(-(-batch_size * width // 4), dtype=torch.int64) for width in dropped]
+                # In the order in which the layers drop: the input first.
+                lengths = [-(-batch_size * width // 4) for width in (*dropped[len(hidden) :], *hidden)]
+                self.random = buffer(sum(lengths), dtype=torch.int64)
+                words = torch.split(self.random, lengths, dim=1)
+                self.words = [*words[1:], words[0]] if self.drops_input else list(words)
                 self.bits = [
                     words.view(torch.int16)[:, : batch_size * width].view(stack.size, batch_size, width)
                     for words, width in zip(self.words, dropped, strict=True)
