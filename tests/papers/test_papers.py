@@ -129,7 +129,7 @@ def test_a_paper_on_any_key(tmp_path, loader):
         ("title", ..., "title: is missing"),
         ("title", [["x\n"] * 999] * 9, "title=[["),
         ("year", "2026", "year=2026: must be "),
-        ("protocol/seed", 1, "protocol: there is no key seed; allowed: batch_size"),
+        ("protocol/seed", 1, "protocol: there is no key seed; …; allowed: batch_size"),
         (
             "configurations/heavy/optimizer.lr",
             0.2,

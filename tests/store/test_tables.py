@@ -221,7 +221,7 @@ HARM = {
     "huge epochs": (lambda run: change(run, config__training__epochs=10**30), "must be less than 2147483648"),
     "no batch size": (lambda run: change(run, config__training__batch_size=...), "training.batch_size: is missing"),
     "no optimizer": (lambda run: change(run, config__optimizer=...), "optimizer: is missing"),
-    "nan dropout": (lambda run: change(run, config__model__dropout=float("nan")), "nan: must be a finite number"),
+    "nan dropout": (lambda run: change(run, config__model__dropout=float("nan")), "nan: must be a number from 0"),
     "huge mean": (lambda run: change(run, config__data__mean=10**400), "must be a finite number"),
     "nested hidden": (lambda run: change(run, config__model__hidden=[[1]]), "config.model.hidden.0=[1]: must be"),
     "list config": (lambda run: change(run, config=[]), "config=[]: must be an object"),

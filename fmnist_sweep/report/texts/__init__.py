@@ -35,7 +35,7 @@ class Texts:
 
     def level(self, factor: str, value: Any) -> str:
         """Describe a level of a factor in words, as `batch 100` or `SGD`."""
-        return self(f"levels.{factor}", value=value)
+        return self(f"levels.{factor}", value=f"{value:g}" if isinstance(value, float) else value)
 
     def configuration(self, values: Mapping[str, Any], factors: Iterable[str]) -> str:
         """Describe a configuration in words: its level of each of `factors`, separated by commas."""
@@ -86,7 +86,9 @@ class Texts:
             return str(value)
         if section == "optimizer":
             return f"{argument} {value}"
-        return self.level(key, "-".join(map(str, value)) if isinstance(value, list) else value)
+        return self.level(
+            key, "-".join(map(str, value)) if isinstance(value, list) else "null" if value is None else value
+        )
 
 
 def sentence(words: str) -> str:
