@@ -89,7 +89,7 @@ def plain_loop(setting: Setting, folder: Path, epochs: int, loader_workers: int,
 @functools.cache
 def scaled(folder: Path, device: str = "cpu") -> tuple[torch.Tensor, ...]:
     """Training images, scaled, and their labels, then those for validation, on a device."""
-    loaded = data.load(folder, "test", torch.device(device), 0.5, 0.5)
+    loaded = data.load(folder, data.Division("test"), torch.device(device))
     parts = ((loaded.train_images, loaded.train_labels), (loaded.val_images, loaded.val_labels))
     return tuple(one for x, y in parts for one in (loaded.batch(x, torch.empty(x.shape, device=device)), y))
 

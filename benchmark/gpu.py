@@ -63,7 +63,7 @@ class Measuring:
 
     def images(self, number: int) -> data.Data:
         """The first training images on the device, and a sixth as many for validation."""
-        loaded = data.load(self.folder, "test", torch.device(self.device), 0.5, 0.5)
+        loaded = data.load(self.folder, data.Division("test"), torch.device(self.device))
         return dataclasses.replace(
             loaded,
             train_images=loaded.train_images[:number],

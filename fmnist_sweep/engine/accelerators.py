@@ -30,12 +30,14 @@ WARM_UP = 3  # steps until all states exist and the libraries are initialised, s
 AHEAD_BYTES = 2 << 20  # random words that one model draws at a time
 
 
-def step_key(optimizer: Mapping[str, Any], epoch: int) -> tuple[str, int]:
+def step_key(optimizer: Mapping[str, Any], epoch: int, epochs: int) -> tuple[str, int]:
     """Return what must be equal for neighbouring models of a stack to be stepped as one slice.
 
-    It contains the epoch because some optimizers' states depend on the number of steps.
+    It contains the epoch because some optimizers' states depend on the number of steps, and learning rates on the
+    epoch; and the length of the run if they depend on that.
     """
-    return json.dumps(optimizer, sort_keys=True), epoch
+    length = {"epochs": epochs} if optimizers.depends_on_length(optimizer) else {}
+    return json.dumps({**optimizer, **length}, sort_keys=True), epoch
 
 
 def slices(keys: Sequence[tuple[str, int]]) -> list[slice]:
@@ -66,9 +68,9 @@ def stacked_optimizer(
     for tensor, gradient in zip(stack.tensors, stack.gradients, strict=True):
         parameters.append(nn.Parameter(tensor[models]))
         parameters[-1].grad = gradient[models]
-    optimizer = optimizers.build(arguments, parameters)
-    for place, parameter in enumerate(parameters):
-        states = [one.state[one.param_groups[0]["params"][place]] for one in own]
+    optimizer = optimizers.build(arguments, parameters, weight_dim=3)
+    for parameter, *of_models in zip(*map(optimizers.parameters_of, (optimizer, *own)), strict=True):
+        states = [one.state[of_model] for one, of_model in zip(own, of_models, strict=True)]
         optimizer.state[parameter] = {name: _join([state[name] for state in states]) for name in states[0]}
     return optimizer
 
@@ -82,7 +84,7 @@ def _join(values: Sequence[Any]) -> Any:
 
 def copy_state(stacked: torch.optim.Optimizer, k: int, own: torch.optim.Optimizer) -> None:
     """Copy the state of the k-th model of a stacked optimizer to the model's own optimizer."""
-    for parameter, of_model in zip(stacked.param_groups[0]["params"], own.param_groups[0]["params"], strict=True):
+    for parameter, of_model in zip(*map(optimizers.parameters_of, (stacked, own)), strict=True):
         own.state[of_model] = {
             name: (value[k] if value.dim() else value).clone() if isinstance(value, Tensor) else value
             for name, value in stacked.state[parameter].items()

@@ -7,16 +7,16 @@ import hashlib
 import json
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Literal
+from dataclasses import dataclass, field
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from fmnist_sweep.config import optimizers
-from fmnist_sweep.config.schema import Config
+from fmnist_sweep.config.schema import Config, LossConfig
 from fmnist_sweep.config.torch_private import take_step
-from fmnist_sweep.data import CLASS_NAMES, PIXELS, Data
+from fmnist_sweep.data import Data
 from fmnist_sweep.engine.accelerators import (
     ELEMENTWISE,
     Replayed,
@@ -27,8 +27,10 @@ from fmnist_sweep.engine.accelerators import (
     stacked_optimizer,
     step_key,
 )
+from fmnist_sweep.engine.initialisation import initial_parameters, initial_statistics
+from fmnist_sweep.engine.losses import Loss
 from fmnist_sweep.engine.metrics import Metrics
-from fmnist_sweep.engine.model import PerceptronStack, Workspace, initial_parameters
+from fmnist_sweep.engine.model import Noise, PerceptronStack, Workspace
 
 # Enough rows for products to run at full speed, and few enough for the results to stay in the cache.
 EVALUATION_BATCH = 1000
@@ -40,13 +42,15 @@ class Progress:
 
     Attributes:
         epoch: epochs trained so far.
-        parameters: weight [out, in] and bias [out] of each layer in order.
-        optimizer: the optimizer's `state_dict`, or None before the first step.
+        parameters: in the order of `initialisation.initial_parameters`.
+        optimizer: the optimizer's `state_dict`, or None before the first step. Its learning rate is not yet scheduled.
+        statistics: the running statistics of batch normalisations, in the order of `initialisation.initial_statistics`.
     """
 
     epoch: int
     parameters: list[Tensor]
-    optimizer: dict[str, object] | None
+    optimizer: dict[str, Any] | None
+    statistics: list[Tensor] = field(default_factory=list)
 
 
 @dataclass(frozen=True)
@@ -70,8 +74,8 @@ def random_stream(seed: int, purpose: str, epoch: int, device: str = "cpu") -> t
 
 def start(config: Config) -> Progress:
     """Return the state of a model before its first epoch."""
-    widths = [PIXELS, *config.model.hidden, len(CLASS_NAMES)]
-    return Progress(0, initial_parameters(widths, random_stream(config.seed, "initialisation", 0)), None)
+    generator = random_stream(config.seed, "initialisation", 0)
+    return Progress(0, initial_parameters(config.model, generator), None, initial_statistics(config.model))
 
 
 @dataclass(eq=False)
@@ -80,7 +84,7 @@ class Model:
 
     Attributes:
         epoch: epochs trained so far.
-        parameters: views of the stack, weight [out, in] and bias [out] of each layer in order.
+        parameters, statistics: views of the stack, as in `Progress`.
         optimizer: the model's own optimizer. Others may take its steps, see `stacked`.
         error: the exception of its optimizer, if there was one. The model is not trained after that.
         stacked: on an accelerator, the optimizer that steps a slice of the stack, and the model's place in that slice.
@@ -89,6 +93,7 @@ class Model:
     config: Config
     epoch: int
     parameters: list[nn.Parameter]
+    statistics: list[Tensor]
     optimizer: torch.optim.Optimizer
     error: Exception | None = None
     stacked: tuple[torch.optim.Optimizer, int] | None = None
@@ -96,8 +101,9 @@ class Model:
     def progress(self) -> Progress:
         """Return the model's current state. Its parameters are copies on the CPU."""
         parameters = [parameter.detach().cpu().clone() for parameter in self.parameters]
+        statistics = [one.cpu().clone() for one in self.statistics]
         self.update_own_optimizer()
-        return Progress(self.epoch, parameters, optimizers.state_dict(self.optimizer))
+        return Progress(self.epoch, parameters, optimizers.state_dict(self.optimizer), statistics)
 
     def update_own_optimizer(self) -> None:
         """Give the model's own optimizer the current state."""
@@ -109,6 +115,8 @@ class Model:
         self.epoch = progress.epoch
         for parameter, earlier in zip(self.parameters, progress.parameters, strict=True):
             parameter.data.copy_(earlier)
+        for now, before in zip(self.statistics, progress.statistics, strict=True):
+            now.copy_(before)
         assert progress.optimizer is not None
         optimizers.load_state_dict(self.optimizer, progress.optimizer)
 
@@ -126,6 +134,11 @@ class _Step:
     def __init__(self, optimizer: torch.optim.Optimizer, models: Sequence[Model]):
         self.optimizer = optimizer
         self._models = models
+
+    def set_rate(self) -> bool:
+        """Set the learning rate of the models' current epoch. Return whether it changes."""
+        model = self._models[0]
+        return optimizers.set_rate(self.optimizer, model.config.optimizer, model.epoch, model.config.training.epochs)
 
     def take(self) -> None:
         """Take the step. Store an error in the model if there is one model; else raise `_JointStepError`.
@@ -145,17 +158,20 @@ class _Step:
 
 def _joint_steps(models: Sequence[Model]) -> list[_Step]:
     """Make one step for all models whose optimizers are equal: calling an optimizer costs more than its arithmetic."""
-    alike: dict[str, list[Model]] = {}
+    alike: dict[tuple[object, ...], list[Model]] = {}
     for model in models:
-        alike.setdefault(json.dumps(model.config.optimizer, sort_keys=True), []).append(model)
+        optimizer = model.config.optimizer
+        # With a schedule, the learning rate depends on these too.
+        place = () if optimizers.is_constant(optimizer) else (model.epoch, model.config.training.epochs)
+        alike.setdefault((json.dumps(optimizer, sort_keys=True), *place), []).append(model)
     steps = []
     for group in alike.values():
-        optimizer = optimizers.build(group[0].config.optimizer, [p for model in group for p in model.parameters])
+        joint = optimizers.build(group[0].config.optimizer, [p for model in group for p in model.parameters])
         for model in group:
             # Each parameter's state is one dictionary, which both optimizers have. So each model can be saved alone.
             for parameter in model.parameters:
-                optimizer.state[parameter] = model.optimizer.state[parameter]
-        steps.append(_Step(optimizer, group))
+                joint.state[parameter] = model.optimizer.state[parameter]
+        steps.append(_Step(joint, group))
     return steps
 
 
@@ -165,7 +181,7 @@ def _stacked_steps(stack: PerceptronStack, models: Sequence[Model]) -> list[_Ste
     Models whose optimizer does not treat each element by itself keep their own.
     """
     steps = []
-    for part in slices([step_key(model.config.optimizer, model.epoch) for model in models]):
+    for part in slices([step_key(one.config.optimizer, one.epoch, one.config.training.epochs) for one in models]):
         alike = models[part]
         optimizer = alike[0].optimizer
         if alike[0].config.optimizer["name"] in ELEMENTWISE:
@@ -178,10 +194,10 @@ def _stacked_steps(stack: PerceptronStack, models: Sequence[Model]) -> list[_Ste
 
 
 class Trainer:
-    """Trains K models of the same batch size and widths, each with its own optimizer, dropout and random streams.
+    """Trains K models that may be stacked, each with its own optimizer, activations, dropout and random streams.
 
     Args:
-        configs: each model's configuration.
+        configs: each model's configuration; see `plan.stack_key` for what must be equal in them.
         progress: the state in which each model starts. The models may be at different epochs.
         data: the images, on the device that trains.
         accelerated: train as on an accelerator, see `accelerators`. None: if the device is one.
@@ -199,19 +215,25 @@ class Trainer:
         self.device = data.train_images.device
         self.accelerated = self.device.type != "cpu" if accelerated is None else accelerated
         self.batch_size = configs[0].training.batch_size
-        self._stack([begun.parameters for begun in progress], [config.model.dropout for config in configs])
+        self._loss = configs[0].loss
+        self._stack(configs, [one.parameters for one in progress], [one.statistics for one in progress])
         self.models = []
         for k, (config, begun) in enumerate(zip(configs, progress, strict=True)):
             parameters = self.stack.parameters(k)
             optimizer = optimizers.build(config.optimizer, parameters)
             if begun.optimizer is not None:
                 optimizers.load_state_dict(optimizer, begun.optimizer)
-            self.models.append(Model(config, begun.epoch, parameters, optimizer))
+            self.models.append(Model(config, begun.epoch, parameters, self.stack.statistics_of(k), optimizer))
         self._steps = self._joint_steps()
 
-    def _stack(self, parameters: Sequence[Sequence[Tensor]], dropout: Sequence[float]) -> None:
+    def _stack(
+        self,
+        configs: Sequence[Config],
+        parameters: Sequence[Sequence[Tensor]],
+        statistics: Sequence[Sequence[Tensor]],
+    ) -> None:
         """Build a new stack from the models, and discard the buffers, whose sizes depend on the number of models."""
-        self.stack = PerceptronStack(parameters, dropout, self.device)
+        self.stack = PerceptronStack(parameters, [config.model for config in configs], self.device, statistics)
         self._batches: dict[int, _Batch] = {}
         self._running = self._new_sums(self.batch_size)
         self._replayed: dict[int, Replayed] = {}
@@ -247,12 +269,13 @@ class Trainer:
 
     def _train_epoch_or_step_apart(self) -> list[Metrics]:
         """Do the same for stacked steps. The state before the epoch is copied on the device, not model by model."""
-        epochs, tensors = [model.epoch for model in self.models], [tensor.clone() for tensor in self.stack.tensors]
+        epochs, now = [model.epoch for model in self.models], [*self.stack.tensors, *self.stack.statistics]
+        before = [tensor.clone() for tensor in now]
         states = [copy.deepcopy(step.optimizer.state_dict()) for step in self._steps]
         try:
             return self._train_epoch()
         except _JointStepError:
-            for tensor, earlier in zip(self.stack.tensors, tensors, strict=True):
+            for tensor, earlier in zip(now, before, strict=True):
                 tensor.copy_(earlier)
             for step, state in zip(self._steps, states, strict=True):
                 step.optimizer.load_state_dict(state)
@@ -267,6 +290,9 @@ class Trainer:
         data, samples = self.data, len(self.data.train_images)
         for model in self.models:
             model.epoch += 1
+        changes = [step.set_rate() for step in self._steps]
+        if any(changes):
+            self._replayed = {}  # recorded steps contain the old rates
         streams = [(model.config.seed, model.epoch) for model in self.models]
         order = self._draw_orders(streams).to(self.device, non_blocking=True)  # [K, n]
         noise = [random_stream(seed, "dropout", epoch, self.device.type) for seed, epoch in streams]
@@ -282,6 +308,9 @@ class Trainer:
                 self._add(self._running, *self._step(batch, noise))
         train = self._evaluate(data.train_images, data.train_labels)
         validation = self._evaluate(data.val_images, data.val_labels)
+        test = None
+        if data.tests_every_epoch and data.test_images is not None and data.test_labels is not None:
+            test = self._evaluate(data.test_images, data.test_labels)
         if self.accelerated:  # prepare the next epoch while the device still computes this one
             self._draw_orders([(seed, epoch + 1) for seed, epoch in streams])
 
@@ -292,6 +321,8 @@ class Trainer:
             _of_each_model(correct) / samples,
             *(_of_each_model(total) / len(data.val_images) for total in validation[:2]),
         ]
+        if test is not None:
+            columns += [_of_each_model(total) / test[2].shape[1] for total in test[:2]]
         values = torch.stack(columns, dim=1).tolist()
         return [Metrics(model.epoch, *row) for model, row in zip(self.models, values, strict=True)]
 
@@ -301,8 +332,11 @@ class Trainer:
             samples = len(self.data.train_images)
             pinned = self.device.type == "cuda"  # from such memory a copy to the device waits for nothing
             orders = torch.empty(len(streams), samples, dtype=torch.int64, pin_memory=pinned)
-            for row, (seed, epoch) in zip(orders, streams, strict=True):
-                torch.randperm(samples, generator=random_stream(seed, "order", epoch), out=row)
+            for row, (seed, epoch), model in zip(orders, streams, self.models, strict=True):
+                if model.config.data.shuffle:
+                    torch.randperm(samples, generator=random_stream(seed, "order", epoch), out=row)
+                else:
+                    torch.arange(samples, out=row)
             self._orders = streams, orders
         return self._orders[1]
 
@@ -317,7 +351,8 @@ class Trainer:
         if batch.space.keep:
             if self._words is None:
                 self._words = WordsAhead(self.stack.size, batch.space.random.shape[1], self.device)
-            own = [generator if drops else None for generator, drops in zip(noise, self.stack.drops, strict=True)]
+            drawing = map(any, zip(*self.stack.draws, strict=True))
+            own = [generator if draws else None for generator, draws in zip(noise, drawing, strict=True)]
             self._words.take(step, own, batch.space.random)
         if batch.size not in self._replayed:
             recordable = all(can_be_recorded(step.optimizer) for step in self._steps)
@@ -330,16 +365,16 @@ class Trainer:
         (loss[:, : losses.shape[1]] if self.accelerated else loss).add_(losses)
         correct.add_(hits)
 
-    def _step(self, batch: _Batch, noise: Sequence[torch.Generator] | Literal["drawn"]) -> tuple[Tensor, Tensor]:
+    def _step(self, batch: _Batch, noise: Noise) -> tuple[Tensor, Tensor]:
         """Take one step with every model.
 
         Returns:
             The mean loss and the number of correct predictions of each model's batch, [K], or the addends of that
-            mean, [K, B]; see `_Batch.cross_entropy`. The device may still be computing them.
+            mean, [K, B]; see `_Batch.measure`. The device may still be computing them.
         """
         logits = self.stack.forward(batch.images, batch.space, noise)
-        losses, hits = batch.cross_entropy(logits)
-        self.stack.backward(batch.images, batch.space, batch.logits_gradient())
+        losses, hits = batch.measure(logits)
+        self.stack.backward(batch.images, batch.space, batch.loss.gradient())
         for step in self._steps:
             step.take()
         return losses, hits
@@ -362,7 +397,7 @@ class Trainer:
             batch = self._batch(min(EVALUATION_BATCH, len(images) - first), training=False)
             rows = slice(first, first + batch.size)
             batch.share(images[rows], labels[rows], self.data)
-            losses, hits = batch.cross_entropy(self.stack.forward(batch.images, batch.space))
+            losses, hits = batch.measure(self.stack.forward(batch.images, batch.space))
             self._add((loss, correct), losses * batch.size, hits)
             predictions[:, rows] = batch.predictions
         return loss, correct, predictions
@@ -373,17 +408,18 @@ class Trainer:
         for model in models:
             model.update_own_optimizer()
         parameters = [[parameter.detach() for parameter in model.parameters] for model in models]
-        self._stack(parameters, [model.config.model.dropout for model in models])
+        self._stack([model.config for model in models], parameters, [model.statistics for model in models])
         # An optimizer finds its state by parameter object. So keep these objects, and make them views of the new stack.
         for k, model in enumerate(models):
             for parameter, view in zip(model.parameters, self.stack.parameters(k), strict=True):
                 parameter.data, parameter.grad = view.data, view.grad
+            model.statistics = self.stack.statistics_of(k)
         self._steps = self._joint_steps()
 
     def _batch(self, size: int, *, training: bool) -> _Batch:
         key = size if training else -size
         if key not in self._batches:
-            self._batches[key] = _Batch(self.stack, size, training=training, by_sample=self.accelerated)
+            self._batches[key] = _Batch(self.stack, self._loss, size, training=training, by_sample=self.accelerated)
         return self._batches[key]
 
 
@@ -392,24 +428,23 @@ class _Batch:
 
     Args:
         stack: the models.
+        loss: the loss of all of them.
         size: B.
         training: whether the batch is for training, where each model has its own samples.
-        by_sample: whether `cross_entropy` returns each sample's share of the mean loss.
+        by_sample: whether `measure` returns each sample's share of the mean loss.
     """
 
-    def __init__(self, stack: PerceptronStack, size: int, *, training: bool, by_sample: bool = False):
+    def __init__(self, stack: PerceptronStack, loss: LossConfig, size: int, *, training: bool, by_sample: bool = False):
         self.size = size
         self.indices = torch.zeros(stack.size * size if training else 0, dtype=torch.int64, device=stack.device)
         self._by_sample = by_sample
         self.space: Workspace = stack.workspace(size, training=training)
-        models, inputs, classes = stack.size, stack.weights[0].shape[2], stack.widths[-1]
+        models, inputs = stack.size, stack.weights[0].shape[2]
         copies = models if training else 1
         self._pixels = torch.empty(copies * size, inputs, dtype=torch.uint8, device=stack.device)
         self._scaled = torch.empty(copies * size, inputs, device=stack.device)
         self.images = self._scaled.view(copies, size, inputs).expand(models, size, inputs)
-        # Classes come before samples. The softmax then runs along contiguous samples, which is many times faster.
-        self._log_probabilities = torch.empty(models, classes, size, device=stack.device)
-        self._minus_one = torch.full((1, 1, 1), -1.0, device=stack.device).expand(models, 1, size)
+        self.loss = Loss(loss, models, size, stack.device)
 
     def take(self, data: Data, indices: Tensor) -> None:
         """Fill the batch with the training samples at these indices, [K * B]."""
@@ -422,26 +457,14 @@ class _Batch:
         data.batch(pixels, self._scaled)
         self.labels = labels.expand(self.images.shape[0], 1, self.size)
 
-    def cross_entropy(self, logits: Tensor) -> tuple[Tensor, Tensor]:
+    def measure(self, logits: Tensor) -> tuple[Tensor, Tensor]:
         """Return each model's mean loss and number of correct predictions, [K], from logits [K, B, classes].
 
         If `by_sample`, return the addends of the mean loss instead, [K, B].
         """
-        scores = self._log_probabilities.copy_(logits.transpose(1, 2))
-        torch.log_softmax(scores, 1, out=self._log_probabilities)
-        losses = self._log_probabilities.gather(1, self.labels)
-        losses = losses if self._by_sample else losses.sum(2)
+        losses = self.loss(logits, self.labels, by_sample=self._by_sample)
         self.predictions = logits.argmax(2)
-        hits = (self.predictions == self.labels.squeeze(1)).sum(1)
-        return losses.squeeze(1).div_(-self.size), hits
-
-    def logits_gradient(self) -> Tensor:
-        """Return the gradient of the mean cross-entropy with respect to the logits: (softmax - one-hot) / B.
-
-        Its shape is [K, B, classes]. Call `cross_entropy` first; this overwrites its log-probabilities.
-        """
-        gradient = self._log_probabilities.exp_().scatter_add_(1, self.labels, self._minus_one)
-        return gradient.div_(self.size).transpose(1, 2)
+        return losses, (self.predictions == self.labels.squeeze(1)).sum(1)
 
 
 def _of_each_model(total: Tensor) -> Tensor:

@@ -67,7 +67,7 @@ class StackMember:
         predictions: NDArray[np.uint8] | None = None,
     ) -> None:
         RunDirectory(job.directory).sync_rows()  # before run.json has their digests
-        files = layout.csv_files(self.metrics, self.seconds)
+        files = layout.csv_files(self.metrics, self.seconds, tests=job.config.data.tests_every_epoch)
         if predictions is not None:
             RunDirectory(job.directory).write_predictions(predictions)
             files[layout.PREDICTIONS] = layout.encode_predictions(predictions)
@@ -135,7 +135,7 @@ def train_stack(
             with _all_fail([jobs for jobs, _ in begun]):
                 folder = data_folder or prepare(Path(execution.data_dir) if execution.data_dir else None)
                 device = torch.device(resolve_device(execution.device))
-                data = load(folder, config.data.validation, device, config.data.mean, config.data.std)
+                data = load(folder, config.data.division, device, config.data.mean, config.data.std)
             while begun:
                 with _all_fail([jobs for jobs, _ in begun]):
                     StackTrainer(begun, data, should_stop, on_epoch).run()
@@ -295,7 +295,7 @@ class StackTrainer:
         data = self.data
         predictions = self.trainer.evaluate(data.val_images, data.val_labels).predictions
         held_out = None
-        if data.test_images is not None and data.test_labels is not None:
+        if data.test_images is not None and data.test_labels is not None and not data.tests_every_epoch:
             held_out = self.trainer.evaluate(data.test_images, data.test_labels)
         for k, member in enumerate(self.members):
             for job in ending.get(member, []):

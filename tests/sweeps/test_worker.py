@@ -19,16 +19,18 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from small_runs import ADAM, MOMENTUM, RMSPROP, SGD, break_steps, config, piece
+from small_runs import ADAM, MOMENTUM, NEW_KEYS, RMSPROP, SGD, break_steps, config, piece, same_stack
 
 from fmnist_sweep.config.compose import name_of
 from fmnist_sweep.config.schema import Config, Execution
+from fmnist_sweep.data import Division
 from fmnist_sweep.engine import machine, training
 from fmnist_sweep.engine.metrics import Metrics
-from fmnist_sweep.engine.training import Model, Trainer
+from fmnist_sweep.engine.training import Model, Trainer, start
 from fmnist_sweep.errors import ConfigError
 from fmnist_sweep.store import run_directory
 from fmnist_sweep.store.run_directory import RunDirectory
+from fmnist_sweep.store.tables import collect
 from fmnist_sweep.sweeps import jobs, plan, resume, worker
 from fmnist_sweep.sweeps.plan import Job
 
@@ -45,8 +47,8 @@ MIXED = [
 def _few_images(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Train with one thread on a few of the real images."""
 
-    def load(_: Path, validation: str, *__: object) -> training.Data:
-        return piece(430, 250, validation)
+    def load(_: Path, division: Division, *__: object) -> training.Data:
+        return piece(430, 250, division.validation)
 
     monkeypatch.setattr(os, "fsync", lambda _: None)  # a process that dies takes nothing written with it
     monkeypatch.setattr(worker, "load", load)
@@ -123,6 +125,25 @@ def test_a_run_has_the_same_bytes_alone_and_in_a_mixed_stack(
         assert files[0].read_bytes() == files[1].read_bytes()
         assert np.load(files[0], allow_pickle=False).shape == (250,)
     assert statuses(tmp_path, *configs) == ["done"] * 4
+
+
+@pytest.mark.usefixtures("often")
+@pytest.mark.parametrize("keys", NEW_KEYS, ids=str)
+def test_a_run_has_the_same_bytes_by_every_route_with_any_key(
+    keys: dict[str, Any], tmp_path: Path, alone: Callable[[Config], bytes]
+) -> None:
+    base = {"batch_size": 77, "hidden": [17, 9]}
+    mixed = [config(**{**base, **keys}, epochs=epochs) for epochs in (2, 3)]
+    mixed += [config(**{**base, **same_stack(keys), **own}, epochs=3) for own in MIXED[1:]]
+    train(tmp_path / "stack", *mixed)
+    train(tmp_path / "resumed", *mixed[:2], until=1)
+    train(tmp_path / "resumed", mixed[1], mixed[2])
+    train(tmp_path / "resumed", mixed[0])
+    for one in mixed:
+        assert metrics(tmp_path / "stack", one) == alone(one)
+    for one in mixed[:2]:
+        assert metrics(tmp_path / "resumed", one) == alone(one)
+        assert statuses(tmp_path / "resumed", one) == ["done"]
 
 
 def test_a_stack_whose_runs_end_at_different_epochs(tmp_path: Path, alone: Callable[[Config], bytes]) -> None:
@@ -232,6 +253,25 @@ def test_a_run_is_cut_from_a_longer_one_that_is_not_done_yet(tmp_path: Path, alo
     assert [row.epoch for row in train(tmp_path, short, long)] == [5, 6]
     assert metrics(tmp_path, short) == alone(short)
     assert metrics(tmp_path, long) == alone(long)
+
+
+@pytest.mark.parametrize(
+    ("schedule", "trained"),
+    [({"name": "step", "every": 1, "factor": 0.5}, 0), ({"warmup": 3}, 0), ({"name": "cosine"}, 2)],
+)
+def test_a_run_is_cut_from_a_longer_one_only_if_the_schedule_allows_it(
+    schedule: dict[str, Any], trained: int, tmp_path: Path, alone: Callable[[Config], bytes]
+) -> None:
+    short, long = (config(SGD | {"schedule": schedule}, epochs=epochs) for epochs in (2, 4))
+    train(tmp_path, long)
+    assert len(train(tmp_path, short)) == trained
+    for one in (short, long):
+        assert metrics(tmp_path, one) == alone(one)
+    assert (run_json(tmp_path, short)["cut_from"] is None) is (trained > 0)
+    # A shorter run's checkpoint is no beginning of a longer run either.
+    longer = config(SGD | {"schedule": schedule}, epochs=5)
+    assert len(train(tmp_path, longer)) == (5 if trained else 1)
+    assert metrics(tmp_path, longer) == alone(longer)
 
 
 def test_rows_that_a_disk_has_changed_are_cut_into_no_other_run(
@@ -782,3 +822,31 @@ def test_a_shorter_run_with_a_held_out_test_set_does_not_throw_a_longer_one_back
 def test_without_a_held_out_test_set_there_is_no_test(tmp_path: Path) -> None:
     train(tmp_path, config())
     assert run_json(tmp_path, config())["test"] is None
+
+
+def test_a_run_with_a_split_measures_on_the_test_images_after_each_epoch(
+    often: None, tmp_path: Path, alone: Callable[[Config], bytes]
+) -> None:
+    short, long = (config(MOMENTUM, epochs=epochs, validation="split") for epochs in (2, 3))
+    train(tmp_path, long, until=1)
+    rows = train(tmp_path, long)
+    assert train(tmp_path, short) == []
+    assert run_json(tmp_path, short)["cut_from"] == run_name(long)
+    for one in (short, long):
+        assert metrics(tmp_path, one) == alone(one)
+        header, *lines = metrics(tmp_path, one).decode().splitlines()
+        assert header.endswith(",val_loss,val_accuracy,test_loss,test_accuracy")
+        assert len(lines) == one.training.epochs and {line.count(",") for line in lines} == {8}
+        assert run_json(tmp_path, one)["test"] is None
+    full = piece(430, 250, "split")
+    assert full.test_images is not None and full.test_labels is not None
+    model = Trainer([long], [start(long)], full)
+    for expected in (None, *rows):
+        row = model.train_epoch()[0]
+        if expected is not None:
+            assert row == expected
+    tested = model.evaluate(full.test_images, full.test_labels)
+    assert (rows[-1].test_loss, rows[-1].test_accuracy) == (tested.loss.item(), tested.accuracy.item())
+    table = collect(tmp_path)
+    assert table.metrics.loc[table.metrics["run"] == run_name(long), "test_loss"].iloc[-1] == tested.loss.item()
+    assert (table.runs["test_accuracy"] > 0).all()
