@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import functools
 import importlib.util
 import itertools
 import json
@@ -10,6 +11,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -663,6 +665,74 @@ def test_a_run_that_goes_on_on_another_cpu_says_so(
     train(tmp_path, shorter)
     for run in (one, shorter):
         assert run_json(tmp_path, run)["environment"]["cpu"] == f"{own}, then another CPU"
+
+
+# Accelerators
+
+
+@pytest.fixture
+def accelerated(monkeypatch: pytest.MonkeyPatch, often: None) -> None:
+    """Train as on an accelerator, and save a checkpoint after each epoch."""
+    monkeypatch.setattr(worker, "Trainer", functools.partial(Trainer, accelerated=True))
+
+
+@pytest.mark.usefixtures("accelerated")
+def test_a_thread_writes_while_an_accelerator_trains_and_nothing_is_lost(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, alone: Callable[[Config], bytes]
+) -> None:
+    append, threads = RunDirectory.append_row, []
+
+    def noting(directory: RunDirectory, row: Metrics, seconds: float) -> None:
+        threads.append((row.epoch, threading.current_thread() is threading.main_thread()))
+        append(directory, row, seconds)
+
+    monkeypatch.setattr(RunDirectory, "append_row", noting)
+    configs = [config(epochs=epochs, **own) for own in MIXED for epochs in (3, 4)]
+    rows = train(tmp_path, *configs)
+    assert statuses(tmp_path, *configs) == ["done"] * 8
+    assert [row.epoch for row in rows] == [epoch for epoch in (1, 2, 3, 4) for _ in MIXED]
+    assert set(threads) == {(1, False), (2, False), (3, True), (4, True)}  # runs end after epochs 3 and 4
+    assert all(metrics(tmp_path, one).count(b"\n") == 1 + one.training.epochs for one in configs)
+
+
+@pytest.mark.usefixtures("accelerated")
+def test_a_stack_that_an_accelerator_was_stopped_in_goes_on_with_the_same_bytes(tmp_path: Path) -> None:
+    configs = [config(epochs=6, **own) for own in MIXED]
+    train(tmp_path / "straight", *configs)
+    for _ in range(2):
+        train(tmp_path / "stopped", *configs, until=1)
+        assert statuses(tmp_path / "stopped", *configs) == ["interrupted"] * len(MIXED)
+    train(tmp_path / "stopped", *configs)
+    for one in configs:
+        assert metrics(tmp_path / "stopped", one) == metrics(tmp_path / "straight", one)
+
+
+@pytest.mark.usefixtures("accelerated")
+def test_a_directory_that_cannot_be_written_fails_its_own_run_while_an_accelerator_trains(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    append, broken, sane = RunDirectory.append_row, config(epochs=4), config(epochs=4, seed=1)
+
+    def full(directory: RunDirectory, row: Metrics, seconds: float) -> None:
+        if directory.path.name == job(tmp_path, broken).name and row.epoch == 2:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        append(directory, row, seconds)
+
+    monkeypatch.setattr(RunDirectory, "append_row", full)
+    train(tmp_path, broken, sane)
+    assert statuses(tmp_path, broken, sane) == ["failed", "done"]
+
+
+@pytest.mark.usefixtures("accelerated")
+def test_an_error_of_the_writing_thread_is_kept_with_every_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(_: RunDirectory, row: Metrics, __: float) -> None:
+        if row.epoch == 1:  # later rows would be written by the main thread
+            raise MemoryError("no memory left")
+
+    monkeypatch.setattr(RunDirectory, "append_row", broken)
+    with pytest.raises(MemoryError):
+        train(tmp_path, config(epochs=3), config(epochs=3, seed=1))
+    assert statuses(tmp_path, config(epochs=3), config(epochs=3, seed=1)) == ["failed", "failed"]
 
 
 # Other locks
