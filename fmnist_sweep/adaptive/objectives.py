@@ -14,7 +14,7 @@ import numpy as np
 from hydra.core.config_loader import ConfigLoader
 
 from fmnist_sweep import papers
-from fmnist_sweep.engine.metrics import MEASURES, FloatArray
+from fmnist_sweep.engine.metrics import MEASURES, TEST_MEASURES, FloatArray
 from fmnist_sweep.errors import ConfigError, nearest
 from fmnist_sweep.papers.claims import Claim
 from fmnist_sweep.papers.configurations import typed
@@ -62,6 +62,9 @@ def objective(name: str, loader: ConfigLoader) -> Objective:
     if "." in name:
         return _figure(name, loader)
     measure = name.removeprefix(BEST)
+    if measure in TEST_MEASURES:
+        instead = name.replace("test_", "val_")
+        raise ConfigError(f"objective={name}: the test images never choose; take objective={instead}")
     known = [*MEASURES, *(BEST + one for one in MEASURES)]
     if measure not in MEASURES:
         raise ConfigError(

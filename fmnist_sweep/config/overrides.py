@@ -42,7 +42,10 @@ def rewrite(arguments: Sequence[str], loader: ConfigLoader) -> list[str]:
         _check_length(override)
     _check_trackers(overrides)
     settings = _settings(overrides, loader)
-    return [_rewrite_one(override, loader, settings) for override in overrides]
+    lines = [_rewrite_one(override, loader, settings) for override in overrides]
+    if "optimizer.name" in given and not {"optimizer", "optimizer.lr"} & given.keys():
+        lines.append("~optimizer.lr")  # that of the default option, which is another class's
+    return lines
 
 
 def _check_trackers(overrides: Sequence[Override]) -> None:

@@ -196,7 +196,7 @@ class Paper(Plain):
         """Return the values that the protocol fixes, by the keys of `identity`."""
         values = identity(next(iter(self._configs.values())))
         keys = [{"optimizer": "optimizer.name", **overrides.NUMBERS}.get(key, key) for key in self.protocol]
-        return {key: values[key] for key in keys}
+        return {key: value for key, value in values.items() if any(f"{key}.".startswith(f"{one}.") for one in keys)}
 
     def covers(self, config: Config) -> bool:
         """Return whether a run follows this paper's protocol."""

@@ -112,6 +112,11 @@ def test_the_distance_goes_by_what_is_quoted_of_the_best_epoch(tmp_path: Path) -
     [
         ("val_los", r"must be one of train_loss, .*did you mean val_loss\?"),
         ("best_loss", "must be one of"),
+        ("test_loss", "^objective=test_loss: the test images never choose; take objective=val_loss$"),
+        (
+            "best_test_accuracy",
+            "^objective=best_test_accuracy: the test images never choose; take objective=best_val_acc",
+        ),
         ("caprari.fig5", r"paper=caprari: must be one of .*did you mean caprari2024\?"),
         ("caprari2024.fig6", "must be one of caprari2024.fig1.adam, caprari2024.fig1.sgd, caprari2024.fig2, .*did you"),
         ("caprari2024.fig1", "must be one of caprari2024.fig1.adam, "),
@@ -154,6 +159,22 @@ def test_a_search_for_a_figure_varies_what_is_given_alone(tmp_path: Path, typed:
     _, names = dry("hydra.sweeper.objective=caprari2024.fig5", "dropout=interval(0,0.6)", *typed, cwd=tmp_path)
     assert len(names) == 2
     assert all(name.startswith(starts) and "-ep100-seed0-" in name for name in names)
+
+
+def test_every_key_can_be_searched(tmp_path: Path) -> None:
+    space = [
+        "model.activation=relu,[tanh,gelu]",
+        "dropout=[0.1,0.2],0.5",
+        "model.init=he_normal,glorot_uniform",
+        "model.norm=null,batch",
+        "model.input_dropout=interval(0,0.3)",
+        "loss.label_smoothing=interval(0,0.2)",
+        "optimizer.name=SGD,Adamax",
+        "optimizer.schedule=cosine,{name:step,every:2,factor:0.5}",
+    ]
+    called, names = dry(*space, "data.validation=split", "data.split.size=5000", cwd=tmp_path)
+    assert called.code == 0, called.err
+    assert len(set(names)) == 6
 
 
 def test_the_user_is_told_where_the_test_set_chooses(tmp_path: Path) -> None:

@@ -122,6 +122,38 @@ def test_a_paper_on_any_key(tmp_path, loader):
         assert not paper.covers(Config(**{**vars(other), **change}))
 
 
+def test_a_paper_fixes_and_varies_every_key_of_the_network_and_its_training(tmp_path, loader):
+    content = copy.deepcopy(PAPER)
+    content["protocol"] = {"optimizer.name": "Adamax", "optimizer.schedule": "cosine", "data.validation": "split"}
+    content["configurations"] = {
+        "heavy": {"model.hidden": [], "model.init": "he_normal", "data.split.size": 5000, "loss.label_smoothing": 0.1},
+        "light": {
+            "model.hidden": [8, 4],
+            "model.activation": ["tanh", "elu"],
+            "dropout": [0, 0.1],
+            "model.norm": "batch",
+            "data.mean": "pixel",
+            "data.shuffle": False,
+            "model.init": "normal",
+            "model.init_std": 0.03,
+        },
+    }
+    paper = read(tmp_path, loader, content)
+    heavy, light = paper.configs.values()
+    assert heavy.optimizer == {"name": "Adamax", "schedule": "cosine"}
+    assert (heavy.model.hidden, heavy.model.init, heavy.data.split.size) == ([], "he_normal", 5000)
+    assert (light.model.activation, light.model.dropout, light.model.norm) == (["tanh", "elu"], [0.0, 0.1], "batch")
+    assert (light.data.mean, light.data.shuffle, light.model.init_std) == ("pixel", False, 0.03)
+    assert paper.covers(heavy) and paper.covers(light)
+    assert not paper.covers(Config(**{**vars(heavy), "optimizer": {"name": "Adamax"}}))
+    content["protocol"] = {"optimizer.schedule.name": "step", "optimizer.schedule.every": 7}
+    content["configurations"] = {"heavy": {"optimizer": "sgd", "optimizer.schedule.factor": 0.2}}
+    for claim in content["claims"]:
+        claim["of"] = "heavy"
+    (heavy,) = read(tmp_path, loader, content).configs.values()
+    assert heavy.optimizer["schedule"] == {"name": "step", "every": 7, "factor": 0.2}
+
+
 @pytest.mark.parametrize(
     ("place", "value", "said"),
     [
@@ -141,7 +173,11 @@ def test_a_paper_on_any_key(tmp_path, loader):
             "configuration heavy: there is no key batchsize…mean batch_size?; allowed: ",
         ),
         ("configurations/heavy/optimizer.lr=1 x", 1, "there is no key optimizer.lr=1 x"),
-        ("configurations/heavy/optimizer.name", "Adam", "there is no key optimizer.name; did you mean optimizer"),
+        (
+            "configurations/heavy/optimizer.name",
+            "Adam",
+            "optimizer.name: optimizer names one already; give one of them",
+        ),
         ("configurations/heavy/training.epochs", 9, "given twice, see "),
         ("configurations/heavy/dropout", 2, "configuration heavy: …dropout=2…less than 1"),
         ("configurations/heavy/batch_size", 0, "configuration heavy: …batch_size=0…1"),

@@ -21,6 +21,7 @@ import pytest
 import torch
 from small_runs import ADAM, MOMENTUM, NEW_KEYS, RMSPROP, SGD, break_steps, config, piece, same_stack
 
+from fmnist_sweep.api import load_model
 from fmnist_sweep.config.compose import name_of
 from fmnist_sweep.config.schema import Config, Execution
 from fmnist_sweep.data import Division
@@ -850,3 +851,18 @@ def test_a_run_with_a_split_measures_on_the_test_images_after_each_epoch(
     table = collect(tmp_path)
     assert table.metrics.loc[table.metrics["run"] == run_name(long), "test_loss"].iloc[-1] == tested.loss.item()
     assert (table.runs["test_accuracy"] > 0).all()
+
+
+@pytest.mark.parametrize("keys", NEW_KEYS, ids=str)
+def test_the_model_of_a_run_is_the_matching_sequential(keys: dict[str, Any], tmp_path: Path) -> None:
+    one = config(**{"hidden": [17, 9], **keys})
+    row = train(tmp_path, one)[-1]
+    directory = job(tmp_path, one).directory
+    model, data = load_model(directory), piece(430, 250)
+    assert not model.training
+    predictions = model((data.val_images / 255 - 0.5) / 0.5).argmax(1)
+    assert (predictions == data.val_labels).double().mean().item() == row.val_accuracy
+    assert np.array_equal(predictions.numpy(), np.load(directory / "predictions.npy", allow_pickle=False))
+    if one.model.norm:
+        norms = [layer for layer in model if isinstance(layer, torch.nn.BatchNorm1d)]
+        assert len(norms) == len(one.model.hidden) and all((norm.running_mean != 0).any() for norm in norms)
