@@ -15,7 +15,8 @@ from hydra.types import RunMode
 from omegaconf import DictConfig
 
 from fmnist_sweep.config import compose, hydra_private, overrides
-from fmnist_sweep.config.parsing import parse
+from fmnist_sweep.config.parsing import parse as parse_overrides
+from fmnist_sweep.config.validation import parse
 from fmnist_sweep.errors import ConfigError
 from fmnist_sweep.papers.paper_option import consume_paper_option
 
@@ -31,7 +32,7 @@ class Application:
         from fmnist_sweep.sweeps.run import INLINE
 
         with self.start_sweep(1, INLINE) as sweep:
-            job = sweep.make_job(composed, Path(HydraConfig.get().runtime.output_dir))
+            job = sweep.make_job(*parse(composed), Path(HydraConfig.get().runtime.output_dir))
             return sweep.train_one(job) if sweep.check([job]) else None
 
     def start_sweep(self, jobs: int, executor: Mapping[str, Any]) -> Sweep:
@@ -54,7 +55,7 @@ def loader_for(typed: Sequence[str], folder: str | None = None, config_path: str
     if folder is not None and not os.path.isdir(folder):
         raise ConfigError(f"Additional config directory '{os.path.abspath(folder)}' not found")
     further = []
-    for override in parse([line for line in typed if line.startswith("hydra.searchpath=")]):
+    for override in parse_overrides([line for line in typed if line.startswith("hydra.searchpath=")]):
         folders = override.value()
         for one in folders if isinstance(folders, list) else [folders]:
             path = str(one).removeprefix("file://")
@@ -105,7 +106,7 @@ def carry_out(
         directory = hydra_private.place(composed, "hydra.run.dir")
         application.rehearse(composed)
         with task.start_sweep(1, INLINE) as sweep:
-            job = sweep.make_job(composed, directory)
+            job = sweep.make_job(*parse(composed), directory)
             if not sweep.check([job]):
                 return []
             application.run(composed, lambda _: sweep.train_one(job))

@@ -60,7 +60,7 @@ class GridSweeper(Sweeper):
         """
         from fmnist_sweep.errors import ConfigError
 
-        jobs: dict[tuple[str, frozenset[str]], list[str]] = {}
+        jobs: dict[tuple[str, ...], list[str]] = {}
         for own, config in self._figures(arguments):
             settings = config.hydra.sweeper
             for name, grid in settings.grids.items():
@@ -72,7 +72,7 @@ class GridSweeper(Sweeper):
             # Jobs of two figures can only be the same if their files set the same values outside `hydra`.
             values = OmegaConf.to_yaml(OmegaConf.masked_copy(config, [key for key in config if key != "hydra"]))
             for job in self.jobs(own, grids):
-                jobs.setdefault((values, frozenset(line for line in job if not line.startswith("figure="))), job)
+                jobs.setdefault((values, *sorted(line for line in job if not line.startswith("figure="))), job)
         return list(jobs.values())
 
     def _figures(self, arguments: Sequence[str]) -> Iterator[tuple[list[str], DictConfig]]:
@@ -99,14 +99,14 @@ class GridSweeper(Sweeper):
         from fmnist_sweep.config.overrides import MOST_JOBS
         from fmnist_sweep.errors import ConfigError
 
-        jobs: dict[frozenset[str], list[str]] = {}
+        jobs: dict[tuple[str, ...], list[str]] = {}
         for grid in grids:
             values = {one.get_key_element(): _values(one) for one in parser.parse_overrides(list(grid))}
             size = math.prod(map(len, values.values()))
             if size > MOST_JOBS:
                 raise ConfigError(f"{size} jobs: a sweep takes at most {MOST_JOBS}; split it, by seeds for example")
             for job in product(*values.values()):
-                jobs.setdefault(frozenset(job), list(job))
+                jobs.setdefault(tuple(sorted(job)), list(job))
         return list(jobs.values())
 
     def sweep(self, arguments: list[str]) -> Any:
@@ -137,16 +137,14 @@ class GridSweeper(Sweeper):
     def _mark_interrupted(self, batch: Sequence[Sequence[str]], first: int) -> None:
         """Mark the runs of a batch as interrupted after a launcher has killed the processes that trained them."""
         from fmnist_sweep.config.compose import Composer
-        from fmnist_sweep.config.hydra_private import numbered, place
         from fmnist_sweep.sweeps import jobs
 
         if getattr(self.launcher, "checks_all_jobs", False):  # our own launcher marks its runs itself
             return
-        compose = Composer(self.hydra_context.config_loader, self.config).compose
+        composer = Composer(self.hydra_context.config_loader, self.config)
         for number, overrides in enumerate(batch, first):
-            composed = numbered(compose(overrides), number)
-            directory = place(composed, "hydra.sweep.dir", "hydra.sweep.subdir")
-            jobs.mark_interrupted([jobs.make_job(composed, directory)])
+            job = composer.job(overrides, number)
+            jobs.mark_interrupted([jobs.make_job(job.config, job.execution, job.directory)])
 
     @contextmanager
     def multirun_file(self) -> Iterator[None]:

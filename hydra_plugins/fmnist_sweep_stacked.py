@@ -5,7 +5,7 @@ run one after another, as with Hydra's basic launcher.
 """
 
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
 from typing import Any, Optional
@@ -99,27 +99,31 @@ class StackedLauncher(Launcher):
             return self._launch_one_by_one(job_overrides, initial_job_idx)
 
         from fmnist_sweep.config.compose import Composer
-        from fmnist_sweep.config.hydra_private import begin_job, numbered, place, rehearse
+        from fmnist_sweep.config.hydra_jobs import SweepJobs
+        from fmnist_sweep.config.hydra_private import rehearse
 
-        task, context, loader = self.task_function, self.hydra_context, self.hydra_context.config_loader
-        compose = Composer(loader, self.config).compose
+        task, loader = self.task_function, self.hydra_context.config_loader
+        hydra_jobs = SweepJobs(task, self.hydra_context)
         untrained = [JobReturn(overrides=list(job), status=JobStatus.COMPLETED) for job in job_overrides]
         begin = nullcontext(self._stays) if self._stays else task.start_sweep(len(job_overrides), self.executor)
         with begin as sweep:
+            composer = Composer(loader, self.config, sweep.place)
             composed, jobs = [], []
             for number, overrides in enumerate(job_overrides, initial_job_idx):
-                composed.append(numbered(compose(overrides), number))
-                sweep.place(composed[-1])
-                directory = place(composed[-1], "hydra.sweep.dir", "hydra.sweep.subdir")
-                jobs.append(sweep.make_job(composed[-1], directory))
-            rehearse(composed[0], loader)
+                one = composer.job(overrides, number)
+                composed.append(one)
+                jobs.append(sweep.make_job(one.config, one.execution, one.directory))
+            rehearse(composed[0].hydra, loader)
             if not sweep.check(jobs):
                 return untrained
             for one in composed:
-                begin_job(one, task, context)
+                hydra_jobs.begin(one)
             if not sweep.train(jobs):
                 return untrained
-            return [_ended(sweep, job, one, context) for job, one in zip(jobs, composed, strict=True)]
+            return [
+                _ended(hydra_jobs, one, lambda job=job: sweep.outcome(job))
+                for job, one in zip(jobs, composed, strict=True)
+            ]
 
     def _launch_one_by_one(self, job_overrides: Sequence[Sequence[str]], first: int) -> list[JobReturn]:
         from fmnist_sweep.config.hydra_private import begin_job, end_job, numbered
@@ -132,17 +136,15 @@ class StackedLauncher(Launcher):
         return results
 
 
-def _ended(sweep: Any, job: Any, composed: DictConfig, context: HydraContext) -> JobReturn:
+def _ended(hydra_jobs: Any, composed: Any, outcome: Callable[[], Any]) -> JobReturn:
     """End a job as Hydra does. On an error, print it and return a failed result, so that the other jobs also end."""
-    from fmnist_sweep.config.hydra_private import end_job
     from fmnist_sweep.config.messages import reason
     from fmnist_sweep.errors import RunError
 
     try:
-        return end_job(composed, lambda _: sweep.outcome(job), context)
+        result: JobReturn = hydra_jobs.end(composed, outcome)
     except Exception as error:
-        directory = composed.hydra.runtime.output_dir
-        print(f"fmnist_sweep: {directory}: {reason(error)}", file=sys.stderr)
+        print(f"fmnist_sweep: {composed.directory}: {reason(error)}", file=sys.stderr)
         result = JobReturn(status=JobStatus.FAILED)
-        result.return_value = RunError(f"{directory}: {reason(error)}")
-        return result
+        result.return_value = RunError(f"{composed.directory}: {reason(error)}")
+    return result

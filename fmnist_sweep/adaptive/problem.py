@@ -7,7 +7,6 @@ import statistics
 import sys
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from hydra.core.config_loader import ConfigLoader
@@ -18,6 +17,7 @@ from omegaconf import DictConfig
 
 from fmnist_sweep.adaptive.objectives import USUAL, Direction, Objective, objective
 from fmnist_sweep.adaptive.space import Space
+from fmnist_sweep.config.hydra_private import directory_of
 from fmnist_sweep.config.messages import reason
 from fmnist_sweep.config.overrides import rewrite, target, without_overridden
 from fmnist_sweep.config.schema import decides
@@ -74,7 +74,7 @@ class Problem:
 
         An error is not raised. It becomes a note, and the values are None.
         """
-        folders = [Path(result.hydra_cfg.hydra.runtime.output_dir) for result in results if result.hydra_cfg]
+        folders = [folder for folder in map(directory_of, results) if folder is not None]
         notes: dict[str, Any] = {"runs": [folder.name for folder in folders]}
         try:
             returned = [result.return_value for result in results]

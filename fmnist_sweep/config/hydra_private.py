@@ -128,6 +128,16 @@ def place(composed: DictConfig, *keys: str) -> Path:
     return directory
 
 
+def interpolates(composed: DictConfig) -> bool:
+    """Return whether a value outside `hydra` depends on others."""
+    return "${" in str(OmegaConf.to_container(without_hydra(composed), resolve=False))
+
+
+def without_hydra(composed: DictConfig) -> DictConfig:
+    """Return a copy of a configuration without Hydra's settings."""
+    return OmegaConf.masked_copy(composed, [str(key) for key in composed if key != "hydra"])
+
+
 def rehearse(composed: DictConfig, loader: ConfigLoader) -> None:
     """Let Hydra prepare a job in a temporary folder, so that errors appear before anything trains.
 
@@ -249,8 +259,42 @@ class HydraApplication:
             callbacks.on_multirun_end(config=composed, config_name=self._name)
         if not isinstance(launched, list):  # another sweeper may return anything
             return []
-        jobs = [job for batch in launched for job in batch if job.hydra_cfg is not None]
-        return [Path(job.hydra_cfg.hydra.runtime.output_dir) for job in jobs]
+        directories = (directory_of(job) for batch in launched for job in batch)
+        return [directory for directory in directories if directory is not None]
+
+
+class QuickReturn(JobReturn):
+    """A job's result that composes its configurations only when they are read.
+
+    Args:
+        directory: the directory of the job's run.
+        overrides: the job's overrides outside `hydra`.
+        compose: returns Hydra's own configuration of the job.
+    """
+
+    def __init__(self, directory: Path, overrides: list[str], compose: Callable[[], DictConfig]):
+        self.directory = directory
+        self.overrides = overrides
+        self.working_dir = os.getcwd()
+        self.task_name = "fmnist_sweep"
+        self._compose = compose
+
+    @property
+    def hydra_cfg(self) -> DictConfig:  # type: ignore[override]
+        """Return Hydra's settings of the job."""
+        return OmegaConf.masked_copy(self._compose(), "hydra")
+
+    @property
+    def cfg(self) -> DictConfig:  # type: ignore[override]
+        """Return the job's configuration without Hydra's settings."""
+        return without_hydra(self._compose())
+
+
+def directory_of(result: JobReturn) -> Path | None:
+    """Return the directory of a job's run, or None if the job did not begin."""
+    if isinstance(result, QuickReturn):
+        return result.directory
+    return Path(result.hydra_cfg.hydra.runtime.output_dir) if result.hydra_cfg is not None else None
 
 
 def error_of(result: JobReturn) -> Any:

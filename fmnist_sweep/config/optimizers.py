@@ -100,6 +100,12 @@ def load_state_dict(optimizer: torch.optim.Optimizer, state: Mapping[str, Any]) 
 
 def complete(optimizer: Mapping[str, Any]) -> dict[str, Any]:
     """Return the name and arguments. Fill in all defaults, so that writing out a default changes nothing."""
+    return dict(_complete(json.dumps(optimizer)))
+
+
+@functools.cache  # a sweep has many jobs but few optimizers
+def _complete(encoded: str) -> dict[str, Any]:
+    optimizer = json.loads(encoded)
     values = {name: parameter.default for name, parameter in _arguments(_class(optimizer)).items()} | DEFAULTS
     values |= {key: value for key, value in optimizer.items() if key != "name"}
     values["schedule"] = schedules.complete(values["schedule"])
@@ -122,7 +128,7 @@ def check(optimizer: Mapping[str, Any]) -> None:
     _check(json.dumps(optimizer))
 
 
-@functools.cache  # a sweep has many jobs but few optimizers
+@functools.cache
 def _check(encoded: str) -> None:
     import torch
 

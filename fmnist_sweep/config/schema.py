@@ -265,16 +265,22 @@ class Schema(How, Config):
 
 def leaves(cls: type) -> Iterator[str]:
     """Yield every key of a configuration class, such as `model.dropout`. The optimizer's arguments are not included."""
+    return (key for key, _ in _types(cls))
+
+
+def _types(cls: type) -> Iterator[tuple[str, Any]]:
+    """Yield every key of a configuration class with its type."""
     hints = get_type_hints(cls)
     for item in fields(cls):
         hint = hints[item.name]
         sections = [kind for kind in (hint, *get_args(hint)) if isinstance(kind, type) and is_dataclass(kind)]
-        yield from (f"{item.name}.{key}" for section in sections for key in leaves(section))
+        yield from ((f"{item.name}.{key}", kind) for section in sections for key, kind in _types(section))
         if not sections:
-            yield item.name
+            yield item.name, hint
 
 
 KEYS = tuple(leaves(Schema))  # of the composed configuration
+UNTYPED = frozenset(key for key, kind in _types(Schema) if kind is Any)  # Hydra keeps their values as they are typed
 SWEEP_WIDE = tuple(key for key in leaves(How) if key != "device")
 
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import fields
+from dataclasses import fields, replace
 from typing import Any, TypeVar
 
 from hydra.core.hydra_config import HydraConfig
@@ -54,12 +54,39 @@ def parse_config(composed: DictConfig) -> Config:
     plain = _plain(composed, [key for key in keys if key != "hydra" and key not in of_execution])
     del plain["data"]["dir"]
     config = _validated(_CONFIG, plain)
+    check(config)
+    return config
+
+
+def with_values(config: Config, values: Mapping[str, object]) -> Config:
+    """Return a checked copy of a configuration with other values for some dotted keys, which are all there.
+
+    Raises:
+        ConfigError: a value is wrong.
+        ValidationError: a value is of another type than its key; Hydra might convert it.
+    """
+    changed = config
+    for key, value in values.items():
+        changed = _with_value(changed, key, value)
+    check(changed)
+    return changed
+
+
+def _with_value(section: Any, key: str, value: object) -> Any:
+    name, _, rest = key.partition(".")
+    is_plain = isinstance(section, dict)
+    if rest:
+        value = _with_value(section[name] if is_plain else getattr(section, name), rest, value)
+    return {**section, name: value} if is_plain else replace(section, **{name: value})
+
+
+def check(config: Config) -> None:
+    """Raise `ConfigError` if values of a configuration do not fit together."""
     _check_layers(config)
     _check_data(config)
-    if config.loss.label_smoothing and config.loss.name != "cross_entropy":
-        raise ConfigError(
-            f"loss.label_smoothing={config.loss.label_smoothing}: must be 0 with loss.name={config.loss.name}"
-        )
+    loss = config.loss
+    if loss.label_smoothing and loss.name != "cross_entropy":
+        raise ConfigError(f"loss.label_smoothing={loss.label_smoothing}: must be 0 with loss.name={loss.name}")
     optimizers.check(config.optimizer)
     schedule = schedules.complete(config.optimizer.get("schedule", "constant"))
     if schedule["name"] in schedules.DEPENDS_ON_LENGTH and schedule["warmup"] >= config.training.epochs:
@@ -67,7 +94,6 @@ def parse_config(composed: DictConfig) -> Config:
             f"optimizer.schedule.warmup={schedule['warmup']}: leaves none of epochs={config.training.epochs} for "
             f"{schedule['name']}; it must be less"
         )
-    return config
 
 
 def _check_layers(config: Config) -> None:

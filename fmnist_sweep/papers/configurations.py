@@ -10,7 +10,6 @@ from fmnist_sweep.config import hydra_private, overrides
 from fmnist_sweep.config.compose import Composer
 from fmnist_sweep.config.messages import reason
 from fmnist_sweep.config.schema import Config, leaves
-from fmnist_sweep.config.validation import parse
 from fmnist_sweep.errors import ConfigError, nearest
 
 Values = dict[str, Any]
@@ -54,7 +53,7 @@ def compose(named: Mapping[str, Values], loader: ConfigLoader) -> dict[str, Conf
         # Pass numbers as values, not as options: Hydra composes every combination of options anew, which is slow.
         lines = [f"{overrides.NUMBERS.get(key, key)}={text}" for key, text in typed(values).items()]
         try:
-            configs[name] = parse(composer.compose(overrides.rewrite(lines, loader)))[0]
+            configs[name] = composer.config(overrides.rewrite(lines, loader))
         except Exception as error:  # Hydra, OmegaConf and torch check the values and raise many kinds
             raise ConfigError(f"configuration {name}: {reason(error)}") from error
     return configs

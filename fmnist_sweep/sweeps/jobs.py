@@ -16,8 +16,7 @@ from fmnist_sweep import data
 from fmnist_sweep.config import hydra_private, trackers
 from fmnist_sweep.config.compose import Composer, name_of
 from fmnist_sweep.config.messages import reason
-from fmnist_sweep.config.schema import agree, device_type, resolve_device
-from fmnist_sweep.config.validation import parse
+from fmnist_sweep.config.schema import Config, Execution, agree, device_type, resolve_device
 from fmnist_sweep.data import DataError
 from fmnist_sweep.engine.metrics import MEASURES
 from fmnist_sweep.errors import ConfigError, RunError
@@ -30,31 +29,30 @@ from fmnist_sweep.sweeps.plan import Job, Plan, keep_apart, plan_jobs, stack_cos
 from fmnist_sweep.sweeps.progress import print_plan
 
 
-def make_job(composed: DictConfig, directory: Path, *, here: bool = True) -> Job:
-    """Check a configuration and return its job.
+def make_job(config: Config, execution: Execution, directory: Path, *, here: bool = True) -> Job:
+    """Check that a configuration can be carried out, and return its job.
 
     Args:
-        composed: the configuration.
         directory: the directory of the run.
         here: True if this machine trains the job.
 
     Raises:
         ConfigError: the configuration cannot work, or its directory is not free for it.
     """
-    config, execution = parse(composed)
     for name in trackers.chosen(execution.tracker):
         trackers.check(name)
     if here:
         resolve_device(execution.device)
     job = Job(config, execution, name_of(config, execution), directory.absolute())
-    of_store = [directory, directory.parent / ".locks", directory.parent / ".slurm"]
-    own = [path for path in directory.glob("*") if is_ours(path.name) or path.name in (".hydra", "run.log")]
-    places = [*(of_store if directory.name == job.name else []), *own]
-    for path in filter(Path.is_symlink, places):
+    places = [directory.parent / ".locks", directory.parent / ".slurm"] if directory.name == job.name else []
+    if os.path.lexists(directory):
+        places += [directory] if directory.name == job.name else []
+        places += [path for path in directory.glob("*") if is_ours(path.name) or path.name in (".hydra", "run.log")]
+        _refuse_occupied(job)
+    for path in filter(os.path.islink, places):
         raise ConfigError(
             f"{path}: is a symbolic link, so the run would write elsewhere; replace it by what it points to"
         )
-    _refuse_occupied(job)
     return job
 
 
@@ -171,11 +169,9 @@ def check_jobs(jobs: Sequence[Sequence[str]], loader: ConfigLoader, master: Dict
     composer = Composer(loader, master)
     wanted = []
     for number, overrides in enumerate(jobs):
-        composed = hydra_private.numbered(composer.compose(overrides), number)
-        directory = hydra_private.place(composed, "hydra.sweep.dir", "hydra.sweep.subdir")
-        config, execution = parse(composed)
-        wanted.append(Job(config, execution, name_of(config, execution), directory.absolute()))
+        job = composer.job(overrides, number)
+        wanted.append(Job(job.config, job.execution, name_of(job.config, job.execution), job.directory))
         if number == 0:
-            hydra_private.rehearse(composed, loader)
+            hydra_private.rehearse(job.hydra, loader)
     agree([job.execution for job in wanted])
     keep_apart(wanted)

@@ -26,7 +26,7 @@ CPU_STACK = 8
 ACCELERATOR_STACK = 256
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Job:
     """A requested run: its configuration, execution settings, name and directory."""
 
@@ -46,7 +46,7 @@ class Job:
         return str(self.directory.parent), trajectory_name(self.name)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Trajectory:
     """One model to train, and the runs that it serves.
 

@@ -23,6 +23,7 @@ from omegaconf import DictConfig
 
 from fmnist_sweep.config import schema
 from fmnist_sweep.config.messages import reason
+from fmnist_sweep.config.schema import Config, Execution
 from fmnist_sweep.errors import ConfigError, count
 from fmnist_sweep.stopping import Stop, stoppable
 from fmnist_sweep.sweeps import jobs
@@ -93,9 +94,9 @@ class Sweep:
         if composed.device == "auto" and not self._is_local:
             composed.device = "cuda" if self._settings.get("gpus_per_node") or self._settings.get("num_gpus") else "cpu"
 
-    def make_job(self, composed: DictConfig, directory: Path) -> Job:
-        """Check a composed configuration and return its job."""
-        job = jobs.make_job(composed, directory, here=self._is_local)
+    def make_job(self, config: Config, execution: Execution, directory: Path) -> Job:
+        """Check that a configuration can be carried out, and return its job."""
+        job = jobs.make_job(config, execution, directory, here=self._is_local)
         if self._executor is None and not (self._is_local and job.execution.dry_run):
             self._executor = self._held.enter_context(self._start(job))
         return job

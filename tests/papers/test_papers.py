@@ -175,7 +175,11 @@ def test_a_paper_fixes_and_varies_every_key_of_the_network_and_its_training(tmp_
             "configuration heavy: there is no key batchsize…mean batch_size?; allowed: ",
         ),
         ("configurations/heavy/optimizer.lr=1 x", 1, "there is no key optimizer.lr=1 x"),
-        ("configurations/heavy/optimizer.name", "Adam", "optimizer.name: optimizer names one already; give one of them"),
+        (
+            "configurations/heavy/optimizer.name",
+            "Adam",
+            "optimizer.name: optimizer names one already; give one of them",
+        ),
         ("configurations/heavy/training.epochs", 9, "given twice, see "),
         ("configurations/heavy/dropout", 2, "configuration heavy: …dropout=2…less than 1"),
         ("configurations/heavy/batch_size", 0, "configuration heavy: …batch_size=0…1"),

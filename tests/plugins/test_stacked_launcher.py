@@ -21,6 +21,8 @@ from hydra.test_utils.launcher_common_tests import (
 )
 from omegaconf import DictConfig
 
+from fmnist_sweep.cli import loader_for
+from fmnist_sweep.config.schema import CONFIG_FOLDER, Config, Execution
 from fmnist_sweep.errors import RunError
 
 # The suites name no version_base, of which Hydra reminds.
@@ -64,15 +66,15 @@ class Notes(Callback):
 
     def on_job_start(self, config: DictConfig, **_: Any) -> None:
         self.told.append(
-            f"start {config.a} {sorted(path.name for path in Path(config.hydra.runtime.output_dir).iterdir())}"
+            f"start {config.seed} {sorted(path.name for path in Path(config.hydra.runtime.output_dir).iterdir())}"
         )
 
     def on_job_end(self, config: DictConfig, job_return: JobReturn, **_: Any) -> None:
-        self.told.append(f"end {config.a} {job_return.status.name}")
+        self.told.append(f"end {config.seed} {job_return.status.name}")
 
 
 class Together:
-    """An application that carries out its jobs together: a job's result is ten times its `a`, and 2 is too much."""
+    """The project's application with another way to train: a job's result is ten times its seed, and 2 is too much."""
 
     def __init__(self, dry: bool = False):
         self.dry = dry
@@ -88,14 +90,14 @@ class Together:
     def __exit__(self, *_: object) -> None:
         self.done.append("end")
 
-    def place(self, config: DictConfig) -> None:
-        config.a += 0
+    def place(self, composed: DictConfig) -> None:
+        composed.device = "cpu"
 
-    def make_job(self, config: DictConfig, directory: Path) -> tuple[int, str]:
-        self.done.append(f"make {config.a}")
-        if config.a == 7:
+    def make_job(self, config: Config, execution: Execution, directory: Path) -> tuple[int, str]:
+        self.done.append(f"make {config.seed}")
+        if config.seed == 7:
             raise ValueError("7 is out of the question")
-        return config.a, directory.name
+        return config.seed, directory.name
 
     def check(self, jobs: Sequence[tuple[int, str]]) -> bool:
         self.done.append(f"check {[number for number, _ in jobs]}")
@@ -113,16 +115,18 @@ class Together:
 
 @pytest.fixture
 def sweep(hydra_sweep_runner: Any, tmp_path: Path, hydra_restore_singletons: None) -> Callable[..., Any]:
-    """Makes a sweep of jobs with these values of `a`, for an application that carries them out together."""
+    """Makes a sweep of runs with these seeds, for an application that carries them out together."""
+
+    loader_for([])  # registers the schema
 
     def make(together: Together, values: str, *more: str) -> Any:
         runner = hydra_sweep_runner(
-            calling_file=None,
-            calling_module="hydra.test_utils.a_module",
+            calling_file=__file__,
+            calling_module=None,
             task_function=None,
-            config_path="configs",
-            config_name="compose.yaml",
-            overrides=["hydra/launcher=stacked", f"+a={values}", *more],
+            config_path=str(CONFIG_FOLDER),
+            config_name="config",
+            overrides=["hydra/sweeper=basic", f"seed={values}", "hydra.sweep.subdir=${seed}", *more],
             temp_dir=tmp_path / "store",
         )
         runner.start_sweep = together
@@ -137,15 +141,15 @@ def test_jobs_are_carried_out_together_and_closed_one_by_one(sweep: Callable[...
         assert [result.return_value for result in done.returns[0]] == [10, 30]
         assert [result.status for result in done.returns[0]] == [JobStatus.COMPLETED] * 2
         assert [result.hydra_cfg.hydra.job.num for result in done.returns[0]] == [0, 1]
-        assert [result.overrides for result in done.returns[0]] == [["+a=1"], ["+a=3"]]
-        for number in (0, 1):
+        assert [result.overrides for result in done.returns[0]] == [["seed=1"], ["seed=3"]]
+        for number in (1, 3):
             assert (tmp_path / "store" / str(number) / ".hydra" / "overrides.yaml").exists()
     assert together.done == [
         "begin 2 on local",
         "make 1",
         "make 3",
         "check [1, 3]",
-        "train [(1, '0'), (3, '1')]",
+        "train [(1, '1'), (3, '3')]",
         "end",
     ]
 
@@ -153,7 +157,7 @@ def test_jobs_are_carried_out_together_and_closed_one_by_one(sweep: Callable[...
 def test_a_job_that_fails_is_told_after_all_are_closed(sweep: Callable[..., Any], tmp_path: Path) -> None:
     with pytest.raises(RuntimeError, match="2 is too much"), sweep(Together(), "2,1"):
         pass
-    assert {path.name for path in (tmp_path / "store").iterdir() if path.is_dir()} == {"0", "1"}
+    assert {path.name for path in (tmp_path / "store").iterdir() if path.is_dir()} == {"1", "2"}
 
 
 def test_nothing_starts_unless_every_job_is_right(sweep: Callable[..., Any], tmp_path: Path) -> None:
@@ -179,7 +183,7 @@ def test_jobs_begin_before_they_are_carried_out_and_end_after(sweep: Callable[..
     together.train = lambda jobs: Notes.told.append("train") or True  # type: ignore[method-assign]
     with contextlib.suppress(RuntimeError), sweep(together, "1,2", NOTES):
         pass
-    made = "['.hydra', 'a_module.log']"
+    made = "['.hydra', 'run.log']"
     assert Notes.told == [f"start 1 {made}", f"start 2 {made}", "train", "end 1 COMPLETED", "end 2 FAILED"]
 
 
@@ -189,13 +193,13 @@ def test_a_job_that_cannot_be_ended_does_not_keep_the_others_from_their_end(swee
 
     def train(jobs: Sequence[tuple[int, str]]) -> bool:
         store = held[0]
-        shutil.rmtree(store / "0")
-        (store / "0").write_text("in the way")
+        shutil.rmtree(store / "1")
+        (store / "1").write_text("in the way")
         return True
 
     together.train = train  # type: ignore[method-assign]
-    together.place = lambda config: held.append(Path(config.hydra.sweep.dir))  # type: ignore[method-assign]
-    with pytest.raises(RunError, match="0: "), sweep(together, "1,3", NOTES):
+    together.place = lambda composed: held.append(Path(composed.hydra.sweep.dir))  # type: ignore[method-assign]
+    with pytest.raises(RunError, match="1: "), sweep(together, "1,3", NOTES):
         pass
     assert Notes.told[2:] == ["end 3 COMPLETED"]
 
