@@ -84,10 +84,9 @@ def check(config: Config) -> None:
     """Raise `ConfigError` if values of a configuration do not fit together."""
     _check_layers(config)
     _check_data(config)
-    if config.loss.label_smoothing and config.loss.name != "cross_entropy":
-        raise ConfigError(
-            f"loss.label_smoothing={config.loss.label_smoothing}: must be 0 with loss.name={config.loss.name}"
-        )
+    loss = config.loss
+    if loss.label_smoothing and loss.name != "cross_entropy":
+        raise ConfigError(f"loss.label_smoothing={loss.label_smoothing}: must be 0 with loss.name={loss.name}")
     optimizers.check(config.optimizer)
     schedule = schedules.complete(config.optimizer.get("schedule", "constant"))
     if schedule["name"] in schedules.DEPENDS_ON_LENGTH and schedule["warmup"] >= config.training.epochs:

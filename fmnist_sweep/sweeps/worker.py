@@ -190,6 +190,13 @@ def _all_fail(waiting: Sequence[Sequence[Job]]) -> Iterator[None]:
         raise
 
 
+def _neighbours(begun: Begun) -> tuple[object, ...]:
+    """Return a sort key by which models that an accelerator can compute together are neighbours."""
+    (*_, job), checkpoint = begun
+    key = step_key(job.config.optimizer, checkpoint.progress.epoch, job.epochs)
+    return *key, str(job.config.model.activation)
+
+
 class StackTrainer:
     """Train one stack epoch by epoch, and write rows, checkpoints and results after each epoch.
 
@@ -207,8 +214,7 @@ class StackTrainer:
         self.data = data
         self.should_stop = should_stop
         self.on_epoch = on_epoch
-        # Models that an accelerator can step together must be neighbours.
-        begun = sorted(begun, key=lambda one: step_key(one[0][-1].config.optimizer, one[1].progress.epoch))
+        begun = sorted(begun, key=_neighbours)
         configs = [waiting[-1].config for waiting, _ in begun]
         self.trainer = Trainer(configs, [checkpoint.progress for _, checkpoint in begun], data)
         self.members = [
