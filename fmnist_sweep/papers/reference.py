@@ -143,7 +143,7 @@ def _configuration_keys() -> str:
     for key in KEYS:
         if key in NUMBERS.values():
             continue  # listed under its short name
-        default, comment = said[key]
+        default, comment = said.get(key, ("", ""))
         rows.append([_code(key), _code(default) if default else "", comment])
     return (
         "## Keys of `protocol` and `configurations`\n\n"
