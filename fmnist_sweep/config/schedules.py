@@ -13,7 +13,7 @@ from typing import Any
 from fmnist_sweep.errors import ConfigError, nearest
 
 # The arguments of each schedule, and the default of those that have one.
-_ARGUMENTS: dict[str, dict[str, Any]] = {
+ARGUMENTS: dict[str, dict[str, Any]] = {
     "constant": {},
     "step": {"every": None, "factor": None},  # StepLR
     "multistep": {"at": None, "factor": None},  # MultiStepLR
@@ -32,10 +32,10 @@ def complete(schedule: Any) -> dict[str, Any]:
     """
     given = dict(schedule) if isinstance(schedule, Mapping) else {"name": schedule}
     name = given.setdefault("name", "constant")
-    if name not in _ARGUMENTS:
-        allowed = f"{', '.join(_ARGUMENTS)}{nearest(str(name), _ARGUMENTS)}"
+    if name not in ARGUMENTS:
+        allowed = f"{', '.join(ARGUMENTS)}{nearest(str(name), ARGUMENTS)}"
         raise ConfigError(f"optimizer.schedule.name={name}: must be one of {allowed}")
-    defaults = {**CONSTANT, **_ARGUMENTS[name]}
+    defaults = {**CONSTANT, **ARGUMENTS[name]}
     for key, value in given.items():
         if key not in defaults:
             takes = ", ".join(key for key in defaults if key != "name")

@@ -6,6 +6,7 @@ from typing import Any
 import yaml
 
 from fmnist_sweep.config.overrides import NUMBERS
+from fmnist_sweep.config.schedules import ARGUMENTS
 from fmnist_sweep.config.schema import CONFIG_FOLDER
 from fmnist_sweep.papers.claims import Claim, Expectation, Resolution
 from fmnist_sweep.papers.configurations import KEYS
@@ -119,16 +120,11 @@ def reference() -> str:
 def _section(title: str, model: type[Plain]) -> str:
     rows = []
     for key, field in model.model_fields.items():
-        examples = "<br>".join(_code(flow(example)) for example in field.examples or [])
         value = field.get_default(call_default_factory=True)
-        default = (
-            "**needed**"
-            if field.is_required()
-            else _code(flow(value) if isinstance(value, list) else f"{value}")
-            if value
-            else ""
-        )
-        rows.append([_code(key), default, " ".join((field.description or "").split()), examples])
+        default = _code(flow(value) if isinstance(value, list) else f"{value}") if value else ""
+        examples = "<br>".join(_code(flow(example)) for example in field.examples or [])
+        meaning = " ".join((field.description or "").split())
+        rows.append([_code(key), "**needed**" if field.is_required() else default, meaning, examples])
     about = (model.__doc__ or "").strip().replace("\n    ", "\n")
     return f"## {title}\n\n{about}\n\n{_table(['key', 'default', 'meaning', 'example'], rows)}"
 
@@ -137,19 +133,30 @@ def _configuration_keys() -> str:
     """List the keys of a configuration with their defaults and the comments of `conf/config.yaml`."""
     content = (CONFIG_FOLDER / "config.yaml").read_text(encoding="utf-8")
     said = _comments(yaml.compose(content), content.splitlines())
-    said["optimizer.lr"] = ("", "learning rate; by default that of the optimizer's file")
     options = sorted(path.stem for path in (CONFIG_FOLDER / "optimizer").glob("*.yaml"))
+    schedules = [f"{name} ({', '.join(takes)})" if takes else name for name, takes in ARGUMENTS.items()]
+    said |= {
+        "optimizer.name": (
+            "",
+            "a class of torch.optim, in place of `optimizer`; its arguments have torch's defaults",
+        ),
+        "optimizer.lr": ("", "learning rate; by default that of the optimizer's file"),
+        "optimizer.decay": ("all", "weights: biases and a normalisation's parameters have no weight decay"),
+        "optimizer.schedule.name": ("constant", f"learning rate by epoch: {' | '.join(schedules)}"),
+        "optimizer.schedule.warmup": ("0", "epochs of warm-up; a schedule's other arguments are written like this one"),
+    }
+    short = {name: key for key, name in NUMBERS.items()}  # a key with a short name is listed under that
+    keys = dict.fromkeys(short.get(key, key) for key in [*KEYS, *(key for key in said if key.startswith("optimizer."))])
     rows = []
-    for key in KEYS:
-        if key in NUMBERS.values():
-            continue  # listed under its short name
+    for key in keys:
         default, comment = said.get(key, ("", ""))
         rows.append([_code(key), _code(default) if default else "", comment])
     return (
         "## Keys of `protocol` and `configurations`\n\n"
         "They are those of the command line, with one value each; a list only where the key takes one. Any argument of "
-        f"the optimizer's class can be set, such as `optimizer.momentum`. Optimizers: {', '.join(options)}.\n\n"
-        f"{_table(['key', 'default', 'meaning'], rows)}"
+        "the optimizer's class can be set, such as `optimizer.momentum` or `optimizer.weight_decay`. Options of "
+        "`optimizer`: "
+        f"{', '.join(options)}.\n\n{_table(['key', 'default', 'meaning'], rows)}"
     )
 
 
