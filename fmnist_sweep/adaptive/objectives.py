@@ -86,7 +86,11 @@ def objective(name: str, loader: ConfigLoader) -> Objective:
 def _figure(name: str, loader: ConfigLoader) -> Objective:
     paper_name, _, place = name.partition(".")
     paper = papers.read(paper_name, loader)
-    numbers = {(figure, row): claims for (figure, row), claims in quoted(paper).items() if figure is not None}
+    found = {
+        place: [claim for claim in claims if {claim.metric, *claim.metrics} <= set(MEASURES)]
+        for place, claims in quoted(paper).items()
+    }
+    numbers = {(figure, row): claims for (figure, row), claims in found.items() if figure is not None and claims}
     rows = Counter(figure for figure, _ in numbers)
     # If a figure has only one row of numbers, its name is enough.
     places = {(figure if rows[figure] == 1 else f"{figure}.{row}"): (figure, row) for figure, row in numbers}
@@ -95,10 +99,9 @@ def _figure(name: str, loader: ConfigLoader) -> Objective:
         known = [f"{paper_name}.{one}" for one in places]
         raise ConfigError(f"objective={name}: must be one of {', '.join(known)}{nearest(name, known)}")
     row, claims = spelled[place][1], numbers[spelled[place]]
-    measured = [claim for claim in claims if claim.metric in MEASURES]
     values = {**paper.protocol, **paper.configurations[row]}
     return Objective(
-        name, "minimize", functools.partial(_distance, claims=measured), defaults=typed(values), comparable=False
+        name, "minimize", functools.partial(_distance, claims=claims), defaults=typed(values), comparable=False
     )
 
 
@@ -121,9 +124,11 @@ def _off(curves: dict[str, FloatArray], claims: Sequence[Claim], training: str) 
     epochs = next(iter(curves.values())).shape[1]
     if any(claim.reduce.misfit(epochs) for claim in claims):
         return math.nan
-    metrics = [claim.metric.replace("train_", f"{training}_") for claim in claims]
-    means = [float(claim.reduce(curves[metric]).mean()) for claim, metric in zip(claims, metrics, strict=True)]
-    return distance(means, claims)
+
+    def values(metric: str) -> FloatArray:
+        return curves[metric.replace("train_", f"{training}_")]
+
+    return distance([float(claim.quantity(values).mean()) for claim in claims], claims)
 
 
 def _rows(run: Path) -> FloatArray:

@@ -15,6 +15,7 @@ from test_search import trials_of
 
 from fmnist_sweep import papers
 from fmnist_sweep.adaptive.objectives import objective
+from fmnist_sweep.config.hydra_private import config_loader
 from fmnist_sweep.engine.metrics import MEASURES
 from fmnist_sweep.errors import ConfigError
 from fmnist_sweep.papers.nearest import nearest_configuration, quoted
@@ -79,6 +80,31 @@ def test_the_training_measure_that_fits_better_is_taken_and_named(tmp_path: Path
 def test_a_run_too_short_for_a_figure_has_no_distance(tmp_path: Path) -> None:
     run = write_run(tmp_path, epochs=3)
     assert math.isnan(objective("caprari2024.fig5", loader()).value([run])[0])
+
+
+OWN = """
+title: Mine
+authors: [N. N.]
+year: 2026
+language: en
+configurations: {adam: {epochs: 3}}
+figures: {fig1: {title: {en: One}, rows: [adam]}, fig2: {title: {en: Two}, rows: [adam]}}
+claims:
+  - {id: "{id}", section: "1", figure: "{figure}", quote: q, statement: {en: So.}, kind: run, of: adam, why: {en: Why.},
+     metric: "{metric}", reduce: {at_best: val_loss}, expect: {about: 0.5, tolerance: 0.01}, each: [
+     {id: a, figure: fig1, metric: val_accuracy}, {id: b, figure: fig1, metric: train_accuracy - val_accuracy},
+     {id: c, figure: fig2, metric: accuracy_gap}]}
+"""
+
+
+def test_the_distance_goes_by_what_is_quoted_of_the_best_epoch(tmp_path: Path) -> None:
+    (tmp_path / "mine" / "paper").mkdir(parents=True)
+    (tmp_path / "mine" / "paper" / "own.yaml").write_text(OWN)
+    found = config_loader(str(tmp_path / "mine"))
+    run = write_run(tmp_path, epochs=3, curve=curve(val_loss=[0.5, 0.3, 0.4], val_accuracy=[0.6, 0.8, 0.9]))
+    assert objective("own.fig1", found).value([run])[0] == pytest.approx(30)  # at epoch 2, in tolerances
+    with pytest.raises(ConfigError, match=r"objective=own\.fig2: must be one of own\.fig1"):  # it has differences alone
+        objective("own.fig2", found)
 
 
 @pytest.mark.parametrize(

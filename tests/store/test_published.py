@@ -175,16 +175,21 @@ def test_curves_are_those_of_the_published_rows(compared, name):
     np.testing.assert_allclose(found[["mean", "min", "max", "seeds"]], expected.loc[found.index], rtol=1e-9)
 
 
-def test_a_results_table_gives_what_its_store_gave(tmp_path):
+@pytest.mark.parametrize("tested", [False, True])
+def test_a_results_table_gives_what_its_store_gave(tmp_path, tested):
     for seed in (0, 1):
         write_run(tmp_path, seed=seed, epochs=4)
         write_run(tmp_path, seed=seed, optimizer="sgd", optimizer_args={"lr": 0.1, "momentum": 0.9}, epochs=4)
     write_run(tmp_path, seed=2, epochs=4, epochs_done=3, status="running")
     write_run(tmp_path, optimizer="sgd", epochs=3, validation="holdout")
+    if tested:  # runs with test metrics beside runs without
+        write_run(tmp_path, batch_size=7, epochs=2, curve=np.full((2, 8), 0.25))
     store, table = collect(tmp_path), tmp_path / "results.csv"
     store.metrics.to_csv(table, index=False, na_rep="nan")
     again = read_results(table)
     pd.testing.assert_frame_equal(again.metrics, store.metrics)
+    if tested:
+        assert set(store.metrics["test_loss"].dropna()) == {0.25} and store.metrics["test_loss"].count() == 2
     unknown = ["seconds", "path", "has_predictions", "test_accuracy"]
     pd.testing.assert_frame_equal(again.runs.drop(columns=unknown), store.runs.drop(columns=unknown))
     pd.testing.assert_frame_equal(again.problems, store.problems)

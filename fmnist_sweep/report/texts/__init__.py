@@ -10,6 +10,7 @@ import yaml
 
 from fmnist_sweep.config.identity import identity
 from fmnist_sweep.config.schema import Config
+from fmnist_sweep.papers.reductions import Reduction
 
 LANGUAGES = ("en", "es")
 OPTIMIZER = "optimizer.name"  # the key of a configuration's first phrase
@@ -57,6 +58,27 @@ class Texts:
             name: {key: self._phrase(key, values[key]) for key in keys if key in values}
             for name, values in every.items()
         }
+
+    def metric(self, metric: str) -> str:
+        """Describe a metric of a claim in words, as `validation loss`."""
+        if metric == "epoch":
+            return self("page.epoch_number")
+        first, *rest = (self(f"page.{name}") for name in metric.split(" - "))
+        return self("page.difference", first=first, second=rest[0]) if rest else first
+
+    def reduction(self, reduce: Reduction) -> str:
+        """Describe a reduction in words, as `mean of the last 5 epochs`."""
+        values = dict(reduce.parameters)
+        window = {key: values.pop(key) for key in ("from", "to") if key in values}
+        said = {"first": window.get("from"), "last": window.get("to")}
+        values["window"] = self(f"page.{'_'.join(['window', *window])}", **said) if window else ""
+        key = reduce.name
+        if reduce.chooser:
+            values["of"] = self.metric(reduce.chooser)
+            delta = values.pop("min_delta", 0)
+            values["delta"] = self("page.min_delta", value=delta) if delta else ""
+            key += "_with_patience" if reduce.name == "at_best" and "patience" in values else ""
+        return self(f"page.reduce_{key}", **values)
 
     def _phrase(self, key: str, value: Any) -> str:
         section, _, argument = key.partition(".")
