@@ -24,6 +24,7 @@ from rich.table import Column, Table
 from fmnist_sweep import papers
 from fmnist_sweep.config import overrides
 from fmnist_sweep.config.schema import Config, leaves
+from fmnist_sweep.engine.metrics import TEST_MEASURES
 from fmnist_sweep.errors import ConfigError
 from fmnist_sweep.papers import looks
 from fmnist_sweep.papers.paper import Paper
@@ -153,7 +154,12 @@ def wanted(paper: Paper, verdicts: Sequence[Verdict], look: int) -> list[str]:
 
 
 def _next_look(verdict: Verdict) -> int | None:
-    """Return the number of the next look at a claim; None if it is settled or no seeds would settle it."""
+    """Return the number of the next look at a claim; None if it is settled or no seeds would settle it.
+
+    Claims on the test images ask for no seeds, so that these images choose nothing.
+    """
+    if not set(TEST_MEASURES).isdisjoint(verdict.claim.metrics):
+        return None
     if not is_open(verdict) or (verdict.seeds_needed is None and not verdict.claim.is_tested):
         return None
     ended = len(verdict.seeds) + sum(cause in ENDED for cause in verdict.left_out.values())

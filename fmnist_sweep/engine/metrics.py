@@ -39,10 +39,13 @@ class Metrics:
         return tuple(value for value in astuple(self) if value is not None)
 
 
-_EPOCH, *_NAMES = (field.name for field in fields(Metrics))
-# The test measures never choose anything, in a search or among seeds. So they are kept apart.
-MEASURES, TEST_MEASURES = tuple(_NAMES[:-2]), tuple(_NAMES[-2:])
-METRICS_COLUMNS = (_EPOCH, *MEASURES)
+# Only runs that split a validation set off the training set (`data.validation=split`) measure these after each epoch.
+# They never choose anything, in a search or among seeds.
+TEST_MEASURES = ("test_loss", "test_accuracy")
+
+METRICS_COLUMNS = tuple(field.name for field in fields(Metrics) if field.name not in TEST_MEASURES)
+MEASURES = METRICS_COLUMNS[1:]
+
 
 # Generalisation gaps. They are positive if the model does better on its training images.
 GAPS = {

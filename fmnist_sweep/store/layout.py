@@ -132,8 +132,8 @@ def csv_files(metrics: Iterable[Metrics], seconds: Iterable[float], *, tests: bo
 
 
 def csv_header(file: Digested, *, tests: bool = False) -> bytes:
-    """Return the first line of metrics.csv or timing.csv."""
-    return ",".join((*_COLUMNS[file], *(TEST_MEASURES if tests else ()))).encode() + b"\n"
+    """Return the first line of metrics.csv or timing.csv. A run that is tested after each epoch has more metrics."""
+    return ",".join([*_COLUMNS[file], *(TEST_MEASURES if tests else ())]).encode() + b"\n"
 
 
 def read_record(directory: Path) -> Record:
@@ -175,17 +175,17 @@ def read_rows(directory: Path, file: Digested) -> tuple[FloatArray, str | None]:
         or None. The columns of metrics.csv may end with `TEST_MEASURES`. A last line without its newline is still being
         written. It is left out, and is not an error.
     """
-    columns = _COLUMNS[file]
+    columns: tuple[str, ...] = _COLUMNS[file]
     rows: list[list[float]] = []
     try:
         *lines, _torn = _content(directory / file).split(b"\n")
     except RecordError as error:
         return np.empty((0, len(columns) - 1)), str(error)
     complaint = None
-    header = lines[0].rstrip(b"\r") + b"\n" if lines else b""
-    if file == METRICS and header == csv_header(METRICS, tests=True):
+    header = lines[0].rstrip(b"\r") + b"\n" if lines else csv_header(file)
+    if file == METRICS and header == csv_header(file, tests=True):
         columns = (*columns, *TEST_MEASURES)
-    elif lines and header != csv_header(file):
+    elif header != csv_header(file):
         lines, complaint = [], f"{file}: the first line is not {','.join(columns)}"
     for epoch, line in enumerate(lines[1:], start=1):
         try:
@@ -201,15 +201,13 @@ def read_rows(directory: Path, file: Digested) -> tuple[FloatArray, str | None]:
 
 
 def read_metrics(directory: Path, *, done: bool) -> tuple[FloatArray, str | None]:
-    """Return the usable rows of metrics.csv and the error in the file, or None.
+    """Return the usable rows of metrics.csv, and the error in the file, or None.
 
-    The columns are `MEASURES`, followed by `TEST_MEASURES` if the run measures them after each epoch.
-
+    The columns are `MEASURES`, and `TEST_MEASURES` if the run has them.
     Only the last row of a run that is not `done` may contain nan or inf, where training diverged.
     """
     rows, complaint = read_rows(directory, METRICS)
-    measures = (*MEASURES, *TEST_MEASURES)[: rows.shape[1]]
-    is_loss = np.array([measure.endswith("loss") for measure in measures])
+    is_loss = np.array([measure.endswith("loss") for measure in (*MEASURES, *TEST_MEASURES)])[: rows.shape[1]]
     good = (rows >= 0) & (is_loss | (rows <= 1)) & np.isfinite(rows)
     if not done and len(good):
         good[-1] |= ~np.isfinite(rows[-1])

@@ -17,10 +17,8 @@ from fmnist_sweep.config.schema import Config, nested
 from fmnist_sweep.engine.metrics import MEASURES, TEST_MEASURES
 from fmnist_sweep.store.tables import COLUMNS, FACTORS, Collection, cell, recipe, typed
 
-_MEASURES = [*MEASURES, *TEST_MEASURES]
-_METRICS = ["run", "status", "recipe", *FACTORS, "optimizer_args", "seed", "epoch", *_MEASURES, "seconds"]
-# A table may be older than these columns.
-_LATER = {key: str(cell(DEFAULTS[key])) for key in FACTORS if key in DEFAULTS} | dict.fromkeys(TEST_MEASURES, "nan")
+_METRICS = ["run", "status", "recipe", *FACTORS, "optimizer_args", "seed", "epoch", *MEASURES, "seconds"]
+_LATER = {key: str(cell(DEFAULTS[key])) for key in FACTORS if key in DEFAULTS}  # a table may be older than these
 _CONFIG = TypeAdapter(Config)
 
 
@@ -34,12 +32,14 @@ def read_results(path: Path, covers: Callable[[Config], bool] = lambda _: True) 
     """
     try:
         # Read text first, then convert: before version 3, pandas reads the last digit of some numbers wrong.
-        metrics = pd.read_csv(path, usecols=_METRICS.__contains__, dtype="str", keep_default_na=False)
+        metrics = pd.read_csv(path, dtype="str", keep_default_na=False)
         metrics = metrics.assign(**{key: text for key, text in _LATER.items() if key not in metrics})
-        if lacking := [name for name in _METRICS if name not in metrics]:
-            raise ValueError(f"columns expected but not found: {lacking}")
-        metrics = metrics[_METRICS].replace({key: {"": "nan"} for key in TEST_MEASURES})
-        metrics = typed(metrics.astype({"run": "str", "epoch": "int64", **dict.fromkeys(_MEASURES, "float64")}))
+        tests = [name for name in TEST_MEASURES if name in metrics]
+        columns = [*_METRICS[:-1], *tests, _METRICS[-1]]
+        if missing := [name for name in columns if name not in metrics]:
+            raise ValueError(f"columns expected but not found: {missing}")
+        numbers = dict.fromkeys([*MEASURES, *tests], "float64")
+        metrics = typed(metrics[columns].astype({"run": "str", "epoch": "int64", **numbers}))
         runs = metrics.drop_duplicates("run", keep="last")
         configs = [_config(row) for row in runs.to_dict("records")]
         if (twice := metrics["run"][metrics.duplicated(["run", "epoch"])]).size:  # someone joined two tables
@@ -48,7 +48,7 @@ def read_results(path: Path, covers: Callable[[Config], bool] = lambda _: True) 
         raise ValueError(f"{path}: not a report's results.csv: {str(error).splitlines()[0]}") from error
     covered = np.array([covers(config) for config in configs], bool)
     kept = runs[covered].rename(columns={"run": "name", "epoch": "epochs_done"})
-    kept = typed(kept.assign(path="", has_predictions=False)[list(COLUMNS)])
+    kept = typed(kept.assign(path="", has_predictions=False).reindex(columns=list(COLUMNS)))
     metrics = metrics[metrics["run"].isin(kept["name"])]
     problems = kept.loc[kept["status"] != "done", ["name", "status"]].set_axis(["name", "kind"], axis=1)
     progress = kept["epochs_done"].astype(str) + " of " + kept["training.epochs"].astype(str) + " epochs"

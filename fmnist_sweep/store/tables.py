@@ -59,7 +59,7 @@ class Collection:
             `layout.read_timing`), test_accuracy (after the last epoch; nan if it was not measured), path (text),
             has_predictions.
         metrics: a row per run and epoch: run (its name), status, recipe, `FACTORS`, optimizer_args, seed, epoch,
-            `MEASURES`, `TEST_MEASURES` (nan if they were not measured) and seconds (nan if unknown).
+            `MEASURES`, `TEST_MEASURES` if a run has them (nan for the others), and seconds (nan if unknown).
         problems: a row per directory that is incomplete or cannot be used: name, kind (`unreadable`, `failed`,
             `diverged`, `running`, `interrupted`, `waiting`: not started, `foreign`: not a run, `superseded`: another
             directory has the same configuration and seed), message (one line).
@@ -81,7 +81,7 @@ class Collection:
 class _Run(NamedTuple):
     record: Record
     columns: dict[str, Any]
-    metrics: FloatArray  # (epochs_done, 8), columns MEASURES and TEST_MEASURES
+    metrics: FloatArray  # (epochs_done, 6), or (epochs_done, 8) with `TEST_MEASURES`
     seconds: FloatArray  # (epochs_done,)
     problem: _Problem | None
 
@@ -207,9 +207,8 @@ def _read(path: Path, name: str, record: Record) -> _Run:
     padded = np.full(epochs_done, np.nan)
     padded[: len(seconds)] = seconds[:epochs_done]
     given = {key: value for key, value in record.config.optimizer.items() if key != "name"}
-    measured = np.full((epochs_done, len(MEASURES) + len(TEST_MEASURES)), np.nan)
-    measured[:, : metrics.shape[1]] = metrics[:epochs_done]
-    last = measured[-1, -1] if epochs_done else math.nan
+    tested = epochs_done > 0 and metrics.shape[1] > len(MEASURES)
+    last = metrics[epochs_done - 1, -1] if tested else math.nan
     columns = {
         **{key: cell(value) for key, value in identity(record.config).items() if key in FACTORS},
         "model.hidden": "-".join(map(str, record.config.model.hidden)),
@@ -224,7 +223,7 @@ def _read(path: Path, name: str, record: Record) -> _Run:
         "path": str(path),
         "has_predictions": (path / layout.PREDICTIONS).is_file(),
     }
-    return _Run(record, columns, measured, padded, problem)
+    return _Run(record, columns, metrics[:epochs_done], padded, problem)
 
 
 def cell(value: Any) -> Any:
@@ -276,7 +275,10 @@ def _metrics(table: pd.DataFrame, runs: Sequence[_Run]) -> pd.DataFrame:
     metrics = table[["name", "status", "recipe", *FACTORS, "optimizer_args", "seed"]].rename(columns={"name": "run"})
     metrics = metrics.loc[np.repeat(table.index, lengths)]
     metrics["epoch"] = metrics.groupby(level=0).cumcount() + 1
-    measures = [*MEASURES, *TEST_MEASURES]
-    metrics[measures] = np.concatenate([np.empty((0, len(measures))), *(run.metrics for run in runs)])
+    columns = [*MEASURES, *TEST_MEASURES][: max((run.metrics.shape[1] for run in runs), default=len(MEASURES))]
+    values = np.full((len(metrics), len(columns)), np.nan)
+    for run, rows in zip(runs, np.split(values, np.cumsum(lengths)[:-1]), strict=False):
+        rows[:, : run.metrics.shape[1]] = run.metrics
+    metrics[columns] = values
     metrics["seconds"] = np.concatenate([np.empty(0), *(run.seconds for run in runs)])
     return metrics.reset_index(drop=True)

@@ -92,9 +92,16 @@ def trained(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> list[list[tuple[
             dropout, seed = config.model.dropout, config.seed
             batches[-1].append((dropout, seed))
             accuracy = 0.5 + effects[dropout] + (0.004 if dropout else 0.0001) * (-1) ** seed
-            curve = np.full((2, 6), accuracy)
+            tested = config.data.validation == "split"
             write_run(
-                tmp_path / "multirun", batch_size=1000, epochs=2, hidden=[16], dropout=dropout, seed=seed, curve=curve
+                tmp_path / "multirun",
+                batch_size=1000,
+                epochs=2,
+                hidden=[16],
+                dropout=dropout,
+                seed=seed,
+                validation=config.data.validation,
+                curve=np.full((2, 8 if tested else 6), accuracy),
             )
         return [JobReturn(overrides=job, status=JobStatus.COMPLETED) for job in jobs]
 
@@ -129,6 +136,16 @@ def test_seeds_go_to_the_configurations_of_open_claims_alone(
     assert [len(batch) for batch in trained] == [25, 20, 30, 40]
     assert "mine: 4 of 5 claims settled, 1 open" in done.err
     assert re.search(r"none-better .* 40 ", done.err)
+
+
+def test_claims_on_the_test_images_ask_for_no_seeds(trained: list[list[tuple[float, int]]], tmp_path: Path) -> None:
+    claim = CLAIM.format(of="none", than="base", expect="{above: 0}").replace("val_", "test_")
+    configurations = "{base: {data.validation: split, dropout: 0}, none: {data.validation: split, dropout: 0.4}}"
+    (tmp_path / "own" / "paper" / "mine.yaml").write_text(PAPER.format(configurations=configurations, claims=claim))
+    done = call(*SETTLE, cwd=tmp_path)
+    assert done.code == 0, done.err
+    assert seeds(trained) == {0.0: 5, 0.4: 5}
+    assert "mine: 0 of 1 claims settled, 1 open" in done.err
 
 
 def test_seeds_go_to_a_number_whose_interval_they_can_sharpen(
