@@ -540,10 +540,10 @@ def test_a_sweep_with_one_bad_value_is_refused_before_anything_trains(argument, 
     ("launcher", "place", "values"),
     [
         *(("stacked", "typed", values) for values in ("workers=1,2", "rerun=true,false", "retry=null,failed")),
-        ("stacked", "grids: {a: {%s}}", "dry_run=true,false"),
+        ("stacked", "grids: [{%s}]", "dry_run=true,false"),
         ("stacked", "params: {%s}", "workers=1,2"),
         ("basic", "typed", "dry_run=true,false"),
-        ("basic", "grids: {a: {%s}}", "workers=1,2"),
+        ("basic", "grids: [{%s}]", "workers=1,2"),
         ("basic", "params: {%s}", "retry=null,failed"),
     ],
 )
@@ -551,7 +551,7 @@ def test_what_holds_for_a_whole_sweep_cannot_be_swept(launcher, values, place, t
     key, _, several = values.partition("=")
     (tmp_path / "own" / "figure").mkdir(parents=True)
     sweeper = place % f"{key}: '{several}'" if place != "typed" else ""
-    (tmp_path / "own" / "figure" / "mine.yaml").write_text(f"# @package hydra\nsweeper: {{{sweeper}}}\n")
+    (tmp_path / "own" / "figure" / "mine.yaml").write_text(f"{{{sweeper}}}\n")
     typed = [values] if place == "typed" else ["figure=mine"]
     called = call("-m", f"hydra/launcher={launcher}", *typed, f"--config-dir={tmp_path / 'own'}", cwd=tmp_path)
     refused(called, f"{values}: must be the same for all runs of a sweep; give one value")

@@ -171,10 +171,7 @@ def test_data_that_one_job_cannot_have_stop_no_other(tmp_path: Path) -> None:
     content[-1] ^= 1
     labels.write_bytes(content)
     figures.mkdir(parents=True)
-    (figures / "mixed.yaml").write_text(
-        "# @package hydra\nmode: MULTIRUN\nsweeper:\n  grids:\n    good: {seed: '0'}\n"
-        f"    bad: {{seed: '1,2', data.dir: '{corrupt}'}}\n"
-    )
+    (figures / "mixed.yaml").write_text(f"grids: [{{seed: 0}}, {{seed: [1, 2], data.dir: '{corrupt}'}}]\n")
     common = ["epochs=1", INLINE, *SMALL, f"hydra.sweep.dir={store}"]
     arguments = ["--config-dir", str(tmp_path / "conf"), "figure=mixed", *common]
     good, bad, finished = (run(seed=seed, epochs=1) for seed in (0, 1, 2))
