@@ -103,7 +103,11 @@ class GridSweeper(Sweeper):
         if size < 1:
             raise ConfigError(f"hydra.sweeper.max_batch_size={size}: must be at least 1")
         batches = [jobs[start : start + size] for start in range(0, len(jobs), size)]
-        if len(batches) > 1 or not getattr(self.launcher, "checks_all_jobs", False):
+        is_ours = getattr(self.launcher, "checks_all_jobs", False)
+        failures = OmegaConf.select(self.config, "max_failures")
+        if failures is not None and not is_ours:
+            raise ConfigError(f"max_failures={failures}: only the launchers stacked* count failures; leave one out")
+        if len(batches) > 1 or not is_ours:
             check_jobs(jobs, self.hydra_context.config_loader, self.config)
         returns: list[Sequence[JobReturn]] = []
         with keep_workers(self.launcher, size), self.multirun_file():
@@ -132,9 +136,11 @@ class GridSweeper(Sweeper):
     @contextmanager
     def multirun_file(self) -> Iterator[None]:
         """Save the sweep's configuration as multirun.yaml on exit, as Hydra's sweepers do, but not after an error."""
+        from fmnist_sweep.errors import RunError
+
         try:
             yield
-        except KeyboardInterrupt:
+        except (KeyboardInterrupt, RunError):  # stopped by the user or by max_failures
             self._tell()
             raise
         self._tell()

@@ -558,6 +558,19 @@ def test_what_holds_for_a_whole_sweep_cannot_be_swept(launcher, values, place, t
     assert not (tmp_path / "multirun").exists()
 
 
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["max_failures=0"], "max_failures=0: must be "),
+        (["max_failures=1,2"], "max_failures=1,2: must be the same for all runs of a sweep; give one value"),
+        (["max_failures=1", "hydra/launcher=basic"], "max_failures=1: only the launchers stacked* count failures"),
+    ],
+)
+def test_a_number_of_failures_that_cannot_be_counted_is_refused(arguments, message, tmp_path):
+    refused(call("-m", "seed=0,1", *arguments, cwd=tmp_path), message)
+    assert left_behind(tmp_path) == []
+
+
 def test_a_sweep_with_another_launcher_is_checked_as_well(tmp_path):
     called = call("-m", "hydra/launcher=basic", "epochs=1", "batch_size=100,70000", cwd=tmp_path)
     refused(called, "batch_size=70000: must be from 1 to 60000")
