@@ -142,8 +142,8 @@ def test_a_sweep_stops_at_the_failure_that_is_one_too_many(executor: str, tmp_pa
     stopped = call(*grid, cwd=tmp_path)
     assert stopped.code == 1
     assert stopped.err.splitlines()[-1] == (
-        f"fmnist_sweep: max_failures=1: stopped, because 1 run did not end well ({run_name(wild)} diverged: the loss is "
-        "not finite after epoch 1; try a smaller learning rate); 2 runs left: the same command goes on from here, "
+        f"fmnist_sweep: max_failures=1: stopped, because 1 run did not end well ({run_name(wild)} diverged: the loss "
+        "is not finite after epoch 1; try a smaller learning rate); 2 runs left: the same command goes on from here, "
         "without max_failures whatever fails"
     )
     assert [status(store, one) for one in (good, wild, other)] == ["interrupted", "diverged", None]
