@@ -73,9 +73,7 @@ def typed_zips(value: Any, arguments: Sequence[Override]) -> list[list[str]]:
     given = {target(override) for override in arguments}
     for group in groups:
         if not isinstance(group, list) or len(group) < 2:
-            raise ConfigError(
-                f"{ZIP}={written(value)}: must be a list of keys to pair up, such as [batch_size,optimizer.lr]"
-            )
+            raise ConfigError(f"{ZIP}={written(value)}: must list keys to pair up, such as [batch_size,optimizer.lr]")
         for key in group:
             if NUMBERS.get(key, key) not in given:
                 raise ConfigError(f"{ZIP}: {key} has no values on the command line; add {key}=a,b")
