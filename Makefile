@@ -27,7 +27,7 @@ FIGURES := fig1 fig2 fig3 fig4 fig5
 # uv leaves compiling to the first import; where that may not be kept, every process would compile torch anew.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help setup data $(FIGURES) figures settle grid report site test test-browser test-cluster test-trackers test-slow faults lint bench pins dist clean
+.PHONY: help setup data $(FIGURES) figures settle grid report site paper-format test test-browser test-cluster test-trackers test-slow faults lint bench pins dist clean
 .DEFAULT_GOAL := help
 
 help:  ## list the targets
@@ -70,6 +70,9 @@ report: $(READY)  ## figures, tables and claims from the runs there are
 
 site: $(READY)  ## docs/index.html, one page on all papers, from the tables of the reports in docs/
 	$(BIN) -m fmnist_sweep.report.site docs
+
+paper-format: $(READY)  ## docs/paper-format.md, the reference of a paper's file, from its schema
+	$(BIN) -m fmnist_sweep.papers format > docs/paper-format.md
 
 test: $(READY)  ## the tests
 	$(BIN) -m pytest -q -n 2 --dist worksteal -m "not slow and not browser and not cluster and not tracker"

@@ -6,6 +6,7 @@ and loss and accuracy in evaluation mode over the training and the validation im
 
 from __future__ import annotations
 
+import functools
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -85,19 +86,20 @@ def plain_loop(setting: Setting, folder: Path, epochs: int, loader_workers: int,
                     correct += (logits.argmax(1) == labels).sum().item()
 
 
-_tensors: dict[Path, tuple[torch.Tensor, ...]] = {}
+@functools.cache
+def scaled(folder: Path, device: str = "cpu") -> tuple[torch.Tensor, ...]:
+    """Training images, scaled, and their labels, then those for validation, on a device."""
+    loaded = data.load(folder, data.Division("test"), torch.device(device))
+    parts = ((loaded.train_images, loaded.train_labels), (loaded.val_images, loaded.val_labels))
+    return tuple(one for x, y in parts for one in (loaded.batch(x, torch.empty(x.shape, device=device)), y))
 
 
-def tuned_loop(setting: Setting, folder: Path, epochs: int) -> None:
+def tuned_loop(setting: Setting, folder: Path, epochs: int, device: str = "cpu") -> None:
     """The same with what experience adds: tensors scaled once and kept, one thread, fused optimizer, no waiting."""
     torch.set_num_threads(1)
-    if folder not in _tensors:
-        loaded = data.load(folder, "test", torch.device("cpu"), 0.5, 0.5)
-        scaled = [loaded.batch(x, torch.empty(x.shape)) for x in (loaded.train_images, loaded.val_images)]
-        _tensors[folder] = (scaled[0], loaded.train_labels, scaled[1], loaded.val_labels)
-    images, labels, val_images, val_labels = _tensors[folder]
+    images, labels, val_images, val_labels = scaled(folder, device)
     torch.manual_seed(setting.seed)
-    network = model()
+    network = model().to(device)
     optimizer: torch.optim.Optimizer
     if setting.optimizer == "adam":
         optimizer = torch.optim.Adam(network.parameters(), lr=0.01, fused=True)
@@ -105,8 +107,8 @@ def tuned_loop(setting: Setting, folder: Path, epochs: int) -> None:
         optimizer = torch.optim.SGD(network.parameters(), lr=0.01, fused=True)
     for _ in range(epochs):
         network.train()
-        running, correct = torch.zeros(()), torch.zeros((), dtype=torch.int64)
-        for indices in torch.randperm(len(images)).split(setting.batch_size):
+        running, correct = torch.zeros((), device=device), torch.zeros((), dtype=torch.int64, device=device)
+        for indices in torch.randperm(len(images)).to(device).split(setting.batch_size):
             logits = network(images[indices])
             batch_labels = labels[indices]
             loss = functional.cross_entropy(logits, batch_labels)

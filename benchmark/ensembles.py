@@ -15,8 +15,7 @@ from torch import Tensor
 from torch.func import functional_call, grad_and_value, stack_module_state, vmap
 from torch.nn import functional
 
-from benchmark.contenders import model
-from fmnist_sweep import data
+from benchmark.contenders import model, scaled
 
 
 def jax_ensemble(folder: Path, optimizer: str, batch_size: int, models: int, epochs: int) -> float:
@@ -25,7 +24,7 @@ def jax_ensemble(folder: Path, optimizer: str, batch_size: int, models: int, epo
     import jax.numpy as jnp
     import optax
 
-    images, labels, val_images, val_labels = (jnp.asarray(one.numpy()) for one in _scaled(folder))
+    images, labels, val_images, val_labels = (jnp.asarray(one.numpy()) for one in scaled(folder))
     step = optax.adam(0.01) if optimizer == "adam" else optax.sgd(0.01)
     steps = len(images) // batch_size
 
@@ -77,13 +76,15 @@ def jax_ensemble(folder: Path, optimizer: str, batch_size: int, models: int, epo
     return time.perf_counter() - began
 
 
-def torch_ensemble(folder: Path, optimizer: str, batch_size: int, models: int, epochs: int) -> float:
+def torch_ensemble(
+    folder: Path, optimizer: str, batch_size: int, models: int, epochs: int, device: str = "cpu"
+) -> float:
     """Train K models as PyTorch's tutorial on ensembles does: `torch.func.vmap` over stacked parameters, one thread."""
     torch.set_num_threads(1)
-    images, labels, val_images, val_labels = _scaled(folder)
+    images, labels, val_images, val_labels = scaled(folder, device)
     torch.manual_seed(0)
-    network = model()
-    stacked, _ = stack_module_state([model() for _ in range(models)])
+    network = model().to(device)
+    stacked, _ = stack_module_state([model().to(device) for _ in range(models)])
     kind = torch.optim.Adam if optimizer == "adam" else torch.optim.SGD
     steps = kind(list(stacked.values()), lr=0.01, fused=True)
 
@@ -95,10 +96,11 @@ def torch_ensemble(folder: Path, optimizer: str, batch_size: int, models: int, e
     evaluate = vmap(loss, in_dims=(0, None, None))
     for number in range(epochs + 1):
         if number == 1:
+            wait_for(device)
             began = time.perf_counter()
         network.train()
-        running, correct = torch.zeros(models), torch.zeros(models, dtype=torch.int64)
-        orders = torch.stack([torch.randperm(len(images)) for _ in range(models)])
+        running, correct = (torch.zeros(models, dtype=kind, device=device) for kind in (torch.float32, torch.int64))
+        orders = torch.stack([torch.randperm(len(images)) for _ in range(models)]).to(device)
         for indices in orders.split(batch_size, dim=1):
             gradients, (losses, hits) = train(stacked, images[indices], labels[indices])
             for name, parameter in stacked.items():
@@ -113,10 +115,11 @@ def torch_ensemble(folder: Path, optimizer: str, batch_size: int, models: int, e
                     losses, hits = evaluate(stacked, x, y)
                     running += losses
                     correct += hits
+    wait_for(device)
     return time.perf_counter() - began
 
 
-def _scaled(folder: Path) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    loaded = data.load(folder, "test", torch.device("cpu"), 0.5, 0.5)
-    train, validation = (loaded.batch(x, torch.empty(x.shape)) for x in (loaded.train_images, loaded.val_images))
-    return train, loaded.train_labels, validation, loaded.val_labels
+def wait_for(device: str) -> None:
+    """Wait until the device has done all its work."""
+    if device == "cuda":
+        torch.cuda.synchronize()

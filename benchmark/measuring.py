@@ -215,7 +215,7 @@ def stack_costs(folder: Path) -> dict[tuple[str, int], list[float]]:
 def _stack_cost(folder: Path, optimizer: str, batch_size: int, models: int) -> float:
     """Seconds per model-epoch, from a fifth of the images."""
     torch.set_num_threads(1)
-    whole = data.load(folder, "test", torch.device("cpu"), 0.5, 0.5)
+    whole = data.load(folder, data.Division("test"), torch.device("cpu"))
     fifth = data.Data(
         whole.train_images[:12_000], whole.train_labels[:12_000], whole.val_images[:2000], whole.val_labels[:2000],
         None, None, 0.5, 0.5,

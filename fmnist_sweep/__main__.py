@@ -84,7 +84,7 @@ def _completable(words: list[str], loader: ConfigLoader) -> list[str]:
     for number, word in enumerate(words):
         if "=" in word:
             with suppress(ConfigError):
-                (words[number],) = overrides.rewrite([word], loader)
+                words[number] = overrides.rewrite([word], loader)[0]
     return words
 
 

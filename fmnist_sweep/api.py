@@ -101,7 +101,7 @@ def judge(runs: Runs, paper: str = "caprari2024") -> pd.DataFrame:
 
 
 def load_model(run: pd.DataFrame | str | Path) -> nn.Sequential:
-    """Return the model of a finished run: linear layers, ReLU and dropout, in evaluation mode, on the CPU.
+    """Return the model of a finished run: its layers as PyTorch's modules, in evaluation mode, on the CPU.
 
     The model takes float32 images [n, 1, 28, 28], or any shape with 784 values per image, and returns logits [n, 10].
     Scale the pixels as in the run, by default `(x / 255 - 0.5) / 0.5`. The model uses only PyTorch's own modules: its
@@ -132,12 +132,12 @@ def load_model(run: pd.DataFrame | str | Path) -> nn.Sequential:
     epochs = config.training.epochs
     try:
         content = RunDirectory(directory).read_checkpoint(epochs, checkpoints.most_bytes(config))
-        parameters = checkpoints.decode_parameters(content, config)
+        parameters, statistics = checkpoints.decode_model(content, config)
     except Exception as error:  # the file may come from anyone, so decoding it may raise any error
         raise ConfigError(
             one_line(f"{directory}/checkpoint-{epochs}.pt: {error}; rerun=true trains the run again")
         ) from error
-    return sequential(parameters, config.model.dropout)
+    return sequential(config.model, parameters, statistics)
 
 
 def _trained(lines: Sequence[str], store: str | Path, *, multirun: bool) -> pd.DataFrame:

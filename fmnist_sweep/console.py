@@ -1,7 +1,9 @@
 """Name a command as the user typed it, and refuse in one line."""
 
+import argparse
 import sys
 from pathlib import Path
+from typing import NoReturn
 
 
 def program(module: str) -> str:
@@ -14,3 +16,11 @@ def refuse(message: str) -> int:
     """Print one line to stderr that says what is wrong. Return the exit code, 2."""
     print(message, file=sys.stderr)
     return 2
+
+
+class Parser(argparse.ArgumentParser):
+    """A parser that refuses arguments in one line."""
+
+    def error(self, message: str) -> NoReturn:
+        """Print the line and exit with code 2."""
+        self.exit(2, f"{self.prog}: {message}; see --help\n")

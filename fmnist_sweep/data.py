@@ -20,7 +20,7 @@ import zlib
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -46,6 +46,8 @@ CHECKSUMS = {  # SHA-256 of the decompressed files
 }
 CLASS_NAMES = ("T-shirt/top", "Trouser", "Pullover", "Dress", "Coat", "Sandal", "Shirt", "Sneaker", "Bag", "Ankle boot")
 PIXELS = 28 * 28
+IMAGES = FILES["train-images-idx3-ubyte"][0]
+TEST_IMAGES = FILES["t10k-images-idx3-ubyte"][0]
 SYSTEM_FOLDER = Path("/") / download.PACKAGE_FOLDER
 TORCHVISION_LAYOUT = Path("FashionMNIST/raw")
 HOLDOUT_SEED = 20241119
@@ -176,25 +178,94 @@ def load_parts(folder: Path) -> tuple[Part, Part]:
     return Part(*arrays[:2]), Part(*arrays[2:])
 
 
-def split(train: Part, test: Part, validation: str) -> tuple[Part, Part, Part | None]:
-    """Split the result of `load_parts` into training, validation and test parts.
+Scale: TypeAlias = "float | NDArray[np.float64]"
 
-    With `validation` "test", the paper's protocol, the validation part is the test images and there is no test part.
-    With "holdout", the first 10,000 entries of a permutation select the training images for validation, the other
-    50,000 train, and the test images are the test part. The permutation is drawn from NumPy's
-    RandomState(HOLDOUT_SEED), and NEP 19 guarantees that its stream never changes.
+
+class Division(NamedTuple):
+    """How the images are divided; see `split`. Sizes are numbers of images, or fractions below 1."""
+
+    validation: str
+    size: float = 10_000
+    take: str = "last"
+    seed: int = 0
+    train_size: float | None = None
+
+    def counts(self) -> tuple[int, int, int]:
+        """Return how many images train, validate, and are measured on as a test set after each epoch."""
+        held = {"test": 0, "holdout": HOLDOUT_SIZE, "split": _images(self.size, IMAGES)}[self.validation]
+        training = _images(1.0 if self.train_size is None else self.train_size, IMAGES - held)
+        validation = TEST_IMAGES if self.validation == "test" else held
+        return training, validation, TEST_IMAGES if self.validation == "split" else 0
+
+
+def _images(size: float, of: int) -> int:
+    return round(size * of) if isinstance(size, float) else size
+
+
+def split(train: Part, test: Part, division: Division) -> tuple[Part, Part, Part | None]:
+    """Divide the result of `load_parts` into training, validation and test parts.
+
+    - `test`, the first paper's protocol: the test images validate, and there is no test part.
+    - `holdout`: the first 10,000 entries of a permutation select the training images for validation, the other 50,000
+      train, and the test images are the test part. The permutation is drawn from NumPy's RandomState(HOLDOUT_SEED),
+      and NEP 19 guarantees that its stream never changes.
+    - `split`: the last or the first `size` training images validate, or a random choice as for holdout by `seed`.
+
+    With a `train_size`, only the first so many of the training images that are left train.
     """
-    if validation == "test":
-        return train, test, None
-    held_out = np.zeros(len(train.labels), dtype=bool)
-    held_out[np.random.RandomState(HOLDOUT_SEED).permutation(len(held_out))[:HOLDOUT_SIZE]] = True
-    kept, held = (Part(train.images[mask], train.labels[mask]) for mask in (~held_out, held_out))
-    return kept, held, test
+    training, held, _ = division.counts()
+    images = len(train.labels)
+    if division.validation == "test":
+        kept, validation = train, test
+    elif division.validation == "split" and division.take != "random":
+        at = held if division.take == "first" else images - held
+        begin, end = (Part(train.images[part], train.labels[part]) for part in (slice(at), slice(at, None)))
+        validation, kept = (begin, end) if division.take == "first" else (end, begin)
+    else:
+        seed = HOLDOUT_SEED if division.validation == "holdout" else division.seed
+        held_out = np.zeros(images, dtype=bool)
+        held_out[np.random.RandomState(seed).permutation(images)[:held]] = True
+        kept, validation = (Part(train.images[mask], train.labels[mask]) for mask in (~held_out, held_out))
+    kept = Part(kept.images[:training], kept.labels[:training])
+    return kept, validation, None if division.validation == "test" else test
+
+
+def scaling(images: NDArray[np.uint8], mean: float | str, std: float | str) -> tuple[Scale, Scale]:
+    """Return the mean and the deviation with which pixels x are scaled to (x / 255 - mean) / std.
+
+    Args:
+        images: the training images, [n, 28, 28].
+        mean, std: numbers; or `train`, the mean or standard deviation of x / 255 over all pixels of the images; or
+            `pixel`, that of each pixel over the images. As in scikit-learn's `StandardScaler`, the deviation is the
+            population's, and that of a pixel that never varies counts as 1.
+
+    Returns:
+        Each is a number, or an array of shape `(784,)`.
+    """
+    if not isinstance(mean, str) and not isinstance(std, str):
+        return mean, std
+    rows = images.reshape(-1, PIXELS)
+    # Sums of whole numbers are exact, so they do not depend on the order.
+    sums = rows.sum(0, dtype=np.int64)
+    chunks = np.array_split(rows, 1 + len(rows) // 1000)
+    squares = np.sum([np.square(some, dtype=np.int64).sum(0) for some in chunks], axis=0)
+    variances = (squares * len(rows) - sums**2) / len(rows) ** 2
+    average = sums.sum() / rows.size
+    of_all = math.sqrt(squares.sum() / rows.size - average**2)
+    means: dict[str, Scale] = {"train": float(average / 255), "pixel": sums / len(rows) / 255}
+    spread = np.where(variances > 0, np.sqrt(variances) / 255, 1.0)
+    deviations: dict[str, Scale] = {"train": of_all / 255, "pixel": spread}
+    return means[mean] if isinstance(mean, str) else mean, deviations[std] if isinstance(std, str) else std
 
 
 @dataclass(frozen=True)
 class Data:
-    """Fashion-MNIST on a device: images uint8 [n, 784], labels int64 [n]; mean and std of pixels in 0..1."""
+    """Fashion-MNIST on a device: images uint8 [n, 784], labels int64 [n].
+
+    Attributes:
+        mean, std: of pixels in 0..1: a number, or a tensor with one for each pixel, [784].
+        tests_every_epoch: whether the test images are measured on after each epoch, and not only once at the end.
+    """
 
     train_images: torch.Tensor
     train_labels: torch.Tensor
@@ -202,8 +273,9 @@ class Data:
     val_labels: torch.Tensor
     test_images: torch.Tensor | None
     test_labels: torch.Tensor | None
-    mean: float
-    std: float
+    mean: float | torch.Tensor
+    std: float | torch.Tensor
+    tests_every_epoch: bool = False
 
     def batch(self, images: torch.Tensor, out: torch.Tensor) -> torch.Tensor:
         """Write (images / 255 - mean) / std into `out` and return it; uint8 images, float32 `out` of the same shape.
@@ -213,8 +285,10 @@ class Data:
         return out.copy_(images).mul_(1 / (255 * self.std)).sub_(self.mean / self.std)
 
 
-def load(folder: Path, validation: str, device: torch.device, mean: float, std: float) -> Data:
-    """Load the data from a folder that `prepare` returned onto `device`, divided by `split`.
+def load(
+    folder: Path, division: Division, device: torch.device, mean: float | str = 0.5, std: float | str = 0.5
+) -> Data:
+    """Load the data from a folder that `prepare` returned onto `device`, divided by `split` and scaled by `scaling`.
 
     On a CPU with validation "test", the images are views of the mapped files, so processes share their memory.
     """
@@ -224,9 +298,14 @@ def load(folder: Path, validation: str, device: torch.device, mean: float, std: 
         images = torch.from_numpy(part.images.reshape(-1, PIXELS)).to(device)
         return images, torch.from_numpy(part.labels.astype(np.int64)).to(device)
 
-    train, val, test = split(*load_parts(folder), validation)
+    train, val, test = split(*load_parts(folder), division)
     test_images, test_labels = (None, None) if test is None else on_device(test)
-    return Data(*on_device(train), *on_device(val), test_images, test_labels, mean, std)
+    scaled_mean, scaled_std = (
+        torch.from_numpy(scale).float().to(device) if isinstance(scale, np.ndarray) else float(scale)
+        for scale in scaling(train.images, mean, std)
+    )
+    every_epoch = division.validation == "split"
+    return Data(*on_device(train), *on_device(val), test_images, test_labels, scaled_mean, scaled_std, every_epoch)
 
 
 def main() -> None:

@@ -31,6 +31,7 @@ def first_problem(error: ValidationError, allowed: Sequence[str] = ()) -> str:
     if problem["type"] in ("missing", "missing_argument"):
         return f"{place}: is missing"
     message = problem["msg"].removeprefix("Value error, ").replace("a valid ", "a ", 1)
+    message = message.replace("a integer", "a whole number").replace("dictionary", "mapping")
     message = re.sub(r"^\w+ should|( after validation, not \d+)$", lambda m: "" if m[1] else "must", message)
     if problem["type"] == "value_error":
         return f"{place}: {message}" if place else message

@@ -66,7 +66,8 @@ def write_run(
         optimizer: adam, or else a kind of SGD; its class in `torch.optim` is Adam for adam, otherwise SGD.
         optimizer_args: `{"lr": 0.01}` by default.
         epochs_done: rows of metrics; all epochs by default.
-        curve: the six measures: a function of the epochs, or an array of shape `(epochs_done, 6)`.
+        curve: the six measures: a function of the epochs, or an array of shape `(epochs_done, 6)`; with 8 columns the
+            last two are test metrics.
         predictions: uint8 classes, left out by default.
         environment: what the record says of the machine besides the default.
     """
@@ -98,7 +99,8 @@ def write_run(
     (run / layout.RECORD).write_bytes(record.encode())
     for file, columns in ((layout.METRICS, values), (layout.TIMING, seconds_per_epoch * at[:, None])):
         rows = ((int(epoch), *row) for epoch, row in zip(at, columns.tolist(), strict=True))
-        (run / file).write_bytes(layout.csv_header(file) + layout.csv_lines(rows))
+        header = layout.csv_header(file, tests=columns.shape[1] == 8)
+        (run / file).write_bytes(header + layout.csv_lines(rows))
     if predictions is not None:
         (run / layout.PREDICTIONS).write_bytes(layout.encode_predictions(predictions))
     return run

@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from types import MappingProxyType
 from typing import Any
 
 import pytest
@@ -12,8 +13,17 @@ import torch
 import yaml
 
 from fmnist_sweep import data
-from fmnist_sweep.config.schema import CONFIG_FOLDER, Config, DataConfig, ModelConfig, TrainingConfig
-from fmnist_sweep.data import Data
+from fmnist_sweep.config.schema import (
+    ACTIVATIONS,
+    CONFIG_FOLDER,
+    Config,
+    DataConfig,
+    LossConfig,
+    ModelConfig,
+    TrainingConfig,
+)
+from fmnist_sweep.data import Data, Division
+from fmnist_sweep.engine import training
 from fmnist_sweep.engine.training import Model
 
 ADAM = {"name": "Adam", "lr": 0.01}
@@ -37,6 +47,37 @@ _FURTHER: list[dict[str, Any]] = [
 ]
 EVERY_OPTIMIZER = [*_SHIPPED, *_FURTHER]
 
+LOSSES = [
+    {"name": "cross_entropy"},
+    {"name": "cross_entropy", "label_smoothing": 0.1},
+    {"name": "mse_softmax"},
+    {"name": "mse_logits"},
+]
+# Values of every key that changes the network, its loss, its steps or their order.
+NEW_KEYS: list[dict[str, Any]] = [
+    *({"activation": name} for name in ACTIVATIONS[1:]),
+    {"activation": ["tanh", "gelu"], "dropout": [0.0, 0.5]},
+    {"hidden": []},
+    {"hidden": [1]},
+    {"hidden": [3, 1], "activation": "tanh"},
+    {"hidden": [], "input_dropout": 0.3},
+    {"input_dropout": 0.3},
+    {"norm": "batch"},
+    {"norm": "batch", "activation": ["sigmoid", "elu"], "dropout": 0.0},
+    {"norm": "batch", "hidden": [5, 1]},
+    {"init": "he_normal", "bias_init": "zeros"},
+    *({"loss": loss} for loss in LOSSES[1:]),
+    {"data": {"shuffle": False}},
+    {"optimizer": MOMENTUM | {"weight_decay": 0.01, "decay": "weights"}},
+    {"optimizer": SGD | {"schedule": {"name": "step", "every": 1, "factor": 0.5}}},
+    {"optimizer": ADAM | {"schedule": {"name": "cosine", "warmup": 1}}},
+]
+
+
+def same_stack(keys: Mapping[str, Any]) -> dict[str, Any]:
+    """Those of the keys that the models of a stack share."""
+    return {key: value for key, value in keys.items() if key in ("hidden", "norm", "loss", "input_dropout")}
+
 
 def config(
     optimizer: Mapping[str, Any] = ADAM,
@@ -44,45 +85,44 @@ def config(
     batch_size: int = 100,
     epochs: int = 2,
     hidden: Sequence[int] = (16,),
-    dropout: float = 0.2,
+    dropout: float | list[float] = 0.2,
     seed: int = 0,
     validation: str = "test",
-    **rest: Any,
+    data: Mapping[str, Any] = MappingProxyType({}),
+    loss: Mapping[str, Any] = MappingProxyType({}),
+    **model: Any,
 ) -> Config:
-    """A run's configuration."""
+    """A run's configuration; `model` are further keys of that section."""
     return Config(
         optimizer=dict(optimizer),
         training=TrainingConfig(batch_size, epochs),
-        model=ModelConfig(list(hidden), dropout),
-        data=DataConfig(validation=validation),
+        model=ModelConfig(list(hidden), dropout, **model),
+        data=DataConfig(validation=validation, **data),
         seed=seed,
-        **rest,
+        loss=LossConfig(**loss),
     )
 
 
 @functools.cache
 def whole(validation: str = "test") -> Data:
     """The real data."""
-    return data.load(data.prepare(None), validation, torch.device("cpu"), 0.5, 0.5)
+    return data.load(data.prepare(None), Division(validation), torch.device("cpu"))
 
 
 def break_steps(patch: pytest.MonkeyPatch, of: Callable[[], Model | None], error: Exception) -> None:
     """Make torch raise `error` in every step that changes the model that `of` returns, after other models' steps."""
 
-    def broken(step: Callable[..., Any]) -> Callable[..., Any]:
-        def take(optimizer: torch.optim.Optimizer, *arguments: Any) -> Any:
-            result = step(optimizer, *arguments)
-            model = of()
-            if model is not None and any(
-                one is model.parameters[0] for group in optimizer.param_groups for one in group["params"]
-            ):
-                raise error
-            return result
+    take_step = training.take_step
 
-        return take
+    def take(optimizer: torch.optim.Optimizer) -> None:
+        take_step(optimizer)
+        model = of()
+        if model is not None and any(
+            one is model.parameters[0] for group in optimizer.param_groups for one in group["params"]
+        ):
+            raise error
 
-    for optimizer in (torch.optim.Adam, torch.optim.SGD, torch.optim.RMSprop):
-        patch.setattr(optimizer, "step", broken(optimizer.step))
+    patch.setattr(training, "take_step", take)
 
 
 def piece(training: int, validation: int = 300, split: str = "test") -> Data:

@@ -330,7 +330,7 @@ def test_a_folder_that_cannot_be_made_is_named_in_one_line(tmp_path):
 def test_the_papers_protocol_trains_on_all_60000_and_validates_on_the_test_images(original, monkeypatch):
     train, test = data.load_parts(original)
     monkeypatch.setattr(data, "load_parts", lambda folder: (train, test))
-    loaded = data.load(original, "test", torch.device("cpu"), 0.5, 0.5)
+    loaded = data.load(original, data.Division("test"), torch.device("cpu"))
     for name, images, mapped in [
         (TRAIN_IMAGES, loaded.train_images, train.images),
         (TEST_IMAGES, loaded.val_images, test.images),
@@ -353,12 +353,12 @@ def test_writing_to_the_images_does_not_reach_the_file(original, tmp_path):
 def test_holdout_takes_always_the_same_10000_training_images_and_keeps_the_order(original):
     numbers = np.arange(60_000, dtype=np.uint16).view(np.uint8).reshape(-1, 2)
     part = data.Part(numbers, numbers)
-    train, val, _ = data.split(part, part, "holdout")
+    train, val, _ = data.split(part, part, data.Division("holdout"))
     kept, held = (part.labels.view(np.uint16).ravel() for part in (train, val))
     assert (len(kept), held[:5].tolist()) == (50_000, [1, 17, 28, 30, 40])
     assert np.array_equal(held, np.setdiff1d(np.arange(60_000), kept)) and np.array_equal(kept, np.sort(kept))
     assert np.array_equal(val.images, val.labels)
-    loaded = data.load(original, "holdout", torch.device("cpu"), 0.5, 0.5)
+    loaded = data.load(original, data.Division("holdout"), torch.device("cpu"))
     assert loaded.test_images.numpy().tobytes() == (original / TEST_IMAGES).read_bytes()[16:]
     assert loaded.test_labels.bincount().tolist() == [1000] * 10
 
@@ -393,3 +393,71 @@ def test_the_command_prints_where_the_data_are(original, tmp_path):
     failed = subprocess.run([*command, wrong.parent], capture_output=True, text=True, check=False)
     assert (failed.returncode, failed.stderr.count("\n")) == (1, 1)
     assert failed.stderr.startswith(f"error: {wrong} is not")
+
+
+# Splits of the training images, and scaling by them
+
+
+def divided(division):
+    """The numbers of the training images that train and that validate, and whether there is a test part."""
+    numbers = np.arange(60_000, dtype=np.uint16)
+    train, val, test = data.split(data.Part(numbers, numbers), data.Part(numbers[:10_000], numbers[:10_000]), division)
+    assert (len(train.labels), len(val.labels)) == division.counts()[:2]
+    assert np.array_equal(train.images, train.labels) and np.array_equal(val.images, val.labels)
+    return train.labels, val.labels, test is not None
+
+
+@pytest.mark.parametrize(("size", "images"), [(5000, 5000), (0.2, 12_000), (0.1, 6000), (1, 1)])
+def test_a_split_takes_so_many_of_the_last_or_the_first_images(size, images):
+    train, val, tested = divided(data.Division("split", size, "last"))
+    assert np.array_equal(val, np.arange(60_000 - images, 60_000)) and np.array_equal(train, np.arange(60_000 - images))
+    first, _, _ = divided(data.Division("split", size, "first"))
+    assert np.array_equal(first, np.arange(images, 60_000))
+    assert tested
+
+
+def test_a_random_split_follows_its_seed_and_keeps_the_order():
+    (train, val, _), (_, again, _), (_, other, _) = (
+        divided(data.Division("split", 100, "random", s)) for s in (3, 3, 4)
+    )
+    assert np.array_equal(val, again) and not np.array_equal(val, other)
+    assert np.array_equal(val, np.sort(np.random.RandomState(3).permutation(60_000)[:100]))
+    assert np.array_equal(train, np.setdiff1d(np.arange(60_000), val))
+
+
+@pytest.mark.parametrize(
+    ("division", "kept"),
+    [
+        (data.Division("test", train_size=1000), np.arange(1000)),
+        (data.Division("split", 5000, "first", train_size=1000), np.arange(5000, 6000)),
+        (data.Division("split", 0.5, "last", train_size=0.5), np.arange(15_000)),
+    ],
+)
+def test_a_part_of_the_training_set_is_the_first_of_what_the_split_leaves(division, kept):
+    whole, part = (divided(one) for one in (division._replace(train_size=None), division))
+    assert np.array_equal(part[0], kept)
+    assert np.array_equal(whole[1], part[1])
+
+
+def test_scaling_is_by_the_images_that_train(original):
+    division = data.Division("split", 5000, "first", train_size=20)
+    images = data.load_parts(original)[0].images[5000:5020].reshape(20, 784) / 255
+    loaded = data.load(original, division, torch.device("cpu"), "train", "train")
+    assert (loaded.mean, loaded.std) == pytest.approx((images.mean(), images.std()), rel=1e-12)
+    by_pixel = data.load(original, division, torch.device("cpu"), "pixel", "pixel")
+    deviation = images.std(0)
+    never_varies = deviation == 0
+    assert never_varies.any()
+    expected = np.where(never_varies, 1, deviation)  # as scikit-learn's StandardScaler has it
+    np.testing.assert_allclose(by_pixel.mean, images.mean(0), rtol=1e-5, atol=1e-9)
+    np.testing.assert_allclose(by_pixel.std, expected, rtol=1e-5)
+    out = by_pixel.batch(by_pixel.train_images, torch.empty(20, 784))
+    np.testing.assert_allclose(out, (images - images.mean(0)) / expected, rtol=1e-3, atol=1e-4)
+    assert out[:, torch.from_numpy(never_varies)].abs().max() < 1e-6
+    mixed = data.load(original, division, torch.device("cpu"), "pixel", 1.0)
+    assert mixed.std == 1 and torch.equal(mixed.mean, by_pixel.mean)
+
+
+def test_scaling_by_the_whole_set_gives_the_numbers_that_everybody_quotes(original):
+    loaded = data.load(original, data.Division("test"), torch.device("cpu"), "train", "train")
+    assert (loaded.mean, loaded.std) == pytest.approx((0.2860, 0.3530), abs=5e-5)

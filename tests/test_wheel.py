@@ -108,6 +108,6 @@ def test_a_run_trains_and_is_reported(installed: Path, tmp_path: Path) -> None:
     assert (tmp_path / "report" / "index.html").stat().st_size > 10_000
 
 
-@pytest.mark.parametrize("name", ["fmnist-sweep-report", "fmnist-sweep-data"])
+@pytest.mark.parametrize("name", ["fmnist-sweep-report", "fmnist-sweep-papers", "fmnist-sweep-data"])
 def test_a_script_calls_itself_as_it_was_typed(name: str, installed: Path, tmp_path: Path) -> None:
     assert run(installed / name, "--help", cwd=tmp_path).stdout.startswith(f"usage: {name} ")

@@ -14,7 +14,7 @@ import numpy as np
 from hydra.core.config_loader import ConfigLoader
 
 from fmnist_sweep import papers
-from fmnist_sweep.engine.metrics import MEASURES, FloatArray
+from fmnist_sweep.engine.metrics import MEASURES, TEST_MEASURES, FloatArray
 from fmnist_sweep.errors import ConfigError, nearest
 from fmnist_sweep.papers.claims import Claim
 from fmnist_sweep.papers.configurations import typed
@@ -62,6 +62,9 @@ def objective(name: str, loader: ConfigLoader) -> Objective:
     if "." in name:
         return _figure(name, loader)
     measure = name.removeprefix(BEST)
+    if measure in TEST_MEASURES:
+        instead = name.replace("test_", "val_")
+        raise ConfigError(f"objective={name}: the test images never choose; take objective={instead}")
     known = [*MEASURES, *(BEST + one for one in MEASURES)]
     if measure not in MEASURES:
         raise ConfigError(
@@ -83,7 +86,11 @@ def objective(name: str, loader: ConfigLoader) -> Objective:
 def _figure(name: str, loader: ConfigLoader) -> Objective:
     paper_name, _, place = name.partition(".")
     paper = papers.read(paper_name, loader)
-    numbers = {(figure, row): claims for (figure, row), claims in quoted(paper).items() if figure is not None}
+    found = {
+        place: [claim for claim in claims if {claim.metric, *claim.metrics} <= set(MEASURES)]
+        for place, claims in quoted(paper).items()
+    }
+    numbers = {(figure, row): claims for (figure, row), claims in found.items() if figure is not None and claims}
     rows = Counter(figure for figure, _ in numbers)
     # If a figure has only one row of numbers, its name is enough.
     places = {(figure if rows[figure] == 1 else f"{figure}.{row}"): (figure, row) for figure, row in numbers}
@@ -92,10 +99,9 @@ def _figure(name: str, loader: ConfigLoader) -> Objective:
         known = [f"{paper_name}.{one}" for one in places]
         raise ConfigError(f"objective={name}: must be one of {', '.join(known)}{nearest(name, known)}")
     row, claims = spelled[place][1], numbers[spelled[place]]
-    measured = [claim for claim in claims if claim.metric in MEASURES]
     values = {**paper.protocol, **paper.configurations[row]}
     return Objective(
-        name, "minimize", functools.partial(_distance, claims=measured), defaults=typed(values), comparable=False
+        name, "minimize", functools.partial(_distance, claims=claims), defaults=typed(values), comparable=False
     )
 
 
@@ -118,9 +124,11 @@ def _off(curves: dict[str, FloatArray], claims: Sequence[Claim], training: str) 
     epochs = next(iter(curves.values())).shape[1]
     if any(claim.reduce.misfit(epochs) for claim in claims):
         return math.nan
-    metrics = [claim.metric.replace("train_", f"{training}_") for claim in claims]
-    means = [float(claim.reduce(curves[metric]).mean()) for claim, metric in zip(claims, metrics, strict=True)]
-    return distance(means, claims)
+
+    def values(metric: str) -> FloatArray:
+        return curves[metric.replace("train_", f"{training}_")]
+
+    return distance([float(claim.quantity(values).mean()) for claim in claims], claims)
 
 
 def _rows(run: Path) -> FloatArray:

@@ -8,8 +8,6 @@ and Hydra's own object is made only when somebody asks for it.
 from __future__ import annotations
 
 import copy
-import functools
-import operator
 from collections.abc import Callable, Sequence, Set
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -80,12 +78,11 @@ class ComposedJob:
     @property
     def varying(self) -> dict[str, Any]:
         """Return the values by dotted key in which `hydra` may differ from that of another job of the template."""
-        plain, _ = self._composer.split(self.overrides)
-        config = asdict(self.config)
         assert self.template is not None
+        plain, _ = self._composer.split(self.overrides)
         task, dirname = self._composer.task_overrides(self.overrides, self.template.hydra.hydra.job)
         return {
-            **{key: functools.reduce(operator.getitem, key.split("."), config) for key in plain},
+            **{key: hydra_private.converted(self.template.hydra, key, value) for key, value in plain.items()},
             "hydra.overrides.task": task,
             "hydra.job.override_dirname": dirname,
             "hydra.job.id": str(self.number),

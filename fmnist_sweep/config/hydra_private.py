@@ -44,7 +44,7 @@ from hydra.core.override_parser.types import Override
 from hydra.core.plugins import Plugins
 from hydra.core.utils import JobReturn, configure_log, run_job
 from hydra.types import HydraContext, RunMode, TaskFunction
-from omegaconf import DictConfig, OmegaConf, open_dict
+from omegaconf import DictConfig, FloatNode, OmegaConf, open_dict
 
 from fmnist_sweep.config.schema import CONFIG_FOLDER
 from fmnist_sweep.config.validation import resolving
@@ -131,6 +131,14 @@ def place(composed: DictConfig, *keys: str) -> Path:
 def interpolates(composed: DictConfig) -> bool:
     """Return whether a value outside `hydra` depends on others."""
     return "${" in str(OmegaConf.to_container(without_hydra(composed), resolve=False))
+
+
+def converted(composed: DictConfig, key: str, value: float) -> float:
+    """Return a number as it is after `set_values` has given it to a key: whole numbers become floats for some keys."""
+    section, _, last = key.rpartition(".")
+    # `OmegaConf.get_type` tells the type of a value, not that of its key.
+    node = (OmegaConf.select(composed, section) if section else composed)._get_node(last, validate_access=False)
+    return float(value) if isinstance(node, FloatNode) else value
 
 
 def without_hydra(composed: DictConfig) -> DictConfig:

@@ -7,7 +7,7 @@ from dataclasses import asdict
 from typing import Any
 
 from fmnist_sweep.config import optimizers
-from fmnist_sweep.config.schema import Config, flat
+from fmnist_sweep.config.schema import Config, flat, nested
 from fmnist_sweep.data import CHECKSUMS
 
 # Increase this whenever a change alters the results of a configuration. New runs then get other names than old ones.
@@ -20,9 +20,19 @@ _RUN_NAME = re.compile(r"(?P<head>.+)-ep(?P<epochs>\d+)-(?P<tail>seed\d+-(?P<dig
 def run_name(config: Config, digest: str) -> str:
     """Return the name of a run's directory, such as `adam-bs100-do0.2-ep30-seed0-1a2b3c4d`."""
     return (
-        f"{config.optimizer['name'].lower()}-bs{config.training.batch_size}-do{config.model.dropout:g}"
+        f"{config.optimizer['name'].lower()}-bs{config.training.batch_size}-do{_dropout(config)}"
         f"-ep{config.training.epochs}-seed{config.seed}-{digest}"
     )
+
+
+def _dropout(config: Config) -> str:
+    dropout = _shortest(config.model.dropout)
+    return "-".join(f"{probability:g}" for probability in (dropout if isinstance(dropout, list) else [dropout]))
+
+
+def _shortest(value: Any) -> Any:
+    """Return the one value of a list of equal values, which holds for all layers; else the value itself."""
+    return value[0] if isinstance(value, list) and len(set(value)) == 1 else value
 
 
 def is_run_name(name: str) -> bool:
@@ -41,16 +51,47 @@ def identity(config: Config) -> dict[str, Any]:
 
     Two configurations are the same if their identities are equal. Only this function decides that.
     """
-    return flat({**asdict(config), "optimizer": optimizers.complete(config.optimizer)})
+    values = flat({**asdict(config), "optimizer": optimizers.complete(config.optimizer)})
+    for key in ("model.dropout", "model.activation"):
+        values[key] = _shortest(values[key])
+    # What nothing reads cannot change a result.
+    unread = ["seed"] if config.data.split.take != "random" else []
+    for key in ("size", "take", "seed") if config.data.validation != "split" else unread:
+        values[f"data.split.{key}"] = DEFAULTS[f"data.split.{key}"]
+    return values
+
+
+# A key that came after the first runs is left out of their digests while it has its default value. So a new key renames
+# no run, and a table of runs that lacks it can be read.
+_ALWAYS = (
+    "training.",
+    "optimizer.",
+    "seed",
+    "model.hidden",
+    "model.dropout",
+    "data.validation",
+    "data.mean",
+    "data.std",
+)
+DEFAULTS = {key: value for key, value in flat(asdict(Config())).items() if not key.startswith(_ALWAYS)} | {
+    f"optimizer.{key}": value for key, value in flat(optimizers.DEFAULTS).items()
+}
+
+
+def trajectory_values(config: Config) -> dict[str, Any]:
+    """Return the values of `identity` that decide about an epoch, without defaults of keys that came later.
+
+    They include the number of epochs only if the learning rate depends on it. Otherwise a shorter run is the beginning
+    of a longer one.
+    """
+    values = {key: value for key, value in identity(config).items() if key not in DEFAULTS or value != DEFAULTS[key]}
+    if not optimizers.depends_on_length(config.optimizer):
+        del values["training.epochs"]
+    return values
 
 
 def digest(config: Config, device: str) -> str:
-    """Return eight hex digits of a hash of everything except epochs that can change the results on a device type.
-
-    Runs that differ only in epochs have the same digest, because the shorter run is the beginning of the longer one.
-    """
-    values = asdict(config)
-    del values["training"]["epochs"]
-    values["optimizer"] = optimizers.complete(config.optimizer)
+    """Return eight hex digits of a hash of everything that can change an epoch's results on a device type."""
+    values = nested(trajectory_values(config))
     values |= {"version": TRAINING_VERSION, "files": CHECKSUMS, "device": device}
     return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()[:8]

@@ -12,7 +12,7 @@ from hydra.core.config_loader import ConfigLoader
 from hydra.core.config_store import ConfigStore
 from hydra.core.object_type import ObjectType
 from hydra.core.override_parser.overrides_parser import OverridesParser
-from hydra.core.override_parser.types import Override, OverrideType, QuotedString, RangeSweep, ValueType
+from hydra.core.override_parser.types import ChoiceSweep, Override, OverrideType, QuotedString, RangeSweep, ValueType
 
 from fmnist_sweep.config.parsing import parse
 from fmnist_sweep.config.schema import KEYS, TRACKERS
@@ -43,7 +43,10 @@ def rewrite(arguments: Sequence[str], loader: ConfigLoader) -> list[str]:
         _check_length(override)
     _check_trackers(overrides)
     settings = _settings(overrides, loader)
-    return [_rewrite_one(override, loader, settings) for override in overrides]
+    lines = [_rewrite_one(override, loader, settings) for override in overrides]
+    if "optimizer.name" in given and not {"optimizer", "optimizer.lr"} & given.keys():
+        lines.append("~optimizer.lr")  # that of the default option, which is another class's
+    return lines
 
 
 def _check_trackers(overrides: Sequence[Override]) -> None:
@@ -170,9 +173,16 @@ def _rewrite_one(override: Override, loader: ConfigLoader, settings: Sequence[st
     if key not in known:
         meant = _needs(key) or f"; --help lists all keys{nearest(key, [*known, 'optimizer.lr'])}"
         raise ConfigError(f"{line}: there is no {key}{meant}")
-    if key not in GROUPS or override.value_type == ValueType.INTERVAL_SWEEP:
+    if key not in GROUPS or override.value_type == ValueType.INTERVAL_SWEEP or _is_by_layer(override):
         return line.replace(key, NUMBERS.get(key, key), 1)
     return _rewrite_group(override, loader.get_group_options(key, results_filter=ObjectType.CONFIG))
+
+
+def _is_by_layer(override: Override) -> bool:
+    """Return whether dropout is given as a list with a number for each layer, or as several values among them lists."""
+    value = override.value()
+    values = value.list if isinstance(value, ChoiceSweep) else [value]
+    return override.key_or_group == "dropout" and any(isinstance(one, list) for one in values)
 
 
 def _rewrite_group(override: Override, options: list[str]) -> str:

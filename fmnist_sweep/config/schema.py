@@ -5,7 +5,8 @@ composed configuration. A run directory records only `Config`.
 """
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+import sys
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, field, fields, is_dataclass
 from pathlib import Path
 from typing import Annotated, Any, Optional, get_args, get_type_hints
@@ -15,11 +16,13 @@ from pydantic import AfterValidator, ConfigDict, Field
 from pydantic.dataclasses import dataclass
 from pydantic_core import PydanticCustomError
 
-from fmnist_sweep.data import FILES, HOLDOUT_SIZE
+from fmnist_sweep.data import IMAGES, Division
 from fmnist_sweep.errors import ConfigError, nearest
 
-_IMAGES = FILES["train-images-idx3-ubyte"][0]
-TRAINING_IMAGES = {"test": _IMAGES, "holdout": _IMAGES - HOLDOUT_SIZE}
+ACTIVATIONS = ("relu", "tanh", "sigmoid", "leaky_relu", "elu", "gelu", "silu", "identity")
+INITS = ("default", "glorot_uniform", "glorot_normal", "he_uniform", "he_normal", "normal", "truncated_normal")
+WITH_STD = ("normal", "truncated_normal")  # the only ones for which `model.init_std` is set
+LOSSES = ("cross_entropy", "mse_softmax", "mse_logits")
 
 # The configuration folder is inside the package in a wheel, and beside the package in a checkout.
 _PACKAGE = Path(__file__).parents[1]
@@ -30,14 +33,64 @@ _CHECKED = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False)
 _Whole = Annotated[int, Field(ge=1, lt=2**31)]
 
 
-def _one_of(*options: str | None) -> AfterValidator:
+def _refused(message: str, **values: str) -> PydanticCustomError:
+    return PydanticCustomError("refused", message, values)
+
+
+def _word_of(*options: str | None) -> Callable[[Any], Any]:
     words = ["null" if option is None else option for option in options]
 
-    def check(value: str | None) -> str | None:
-        if value not in options:
-            allowed = f"{', '.join(words)}{nearest(str(value), words)}"
-            raise PydanticCustomError("one_of", "must be one of {allowed}", {"allowed": allowed})
+    def check(value: Any) -> Any:
+        if isinstance(value, list) or value not in options:
+            raise _refused("must be one of {allowed}", allowed=f"{', '.join(words)}{nearest(str(value), words)}")
         return value
+
+    return check
+
+
+def _one_of(*options: str | None) -> AfterValidator:
+    return AfterValidator(_word_of(*options))
+
+
+def _each_layer(check: Callable[[Any], Any]) -> AfterValidator:
+    """Take one value for all hidden layers, or a list with one for each. `validation` checks its length."""
+    return AfterValidator(lambda value: list(map(check, value)) if isinstance(value, list) else check(value))
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+def _probability(value: Any) -> float:
+    if not _is_number(value) or not 0 <= value < 1:
+        raise _refused("must be a number from 0 to less than 1, or a list of them, one for each hidden layer")
+    return float(value)
+
+
+def _scaling(*, positive: bool) -> AfterValidator:
+    number = "a finite number above 0" if positive else "a finite number"
+
+    def check(value: Any) -> Any:
+        if value in ("train", "pixel"):
+            return value
+        if not _is_number(value) or not abs(value) <= sys.float_info.max or (positive and value <= 0):
+            raise _refused("must be {number}, train or pixel", number=number)
+        return float(value)
+
+    return AfterValidator(check)
+
+
+def _size(*, optional: bool) -> AfterValidator:
+    """Take a number of images, or a fraction below 1. Fractions become floats and numbers of images ints."""
+    null = "null, " if optional else ""
+
+    def check(value: Any) -> Any:
+        if value is None and optional:
+            return None
+        if not _is_number(value) or not 0 < value < IMAGES or (value >= 1 and value != int(value)):
+            allowed = f"{null}a whole number of images from 1 to {IMAGES - 1}, or a fraction between 0 and 1"
+            raise _refused("must be {allowed}", allowed=allowed)
+        return float(value) if value < 1 else int(value)
 
     return AfterValidator(check)
 
@@ -52,20 +105,85 @@ class TrainingConfig:
 
 @dataclass(config=_CHECKED)
 class ModelConfig:
-    """Settings of the perceptron: the units of each hidden layer, and the probability of dropping a unit."""
+    """Settings of the perceptron.
 
-    # With one unit, a product has one column, and its result depends on the other models in the stack: see model.py.
-    hidden: Annotated[list[Annotated[int, Field(ge=2, lt=2**31)]], Field(min_length=1, max_length=64)] = MISSING
-    dropout: Annotated[float, Field(ge=0, lt=1)] = MISSING
+    Attributes:
+        hidden: the units of each hidden layer; an empty list for softmax regression.
+        dropout: the probability of dropping a hidden unit, or a list with one for each hidden layer.
+        activation: the activation function of all hidden layers, or a list with one for each.
+        init: how weights are initialised; see `engine.initialisation`.
+        init_std: the standard deviation for `normal` and `truncated_normal`.
+        bias_init: how biases are initialised: as `nn.Linear` does, or with zeros.
+        norm: `batch` for batch normalisation between each hidden linear layer and its activation.
+        input_dropout: the probability of dropping a pixel.
+    """
+
+    # OmegaConf has no type for "a number or a list", so the fields with Any are checked by pydantic alone.
+    hidden: Annotated[list[Annotated[int, Field(ge=1, lt=2**31)]], Field(max_length=64)] = MISSING
+    dropout: Annotated[Any, _each_layer(_probability)] = MISSING
+    activation: Annotated[Any, _each_layer(_word_of(*ACTIVATIONS))] = "relu"
+    init: Annotated[str, _one_of(*INITS)] = "default"
+    init_std: Annotated[Optional[float], Field(gt=0)] = None  # noqa: UP045
+    bias_init: Annotated[str, _one_of("default", "zeros")] = "default"
+    norm: Annotated[Optional[str], _one_of(None, "batch")] = None  # noqa: UP045
+    input_dropout: Annotated[float, Field(ge=0, lt=1)] = 0.0
+
+    @property
+    def activations(self) -> list[str]:
+        """Return the activation of each hidden layer."""
+        return self.activation if isinstance(self.activation, list) else [self.activation] * len(self.hidden)
+
+    @property
+    def dropouts(self) -> list[float]:
+        """Return the probability of dropping a unit of each hidden layer."""
+        return self.dropout if isinstance(self.dropout, list) else [self.dropout] * len(self.hidden)
+
+
+@dataclass(config=_CHECKED)
+class LossConfig:
+    """The loss that is minimised and recorded, and its label smoothing; see `engine.losses`."""
+
+    name: Annotated[str, _one_of(*LOSSES)] = "cross_entropy"
+    label_smoothing: Annotated[float, Field(ge=0, lt=1)] = 0.0
+
+
+@dataclass(config=_CHECKED)
+class SplitConfig:
+    """Settings of `data.validation=split`: how many training images validate, and which."""
+
+    size: Annotated[Any, _size(optional=False)] = 10_000
+    take: Annotated[str, _one_of("last", "first", "random")] = "last"
+    seed: Annotated[int, Field(ge=0, lt=2**32)] = 0
 
 
 @dataclass(config=_CHECKED)
 class DataConfig:
-    """Settings of the data: the images for validation, and the pixel scaling (x / 255 - mean) / std."""
+    """Settings of the data.
 
-    validation: Annotated[str, _one_of("test", "holdout")] = "test"
-    mean: float = 0.5
-    std: Annotated[float, Field(gt=0)] = 0.5
+    Attributes:
+        validation: the images for validation; see `data.split`.
+        mean, std: the pixel scaling (x / 255 - mean) / std: numbers, `train` for the training images' mean and standard
+            deviation, or `pixel` for those of each pixel.
+        train_size: how many of the images that are left for training are used; None for all.
+        shuffle: whether each epoch has a new order.
+    """
+
+    validation: Annotated[str, _one_of("test", "holdout", "split")] = "test"
+    mean: Annotated[Any, _scaling(positive=False)] = 0.5
+    std: Annotated[Any, _scaling(positive=True)] = 0.5
+    split: SplitConfig = field(default_factory=SplitConfig)
+    train_size: Annotated[Any, _size(optional=True)] = None
+    shuffle: bool = True
+
+    @property
+    def tests_every_epoch(self) -> bool:
+        """Return whether the run measures on the test images after each epoch."""
+        return self.validation == "split"
+
+    @property
+    def division(self) -> Division:
+        """Return how the images are divided into training, validation and test images."""
+        return Division(self.validation, self.split.size, self.split.take, self.split.seed, self.train_size)
 
 
 @dataclass(config=_CHECKED)
@@ -77,6 +195,7 @@ class Config:
     model: ModelConfig = field(default_factory=ModelConfig)
     data: DataConfig = field(default_factory=DataConfig)
     seed: Annotated[int, Field(ge=0, lt=2**63)] = 0
+    loss: LossConfig = field(default_factory=LossConfig)
 
 
 @dataclass(config=_CHECKED)
@@ -170,6 +289,18 @@ def flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
     result: dict[str, Any] = {}
     for key, value in values.items():
         result |= flat(value, f"{prefix}{key}.") if isinstance(value, dict) else {f"{prefix}{key}": value}
+    return result
+
+
+def nested(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the nested values of which `values` are flat."""
+    result: dict[str, Any] = {}
+    for key, value in values.items():
+        *sections, last = key.split(".")
+        section = result
+        for name in sections:
+            section = section.setdefault(name, {})
+        section[last] = value
     return result
 
 

@@ -15,9 +15,10 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from pydantic import TypeAdapter, ValidationError
 
-from fmnist_sweep.config import optimizers
+from fmnist_sweep.config import optimizers, schedules
 from fmnist_sweep.config.messages import of_omegaconf
-from fmnist_sweep.config.schema import KEYS, TRAINING_IMAGES, Config, Execution, How
+from fmnist_sweep.config.schema import KEYS, WITH_STD, Config, Execution, How
+from fmnist_sweep.data import IMAGES
 from fmnist_sweep.errors import ConfigError, first_problem
 
 T = TypeVar("T")
@@ -81,11 +82,52 @@ def _with_value(section: Any, key: str, value: object) -> Any:
 
 def check(config: Config) -> None:
     """Raise `ConfigError` if values of a configuration do not fit together."""
-    images = TRAINING_IMAGES[config.data.validation]
-    if config.training.batch_size > images:
-        count = f"the number of training images with data.validation={config.data.validation}"
-        raise ConfigError(f"batch_size={config.training.batch_size}: must be from 1 to {images}, {count}")
+    _check_layers(config)
+    _check_data(config)
+    loss = config.loss
+    if loss.label_smoothing and loss.name != "cross_entropy":
+        raise ConfigError(f"loss.label_smoothing={loss.label_smoothing}: must be 0 with loss.name={loss.name}")
     optimizers.check(config.optimizer)
+    schedule = schedules.complete(config.optimizer.get("schedule", "constant"))
+    if schedule["name"] in schedules.DEPENDS_ON_LENGTH and schedule["warmup"] >= config.training.epochs:
+        raise ConfigError(
+            f"optimizer.schedule.warmup={schedule['warmup']}: leaves none of epochs={config.training.epochs} for "
+            f"{schedule['name']}; it must be less"
+        )
+
+
+def _check_layers(config: Config) -> None:
+    """Check what the keys of `model` ask of each other."""
+    model, hidden = config.model, config.model.hidden
+    for key, values in (("dropout", model.dropout), ("model.activation", model.activation)):
+        if isinstance(values, list) and len(values) != len(hidden):
+            many = f"{len(hidden)} values, one for each of model.hidden={hidden}"
+            raise ConfigError(f"{key}={values}: must be one value, or a list of {many}".replace("'", ""))
+    if (model.init_std is None) is (model.init in WITH_STD):
+        needs = "takes none; leave it out" if model.init_std else "needs one, such as 0.01"
+        raise ConfigError(
+            f"model.init_std={'null' if model.init_std is None else model.init_std}: model.init={model.init} {needs}"
+        )
+
+
+def _check_data(config: Config) -> None:
+    """Check that the images make batches."""
+    data, size = config.data, config.training.batch_size
+    training, validation, _ = data.division.counts()
+    left = IMAGES - (0 if data.validation == "test" else validation)
+    if not 0 < training <= left:
+        raise ConfigError(f"data.train_size={data.train_size}: must be from 1 to {left}, the images left for training")
+    if not validation:
+        raise ConfigError(f"data.split.size={data.split.size}: leaves no image for validation")
+    if size > training:
+        among = "" if data.train_size is None else f" and data.train_size={data.train_size}"
+        count = f"the number of training images with data.validation={data.validation}{among}"
+        raise ConfigError(f"batch_size={size}: must be from 1 to {training}, {count}")
+    if config.model.norm == "batch" and config.model.hidden and 1 in (size, training % size):
+        raise ConfigError(
+            f"batch_size={size}: leaves a batch of one of {training} images, which model.norm=batch cannot normalise; "
+            "choose another"
+        )
 
 
 def _plain(composed: DictConfig, keys: Sequence[str]) -> dict[str, Any]:

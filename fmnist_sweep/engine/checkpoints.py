@@ -9,13 +9,14 @@ from __future__ import annotations
 import hashlib
 import io
 import zipfile
-from dataclasses import astuple, dataclass
+from dataclasses import dataclass
 from typing import Any
 
 import torch
 
 from fmnist_sweep.config import optimizers
 from fmnist_sweep.config.schema import Config
+from fmnist_sweep.config.torch_private import take_step
 from fmnist_sweep.engine.metrics import Metrics
 from fmnist_sweep.engine.training import Progress, start
 
@@ -46,7 +47,8 @@ def encode(checkpoint: Checkpoint, version: str) -> bytes:
         "epoch": progress.epoch,
         "parameters": progress.parameters,
         "optimizer": progress.optimizer,
-        "metrics": [list(astuple(row)) for row in checkpoint.metrics],
+        "statistics": progress.statistics,
+        "metrics": [list(row.row()) for row in checkpoint.metrics],
         "seconds": checkpoint.seconds,
         "cpu": checkpoint.cpu,
     }
@@ -63,32 +65,37 @@ def decode(content: bytes, version: str, config: Config, epoch: int) -> Checkpoi
     saved = _saved(content)
     if saved["version"] != version:
         raise ValueError(f"is of version {saved['version']}, not {version}")
-    progress = Progress(saved["epoch"], saved["parameters"], saved["optimizer"])
+    progress = Progress(saved["epoch"], saved["parameters"], saved["optimizer"], saved.get("statistics", []))
     metrics, seconds = [Metrics(*row) for row in saved["metrics"]], saved["seconds"]
     expected = _stepped(config)
     before_any_step = {"state": {}, "param_groups": expected.optimizer["param_groups"]} if expected.optimizer else None
-    if _form(progress.parameters) != _form(expected.parameters) or _form(progress.optimizer) not in (
+    if _form(_model(progress)) != _form(_model(expected)) or _form(progress.optimizer) not in (
         _form(expected.optimizer),
         _form(before_any_step),
     ):
         raise ValueError("is of another model")
     if not [epoch] * 3 == [progress.epoch, len(metrics), len(seconds)] or any(
-        type(number) is not float for row in (seconds, *(astuple(row)[1:] for row in metrics)) for number in row
+        type(number) is not float for row in (seconds, *(row.row()[1:] for row in metrics)) for number in row
     ):
         raise ValueError(f"does not contain {epoch} epochs")
     return Checkpoint(progress, metrics, seconds, str(saved.get("cpu", "")))
 
 
-def decode_parameters(content: bytes, config: Config) -> list[torch.Tensor]:
-    """Return only the model's parameters, from a checkpoint of any version.
+def decode_model(content: bytes, config: Config) -> tuple[list[torch.Tensor], list[torch.Tensor]]:
+    """Return only the model's parameters and running statistics, from a checkpoint of any version.
 
     Raises:
         Exception: of any type, if the content is damaged or of another model.
     """
-    parameters: list[torch.Tensor] = _saved(content)["parameters"]
-    if _form(parameters) != _form(start(config).parameters):
+    saved = _saved(content)
+    parameters, statistics = saved["parameters"], saved.get("statistics", [])
+    if _form((parameters, statistics)) != _form(_model(start(config))):
         raise ValueError("is of another model")
-    return parameters
+    return parameters, statistics
+
+
+def _model(progress: Progress) -> tuple[list[torch.Tensor], list[torch.Tensor]]:
+    return progress.parameters, progress.statistics
 
 
 def _saved(content: bytes) -> dict[str, Any]:
@@ -112,12 +119,14 @@ def most_bytes(config: Config) -> int:
 
 def _stepped(config: Config) -> Progress:
     """Return a model after one step with zero gradients. It has the same form as the model's checkpoints."""
-    parameters = [torch.nn.Parameter(tensor) for tensor in start(config).parameters]
+    begun = start(config)
+    parameters = [torch.nn.Parameter(tensor) for tensor in begun.parameters]
     for parameter in parameters:
         parameter.grad = torch.zeros_like(parameter)
     optimizer = optimizers.build(config.optimizer, parameters)
-    optimizer.step()
-    return Progress(1, [parameter.detach() for parameter in parameters], optimizer.state_dict())
+    with torch.no_grad():
+        take_step(optimizer)
+    return Progress(1, [parameter.detach() for parameter in parameters], optimizer.state_dict(), begun.statistics)
 
 
 def _form(value: object) -> object:

@@ -35,6 +35,19 @@ def linear(inputs: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor
     return result
 
 
+def batched(left: Tensor, right: Tensor, out: Tensor) -> None:
+    """Write the products of left [K, m, n] and right [K, n, columns] into `out` [K, m, columns].
+
+    For one model alone, torch computes a product with one column by another routine than for several. So such products
+    are computed one model at a time. Their routine may round by the place of its operands in memory, hence the copies.
+    """
+    if right.shape[2] > 1:
+        torch.bmm(left, right, out=out)
+    else:
+        for k in range(len(out)):
+            out[k] = torch.mm(left[k].clone(), right[k].clone())
+
+
 @functools.cache
 def _is_available() -> bool:
     return (

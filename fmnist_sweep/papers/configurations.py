@@ -14,17 +14,19 @@ from fmnist_sweep.errors import ConfigError, nearest
 
 Values = dict[str, Any]
 
-_KEYS = [*overrides.NUMBERS, *(key for key in leaves(Config) if key != "seed"), "optimizer.lr"]
-_ARGUMENT = re.compile(r"optimizer\.(?!name$)[a-z_]\w*", re.ASCII)
+KEYS = [*overrides.NUMBERS, *(key for key in leaves(Config) if key != "seed"), "optimizer.name", "optimizer.lr"]
+_ARGUMENT = re.compile(r"optimizer\.[a-z_]\w*(\.[a-z]+)?", re.ASCII)
 _PLAIN = re.compile(r"[\w.+-]+", re.ASCII)  # excludes sweeps, interpolations and further keys
 
 
 def check(place: str, values: Values, fixed: Values) -> None:
     """Raise `ConfigError` for a key or value that cannot be typed as an override, or that differs from `fixed`."""
+    if {"optimizer", "optimizer.name"} <= {**fixed, **values}.keys():
+        raise ConfigError(f"{place}: optimizer.name: optimizer names one already; give one of them")
     for key, value in values.items():
-        if key not in _KEYS and not _ARGUMENT.fullmatch(key):
-            allowed = f"{', '.join(_KEYS)} and other arguments of the optimizer"
-            raise ConfigError(f"{place}: there is no key {key:.60}{nearest(key, _KEYS)}; allowed: {allowed}")
+        if key not in KEYS and not _ARGUMENT.fullmatch(key):
+            allowed = f"{', '.join(KEYS)} and other arguments of the optimizer"
+            raise ConfigError(f"{place}: there is no key {key:.60}{nearest(key, KEYS)}; allowed: {allowed}")
         for item in value if isinstance(value, list) else [value]:
             if not isinstance(item, int | float | None) and not (isinstance(item, str) and _PLAIN.fullmatch(item)):
                 raise ConfigError(f"{place}: {key}: must be a number, a plain word or a list of them, not {item!s:.60}")

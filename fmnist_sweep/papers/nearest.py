@@ -52,10 +52,10 @@ def nearest_configuration(
         epochs = run["training.epochs"]
         if any(claim.reduce.misfit(epochs) for claim in claims):
             continue
-        samples = [curves.sample(run["recipe"], epochs, claim.metric) for claim in claims]
+        samples = [curves.sample(run["recipe"], epochs, claim.metrics) for claim in claims]
         fewest = min(len(sample.seeds) for sample in samples)
         if fewest:
-            means = [claim.reduce(sample.curves).mean() for claim, sample in zip(claims, samples, strict=True)]
+            means = [claim.quantity(sample.values).mean() for claim, sample in zip(claims, samples, strict=True)]
             is_own = (run["recipe"], epochs) == (recipe(own), own.training.epochs)
             off = distance(means, claims)
             rows.append([*(run[factor] for factor in factors), is_own, fewest, off, *means])

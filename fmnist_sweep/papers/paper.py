@@ -1,6 +1,6 @@
 """Read and check a paper: one YAML file with its protocol, configurations, figures and claims.
 
-`conf/paper/caprari2024.yaml` explains the format. An error message is one line: the place, the problem and what is
+`reference.py` explains the format. An error message is one line: the place, the problem and what is
 allowed. Configurations are written as on the command line and composed by Hydra, so they mean the same in both places.
 """
 
@@ -8,29 +8,39 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from hydra.core.config_loader import ConfigLoader
-from pydantic import Field, PrivateAttr, model_validator
+from pydantic import BeforeValidator, Field, PrivateAttr, model_validator
 
 from fmnist_sweep.config import hydra_private, overrides
 from fmnist_sweep.config.compose import register
 from fmnist_sweep.config.identity import identity
 from fmnist_sweep.config.schema import CONFIG_FOLDER, Config
-from fmnist_sweep.engine.metrics import MEASURES
+from fmnist_sweep.engine.metrics import MEASURES, TEST_MEASURES
 from fmnist_sweep.errors import ConfigError, nearest, one_line
 from fmnist_sweep.papers.claims import LANGUAGE, Claim, Name, Resolution, Text, Words
 from fmnist_sweep.papers.configurations import Values, check, compose, product, typed
+from fmnist_sweep.papers.reductions import KINDS, Reduction
 from fmnist_sweep.papers.single_runs import Measured, measured, resolution
 from fmnist_sweep.papers.yaml_file import Plain, load
 
 DEFAULT = "caprari2024"
 ALL, GRID = "paper", "grid"  # sweeps that every paper has in addition to its figures
 _MOST = 1000  # configurations, figures or claims of one paper
+_Number = Annotated[Words, BeforeValidator(lambda value: str(value) if type(value) is int else value)]
+_LAST = Reduction.parse("last")
 _Measure = Literal["loss", "accuracy"]
+# Names of the pictures that a report draws of any runs.
+DRAWN_ANYWAY = (
+    *("curves-by-optimizer", "curves-by-batch-size", "curves-by-dropout", "final-values", "generalisation-gap"),
+    *("convergence-speed", "main-effects", "interaction-effects", "confusion-matrix", "frequent-mistakes"),
+)
+_CURVES = (*MEASURES, *TEST_MEASURES)
+_BARE = re.compile(r"[A-Z]?[\d.-]+[a-z]?|[IVXLC]+|[A-Z]")
 _NUMBERED = re.compile(r"(?:fig|figure|figura|exp|experiment|experimento)[-_]?0*(\d+)")
 
 
@@ -42,51 +52,93 @@ class PaperError(ConfigError):
 
 
 class Figure(Plain):
-    """A figure of a paper.
+    """A figure or table of the paper, drawn again from the runs, with the numbers that claims quote from it."""
 
-    Attributes:
-        kind: `curves` draws a row of panels for each configuration. `final` draws the final values of all
-            configurations side by side.
-        rows: names of configurations.
-        training: the metric of the training curve: `evaluation`, measured after each epoch with dropout off, or
-            `running`, taken from the batches as they are trained.
-        measures: the measures shown, from left to right.
-        number: the figure's number in the paper, if its name in the file does not give it; see `Paper.number`.
-    """
-
-    title: Text
+    title: Annotated[Text, Field(examples=[{"en": "Adam and SGD"}])]
+    """Its title, by language."""
     kind: Literal["curves", "final"] = "curves"
-    rows: Annotated[list[str], Field(min_length=1, max_length=26)]
-    training: Literal["evaluation", "running"] = "evaluation"
-    measures: Annotated[list[_Measure], Field(min_length=1, max_length=2)] = ["loss", "accuracy"]  # noqa: RUF012
-    number: int | Words | None = None
+    """`curves`: a row of panels for each configuration. `final`: one value of each run, with the configurations one
+    below the other, as a table has them."""
+    rows: Annotated[list[str], Field(min_length=1, max_length=26, examples=[["adam", "sgd"]])]
+    """Names under `configurations`."""
+    training: Literal["evaluation", "running", "both"] = "evaluation"
+    """The training curve: `evaluation`, after each epoch with dropout off; `running`, while the batches go by; or
+    `both`. The validation curve is always there, and the test curve if a claim quotes a test metric from the figure."""
+    measures: Annotated[list[_Measure], Field(min_length=1, max_length=2, examples=[["accuracy"]])] = [  # noqa: RUF012
+        "loss",
+        "accuracy",
+    ]
+    """What is shown, from left to right."""
+    reduce: Annotated[Reduction, BeforeValidator(Reduction.parse), Field(examples=[{"at_best": "val_loss"}])] = _LAST
+    """Which value a figure of kind `final` shows; see the reductions below."""
+    number: Annotated[_Number | None, Field(examples=[2, "Table 2"])] = None
+    """What the paper calls it: a number such as 2 or S1, or the words as printed, such as "Figure 3b". By default the
+    number in its name (`fig2`, `exp-3`), else the name."""
+
+    @model_validator(mode="after")
+    def _final(self) -> Figure:
+        if self.reduce != _LAST and (self.kind, KINDS[self.reduce.name].gives) != ("final", "value"):
+            values = ", ".join(name for name, kind in KINDS.items() if kind.gives == "value")
+            raise ValueError(f"reduce: only kind: final takes it, and only one of {values}")
+        return self
 
     @property
-    def curve(self) -> str:
-        """Return the prefix of the training curve's metrics: `train` or `running`."""
-        return "running" if self.training == "running" else "train"
+    def curves(self) -> tuple[str, ...]:
+        """Return the prefixes of the training metrics: `train`, `running` or both."""
+        return {"evaluation": ("train",), "running": ("running",), "both": ("train", "running")}[self.training]
+
+
+class Departure(Plain):
+    """A respect in which the file departs from the paper. The report shows it beside the verdicts that it concerns."""
+
+    text: Annotated[Text, Field(examples=[{"en": "The study shifts images at random. These runs do not."}])]
+    """What the paper does, and what these runs do instead, by language."""
+    of: Annotated[list[str], Field(examples=[["adam"]])] = []  # noqa: RUF012
+    """Names under `configurations`; by default all."""
 
 
 class Paper(Plain):
-    """A paper: the models it trains, its figures and its claims.
+    """A paper: the models it trains, its figures and its claims."""
 
-    Attributes:
-        protocol: configuration values that all runs of the paper share.
-        configurations: what the paper trains, by name; `protocol` adds the shared values.
-        resolutions: for all claims of a measure that state none of their own.
-    """
-
-    title: Words
-    authors: Annotated[list[Words], Field(min_length=1)]
-    year: Annotated[int, Field(ge=1000, le=9999)]
-    link: Annotated[str, Field(pattern=r"^https?://\S+$")] | None = None
-    language: Annotated[str, Field(pattern=LANGUAGE)]
-    protocol: Values = Field(default_factory=dict)
-    configurations: Annotated[dict[Name, Values], Field(min_length=1, max_length=_MOST)]
-    figures: dict[Annotated[str, Field(pattern=r"^[a-z]\w*$")], Figure] = Field(default_factory=dict, max_length=_MOST)
-    reasons: dict[str, Text] = Field(default_factory=dict)
-    resolutions: dict[Measured, Resolution] = Field(default_factory=dict)
-    claims: list[Claim] = Field(default_factory=list, max_length=_MOST)
+    title: Annotated[Words, Field(examples=["On momentum"])]
+    """The paper's title."""
+    authors: Annotated[list[Words], Field(min_length=1, examples=[["A. Author", "B. Author"]])]
+    """Their names."""
+    year: Annotated[int, Field(ge=1000, le=9999, examples=[2024])]
+    """When it appeared."""
+    link: Annotated[str | None, Field(pattern=r"^https?://\S+$", examples=["https://example.org/paper"])] = None
+    """Where to find it."""
+    language: Annotated[str, Field(pattern=LANGUAGE, examples=["en"])]
+    """The language of its quotes, in two letters."""
+    protocol: Annotated[Values, Field(examples=[{"data.validation": "test", "model.hidden": [128, 64]}])] = Field(
+        default_factory=dict
+    )
+    """What all its runs share: keys and values of the configuration. Runs of another protocol are left out."""
+    configurations: Annotated[
+        dict[Name, Values],
+        Field(min_length=1, max_length=_MOST, examples=[{"adam": {"optimizer": "adam", "epochs": 30}}]),
+    ]
+    """What it trained, by name: more keys and values, without `seed`. The report shows the names."""
+    departs: Annotated[
+        list[Departure],
+        Field(max_length=_MOST, examples=[[{"text": {"en": "It augments its images. These runs do not."}}]]),
+    ] = []  # noqa: RUF012
+    """Where this file departs from the paper."""
+    figures: Annotated[
+        dict[Annotated[str, Field(pattern=r"^[a-z][\w-]*$")], Figure],
+        Field(max_length=_MOST, examples=[{"fig1": {"title": {"en": "Adam and SGD"}, "rows": ["adam", "sgd"]}}]),
+    ] = Field(default_factory=dict)
+    """Its figures and tables, by name: small letters, digits, `_` and `-`."""
+    reasons: Annotated[dict[str, Text], Field(examples=[{"percent": {"en": "The paper quotes whole percents."}}])] = (
+        Field(default_factory=dict)
+    )
+    """Texts that several claims share, by name and language."""
+    resolutions: Annotated[
+        dict[Measured, Resolution], Field(examples=[{"accuracy": {"value": 0.02, "why": {"en": "Why."}}}])
+    ] = Field(default_factory=dict)
+    """How sharp verdicts on numbers of one run must be, by `accuracy`, `loss` or `epochs`; most papers need none."""
+    claims: Annotated[list[Claim], Field(max_length=_MOST)] = Field(default_factory=list)
+    """What the paper says."""
     _name: str = PrivateAttr("")
     _configs: dict[str, Config] = PrivateAttr(default_factory=dict)
 
@@ -97,6 +149,8 @@ class Paper(Plain):
             check(f"configuration {name}", values, self.protocol)
         for name in {ALL, GRID} & self.figures.keys():
             raise ValueError(f"figures.{name}: must have another name: figure={name} is a sweep of every paper")
+        for name in self.figures.keys() & set(DRAWN_ANYWAY):
+            raise ValueError(f"figures.{name}: must have another name: every report has a picture {name}.png")
         for identifier, times in Counter(claim.id for claim in self.claims).items():
             if times > 1:
                 raise ValueError(f"claim {identifier}: id: used {times} times; each claim needs its own")
@@ -107,6 +161,8 @@ class Paper(Plain):
                 raise ValueError(f"figures.{name}.number: {number} is {by_number[number]}'s too; give each its own")
         for name, figure in self.figures.items():
             _known(f"figures.{name}.rows", figure.rows, self.configurations)
+        for nth, departure in enumerate(self.departs, 1):
+            _known(f"depart {nth}: of", departure.of, self.configurations)
         for claim in self.claims:
             _known(f"claim {claim.id}: configuration", claim.sides, self.configurations)
             _known(f"claim {claim.id}: figure", [claim.figure] if claim.figure is not None else [], self.figures)
@@ -140,20 +196,25 @@ class Paper(Plain):
         """Return the values that the protocol fixes, by the keys of `identity`."""
         values = identity(next(iter(self._configs.values())))
         keys = [{"optimizer": "optimizer.name", **overrides.NUMBERS}.get(key, key) for key in self.protocol]
-        return {key: values[key] for key in keys}
+        return {key: value for key, value in values.items() if any(f"{key}.".startswith(f"{one}.") for one in keys)}
 
     def covers(self, config: Config) -> bool:
         """Return whether a run follows this paper's protocol."""
         return self._pinned.items() <= identity(config).items()
 
     def number(self, figure: str) -> str:
-        """Return a figure's number: the stated one, else the one in a name like `fig2` or `exp3`, else its name."""
+        """Return what the paper calls a figure, or else the number in a name like `fig2`, or else its name."""
         stated = self.figures[figure].number
         numbered = _NUMBERED.fullmatch(figure)
-        return str(stated) if stated is not None else numbered[1] if numbered else figure
+        return stated or (numbered[1] if numbered else figure)
+
+    def prints_whole(self, figure: str) -> bool:
+        """Return whether a figure's number already says what it is, as `Table 2` does and `2` does not."""
+        stated = self.figures[figure].number
+        return stated is not None and not _BARE.fullmatch(stated)
 
     def place(self, claim: Claim) -> str:
-        """Return number and panel of a claim's figure, such as `2a`; an empty string if no figure shows it."""
+        """Return number and panel of a claim's figure, such as `2a` or `Table 2`; an empty string if it has none."""
         if claim.figure is None:
             return ""
         number = self.number(claim.figure)
@@ -179,15 +240,32 @@ class Paper(Plain):
     def _text(self, why: str | Mapping[str, str]) -> Mapping[str, str]:
         return self.reasons[why] if isinstance(why, str) else why
 
+    def departures(self, sides: Iterable[str]) -> list[Departure]:
+        """Return the departures that concern one of some configurations."""
+        return [departure for departure in self.departs if not departure.of or not {*departure.of}.isdisjoint(sides)]
+
     def quotes(self, figure: str, row: str) -> list[tuple[Claim, int]]:
-        """Return the numbers that the paper quotes for one row of a figure, each with its epoch."""
-        epochs = self._configs[row].training.epochs
-        claims = [c for c in self.claims if (c.figure, c.of) == (figure, row) and c.is_number and c.metric in MEASURES]
-        return [(claim, epoch) for claim in claims if (epoch := claim.reduce.epoch(epochs)) is not None]
+        """Return the numbers that the paper quotes for one row of a figure, each with its epoch.
+
+        For a figure of kind final, they are the numbers of the values that it shows.
+        """
+        drawn, epochs = self.figures[figure], self._configs[row].training.epochs
+        claims = [c for c in self.claims if (c.figure, c.of) == (figure, row) and c.is_number and c.metric in _CURVES]
+        if drawn.kind == "final" and drawn.reduce != _LAST:
+            return [(claim, epochs) for claim in claims if claim.reduce == drawn.reduce]
+        marked = [(claim, epoch) for claim in claims if (epoch := claim.reduce.epoch(epochs)) is not None]
+        return [(claim, epoch) for claim, epoch in marked if drawn.kind == "curves" or epoch == epochs]
+
+    def tested(self, figure: str) -> bool:
+        """Return whether the paper quotes a test metric from a figure."""
+        return any(
+            metric in TEST_MEASURES for claim in self.claims if claim.figure == figure for metric in claim.metrics
+        )
 
     def require(self, language: str) -> None:
         """Raise `PaperError` if a text is missing in a language."""
         texts = {f"figures.{name}.title": figure.title for name, figure in self.figures.items()}
+        texts |= {f"depart {nth}: text": departure.text for nth, departure in enumerate(self.departs, 1)}
         texts |= {f"claim {claim.id}: statement": claim.statement for claim in self.claims}
         texts |= {place: dict(self._text(why)) for place, why in self._whys().items()}
         for place, text in texts.items():
@@ -217,7 +295,8 @@ def find(name: str, loader: ConfigLoader) -> Path:
         path = Path(str(source.path).removeprefix("file://")) / "paper" / f"{name}.yaml"
         if name in options and path.is_file():
             return path
-    raise PaperError(f"paper={name}: must be one of {', '.join(options)}{nearest(name, options)}")
+    own = f"; one of yours is paper/{name}.yaml in a folder that --config-dir names"
+    raise PaperError(f"paper={name}: must be one of {', '.join(options)}{nearest(name, options) or own}")
 
 
 def read(name_or_file: str, loader: ConfigLoader | None = None) -> Paper:
@@ -244,6 +323,8 @@ def read(name_or_file: str, loader: ConfigLoader | None = None) -> Paper:
         for side in claim.sides:
             if misfit := claim.reduce.misfit(paper.configs[side].training.epochs):
                 raise PaperError(f"{path.name}: claim {claim.id}: reduce: {claim.reduce.name}: {misfit} (of {side})")
+            if problem := _unmeasured(claim, paper.configs[side]):
+                raise PaperError(f"{path.name}: claim {claim.id}: {problem} (of {side})")
         if claim.is_tested:
             continue
         value, problem = paper.resolution(claim), None
@@ -255,6 +336,18 @@ def read(name_or_file: str, loader: ConfigLoader | None = None) -> Paper:
             where = f"{path.name}: claim {claim.id}: resolution"
             raise PaperError(f"{where}: {problem}; state it as {{value: ..., why: ...}}")
     return paper
+
+
+def _unmeasured(claim: Claim, config: Config) -> str | None:
+    """Explain why runs of a configuration do not measure a claim's test metric; return None if they do."""
+    tests, validation = [metric for metric in claim.metrics if metric in TEST_MEASURES], config.data.validation
+    if not tests or validation == "split":
+        return None
+    instead = {
+        "test": f"with data.validation: test the test images validate, so claim {tests[0].replace('test', 'val')}",
+        "holdout": "with data.validation: holdout the test images are used once, after the last epoch",
+    }[validation]
+    return f"{tests[0]} is measured after each epoch only with data.validation: split; {instead}"
 
 
 def _known(place: str, names: list[str], there: Mapping[str, Any]) -> None:

@@ -52,7 +52,7 @@ _NODES, _WEIGHTS = np.polynomial.legendre.leggauss(64)
 
 def measured(reduce: Reduction, metric: str) -> Measured:
     """Return the measure of a reduction of a metric's curve: accuracy, loss or epochs."""
-    if KINDS[reduce.name].gives == "epoch":
+    if metric == "epoch" or KINDS[reduce.name].gives == "epoch":
         return "epochs"
     return "loss" if "loss" in metric else "accuracy"
 

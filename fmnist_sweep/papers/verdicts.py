@@ -148,11 +148,12 @@ def true_numbers(verdicts: Sequence[Verdict]) -> TrueNumbers:
 
 def _measure(claim: Claim, paper: Paper, curves: Curves) -> _Measurement:
     sides = [paper.configs[side] for side in claim.sides]
-    samples = [curves.sample(recipe(side), side.training.epochs, claim.metric) for side in sides]
+    samples = [curves.sample(recipe(side), side.training.epochs, claim.metrics) for side in sides]
     left_out = {seed: "unpaired" for sample in samples for seed in sample.seeds}
+    left_out |= {seed: "unmeasured" for sample in samples for seed in sample.unmeasured}
     left_out |= {seed: "unfinished" for sample in samples for seed in sample.unfinished}
     left_out |= {seed: "diverged" for sample in samples for seed in sample.diverged}
-    reduced = [dict(zip(sample.seeds, claim.reduce(sample.curves), strict=True)) for sample in samples]
+    reduced = [dict(zip(sample.seeds, claim.quantity(sample.values), strict=True)) for sample in samples]
     seeds = sorted(set.intersection(*(set(by_seed) for by_seed in reduced)))
     if claim.than:
         never = [seed for seed in seeds if all(math.isnan(by_seed[seed]) for by_seed in reduced)]

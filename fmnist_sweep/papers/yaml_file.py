@@ -7,12 +7,12 @@ who can change the files while they are read.
 
 import re
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeVar, get_args
 
 import yaml
-from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, ValidationError, model_validator
 
 from fmnist_sweep import files
 from fmnist_sweep.errors import ConfigError, first_problem, nearest
@@ -22,9 +22,14 @@ _NAME = re.compile(r"\{(\w+)\}")
 
 
 class Plain(BaseModel):
-    """A mapping in a file. Values are never converted to another type, and unknown keys are refused."""
+    """A mapping in a file. Values are never converted to another type, and unknown keys are refused.
 
-    model_config = ConfigDict(strict=True, allow_inf_nan=False, frozen=True, arbitrary_types_allowed=True)
+    The docstrings of its fields are the format's reference (`reference.py`). Their examples also end error messages.
+    """
+
+    model_config = ConfigDict(
+        strict=True, allow_inf_nan=False, frozen=True, arbitrary_types_allowed=True, use_attribute_docstrings=True
+    )
 
     @model_validator(mode="before")
     @classmethod
@@ -38,6 +43,21 @@ class Plain(BaseModel):
                 raise ValueError(f"there is no key {key!s:.60}{near}; allowed: {allowed}")
         return values
 
+
+class _Number(float):
+    """A number from `each`, which a text shows with the digits that the file has."""
+
+    written: str
+
+
+class _Whole(int):
+    """A whole number of this kind."""
+
+    written: str
+
+
+Written = BeforeValidator(lambda value: value.written if isinstance(value, _Number | _Whole) else value)
+"""Marks a text, in which a number from `each` stands as written."""
 
 T = TypeVar("T", bound=Plain)
 
@@ -53,13 +73,43 @@ def load(path: Path, kind: type[T]) -> T:
         return kind.model_validate(content)
     except ValidationError as error:
         problem = first_problem(error).replace(".[key]=", ": must not be called ", 1)
-    # Name an item of a list by its id where it has one: that is easier to find than its number.
+        example = _example(kind, error.errors(include_url=False)[0]["loc"])
     match = re.match(r"(\w+?)s\.(\d+)(?:\.|: |(?==))", problem)
     if match:
-        item = content[f"{match[1]}s"][int(match[2])]
-        name = item.get("id", "") if isinstance(item, dict) else ""
-        problem = f"{match[1]} {name or int(match[2]) + 1!s:.80}: {problem[match.end() :]}"
-    raise ConfigError(problem)
+        problem = f"{_label(f'{match[1]}s', int(match[2]), content)}: {problem[match.end() :]}"
+    raise ConfigError(f"{problem}{example}")
+
+
+def _label(key: str, place: int, content: Any) -> str:
+    """Name an item of a list by its id where it has one: that is easier to find than its number."""
+    item = content[key][place]
+    name = item.get("id", "") if isinstance(item, dict) else ""
+    return f"{key.removesuffix('s')} {name or place + 1!s:.80}"
+
+
+def flow(value: Any) -> str:
+    """Write a value as a file may have it, on one line."""
+    text: str = yaml.safe_dump(value, default_flow_style=True, width=1000, allow_unicode=True, sort_keys=False)
+    return text.removesuffix("\n").removesuffix("\n...")
+
+
+def _example(kind: type[BaseModel], place: Sequence[int | str]) -> str:
+    """Return `; an example: ...` with a right value for the innermost field on the way to a place, if it has one."""
+    example, model = "", kind
+    for key in place:
+        if key in model.model_fields:
+            field = model.model_fields[str(key)]
+            example = f"; an example: {key}: {flow(field.examples[0])}" if field.examples else ""
+            inner = models(field.annotation)
+            model = inner[0] if inner else model
+    return example
+
+
+def models(annotation: Any) -> list[type[Plain]]:
+    """Return the kinds of mapping in a file that a field's type contains."""
+    if isinstance(annotation, type) and issubclass(annotation, Plain):
+        return [annotation]
+    return [model for part in get_args(annotation) for model in models(part)]
 
 
 def _spread(content: Any) -> Any:
@@ -71,7 +121,9 @@ def _spread(content: Any) -> Any:
         names = _NAME.findall(part) if isinstance(part, str) else []
         for name in names:
             if name not in values:
-                raise ConfigError(f"{part:.60}: each has no value {name}{nearest(name, values)}")
+                raise ConfigError(
+                    f"{part:.60}: each has no value {name}{nearest(name, values)}; it has {', '.join(map(str, values))}"
+                )
         room -= len(part) + sum(len(values.written[name]) for name in names) if names else 1
         if room < 0:
             raise ConfigError(f"what each stands for is larger than {_LARGEST // 1024} KiB, spelled out")
@@ -80,22 +132,31 @@ def _spread(content: Any) -> Any:
         if isinstance(part, list):
             return [fill(value, values) for value in part]
         if names and part == f"{{{names[0]}}}":
-            return values[names[0]]
+            return values.whole(names[0])
         return _NAME.sub(lambda match: values.written[match[1]], part) if names else part
 
-    def items(item: Any) -> list[Any]:
+    def items(key: str, place: int) -> list[Any]:
+        item = content[key][place]
         if not isinstance(item, dict) or "each" not in item:
             return [item]
+        label = _label(key, place, content)
         rest, each = {key: value for key, value in item.items() if key != "each"}, item["each"]
         rows = isinstance(each, list) and all(isinstance(values, dict) for values in each)
         if not rows or any(isinstance(value, dict | list) for values in each for value in values.values()):
-            raise ConfigError(f"each: must be a list of mappings to plain values, not {each!s:.60}")
-        return [fill(rest, values) for values in each]
+            example = "{id: adam-{epoch}, ..., each: [{epoch: 1, value: 0.82}, {epoch: 30, value: 0.87}]}"
+            raise ConfigError(
+                f"{label}: each: must be a list of mappings from names to plain values, one for each claim, not "
+                f"{each!s:.60}; an example: {example}"
+            )
+        try:
+            return [fill(rest, values) for values in each]
+        except ConfigError as error:
+            raise ConfigError(f"{label}: {error}") from error
 
     if not isinstance(content, dict):
         return content
-    lists = {key: value for key, value in content.items() if isinstance(value, list)}
-    return {**content, **{key: [one for item in value for one in items(item)] for key, value in lists.items()}}
+    lists = {key: range(len(value)) for key, value in content.items() if isinstance(value, list)}
+    return {**content, **{key: [one for place in places for one in items(key, place)] for key, places in lists.items()}}
 
 
 def _read(path: Path) -> Any:
@@ -119,6 +180,15 @@ class _Mapping(dict[Any, Any]):
     """A mapping that also keeps its plain values as the file writes them."""
 
     written: Mapping[str, str]
+
+    def whole(self, name: str) -> Any:
+        """Return a value that stands alone; a number keeps its spelling beside it."""
+        value = self[name]
+        if isinstance(value, bool) or not isinstance(value, int | float):
+            return value
+        kept = _Whole(value) if isinstance(value, int) else _Number(value)
+        kept.written = self.written[name]
+        return kept
 
 
 class _Loader(yaml.SafeLoader):

@@ -7,13 +7,14 @@ import sys
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import NoReturn
 
 import pandas as pd
+from hydra.core.config_loader import ConfigLoader
 from matplotlib.figure import Figure
 
 from fmnist_sweep import papers
-from fmnist_sweep.console import program, refuse
+from fmnist_sweep.config import hydra_private
+from fmnist_sweep.console import Parser, program, refuse
 from fmnist_sweep.files import replace
 from fmnist_sweep.papers.paper import PaperError
 from fmnist_sweep.papers.single_runs import FEWEST
@@ -25,6 +26,7 @@ from fmnist_sweep.report.figures.paper_figures import paper_figures
 from fmnist_sweep.report.figures.style import encode
 from fmnist_sweep.report.page.confusion_section import Examples, examples
 from fmnist_sweep.report.page.render import render
+from fmnist_sweep.report.page.tables import departures
 from fmnist_sweep.report.search_history import FILE as SEARCH_FILE
 from fmnist_sweep.report.search_history import Search, read_searches
 from fmnist_sweep.report.summaries import missing, seeds_of, summary
@@ -48,7 +50,7 @@ def main(arguments: list[str] | None = None) -> int:
     options = _parser().parse_args(arguments)
     store: Path = options.runs
     try:
-        paper = papers.read(options.paper)
+        paper = papers.read(options.paper, _loader(options.config_dir, options.paper))
         paper.require(options.lang)
         collection = (read_results if store.suffix == ".csv" else collect)(store, paper.covers)
         searches, complaint = read_searches(store)
@@ -78,18 +80,24 @@ def main(arguments: list[str] | None = None) -> int:
     done = (collection.runs["status"] == "done").sum()
     said = [f"{len(collection.runs)} runs in {store}, {done} of them done", *([others] if collection.others else [])]
     said += ["wrote " + ", ".join(map(str, paths)) for paths in written]
+    said += [f"departs from the paper: {text}" for text in departures(paper, paper.configurations, Texts(options.lang))]
     # A single print, because a pipe into `head` could close between two.
     print("\n".join([*said, *_missing(results), *_lacking(results), *_problems(collection)]))
     return 0
 
 
-class _Parser(argparse.ArgumentParser):
-    def error(self, message: str) -> NoReturn:
-        self.exit(2, f"{self.prog}: {message}; see --help\n")
+def _loader(folder: Path | None, paper: str) -> ConfigLoader | None:
+    """Return a loader that also finds the options of a user's folder; None for those that `papers.read` finds."""
+    if folder is None:
+        return None
+    if not folder.is_dir():
+        file = f"paper/{Path(paper).stem}.yaml"
+        raise PaperError(f"--config-dir {folder}: is not a folder; give the one that holds {file}")
+    return hydra_private.config_loader(str(folder))
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = _Parser(
+def _parser() -> Parser:
+    parser = Parser(
         prog=program("fmnist_sweep.report"),
         description="Judge a paper's claims by the runs of a sweep, finished or not: write index.html (everything on "
         "one page), claims.csv and claims.json (a verdict on each claim), results.csv (a row per run and epoch), "
@@ -99,9 +107,11 @@ def _parser() -> argparse.ArgumentParser:
     )
     runs = "folder of runs, or a report's results.csv"
     paper = "one of conf/paper, or the path of such a file"
+    folder = "folder of yours with paper/NAME.yaml, and with options of other groups, as for a sweep"
     data = "folder of Fashion-MNIST, for the images of mistakes; nothing is fetched (default: where sweeps keep it)"
     parser.add_argument("runs", nargs="?", type=Path, default="multirun", metavar="RUNS", help=runs)
     parser.add_argument("--paper", default=papers.DEFAULT, metavar="NAME|FILE", help=paper)
+    parser.add_argument("--config-dir", "-cd", type=Path, metavar="DIR", help=folder)
     parser.add_argument(
         "--output", type=Path, default="report", metavar="DIR", help="folder to write to, made if needed"
     )
@@ -116,7 +126,7 @@ def _write(
     """Write every file. Return a list of paths for each line that the command prints about them."""
     paper, collection, curves, verdicts = results
     output.mkdir(parents=True, exist_ok=True)
-    # Names cannot clash: a paper's figure has no hyphen in its name, and every other figure has one.
+    # Names cannot clash: a paper's figure has none of `DRAWN_ANYWAY`.
     tables = comparison_tables(paper, collection, curves)
     compared = comparison_figures(tables, collection.runs, texts)
     drawn = {name: encode(figure) for name, figure in (paper_figures(paper, curves, texts) | compared).items()}
@@ -129,7 +139,7 @@ def _write(
         written.append({f"{name}.{extension}": content for extension, content in (files | behind).items()})
     written += [
         {_RESULTS: _csv(collection.metrics)},
-        {"summary.csv": _csv(summary(collection))},
+        {"summary.csv": _csv(summary(collection, paper))},
         {"claims.csv": _csv(pd.DataFrame(claims), absent="")},
         {"claims.json": json.dumps(claims, ensure_ascii=False, allow_nan=False, indent=1).encode()},
         {"index.html": page.encode()},

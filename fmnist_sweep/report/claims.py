@@ -37,6 +37,7 @@ def row(paper: Paper, verdict: Verdict) -> dict[str, Any]:
     """Return a row of claims.csv and claims.json: plain values, with None for NaN and infinities."""
     claim = verdict.claim
     low, high = verdict.interval or (None, None)
+    departures = [one.text for one in paper.departures(claim.sides)]
     return {
         "id": claim.id,
         "section": claim.section,
@@ -51,6 +52,10 @@ def row(paper: Paper, verdict: Verdict) -> dict[str, Any]:
         "margin": claim.expect.margin,
         "resolution": verdict.resolution,
         **{f"why_{language}": text for language, text in paper.why(claim).items()},
+        **{
+            f"departs_{language}": " ".join(text[language] for text in departures if language in text)
+            for language in sorted({language for one in paper.departs for language in one.text})
+        },
         "measured": verdict.measured,
         "interval": verdict.interval and list(verdict.interval),
         "interval_low": low,

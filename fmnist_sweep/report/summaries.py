@@ -26,12 +26,12 @@ def finals(collection: Collection) -> pd.DataFrame:
     return table.reset_index(drop=True)
 
 
-def summary(collection: Collection) -> pd.DataFrame:
+def summary(collection: Collection, paper: Paper) -> pd.DataFrame:
     """Return a row per configuration, over its seeds.
 
-    Columns: `FACTORS`, optimizer_args and recipe; n (finished runs) and unfinished (all other runs); then mean and
-    sample standard deviation (nan for one run) of `FINAL`, best_val_accuracy and seconds, as `<metric>_mean` and
-    `<metric>_sd`.
+    Columns: configuration (its name in the paper's file, or ""); `FACTORS`, optimizer_args and recipe; n (finished
+    runs) and unfinished (all other runs); then mean and sample standard deviation (nan for one run) of `FINAL`,
+    best_val_accuracy and seconds, as `<metric>_mean` and `<metric>_sd`.
     """
     runs = collection.runs.sort_values(list(FACTORS), kind="stable")
     finished = (runs["status"] == "done").groupby([runs[key] for key in CONFIGURATION])
@@ -41,7 +41,13 @@ def summary(collection: Collection) -> pd.DataFrame:
     spread = groups.mean().add_suffix("_mean").join(groups.std().add_suffix("_sd"))
     paired = [f"{measure}_{kind}" for measure in measures for kind in ("mean", "sd")]
     table = runs.drop_duplicates(CONFIGURATION)[_DESCRIPTION]
-    return table.join(counts, on=CONFIGURATION).join(spread[paired], on=CONFIGURATION).reset_index(drop=True)
+    table = table.join(counts, on=CONFIGURATION).join(spread[paired], on=CONFIGURATION).reset_index(drop=True)
+    names: dict[tuple[str, int], list[str]] = {}
+    for name, config in paper.configs.items():
+        names.setdefault((recipe(config), config.training.epochs), []).append(name)
+    rows = zip(table["recipe"], table["training.epochs"], strict=True)
+    table.insert(0, "configuration", [", ".join(names.get(row, [])) for row in rows])
+    return table
 
 
 def varying(table: pd.DataFrame) -> list[str]:

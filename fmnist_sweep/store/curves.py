@@ -5,14 +5,16 @@ module uses a longer run in place of a shorter one.
 """
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
 
-from fmnist_sweep.engine.metrics import GAPS, MEASURES, FloatArray
+from fmnist_sweep.engine.metrics import MEASURES, TEST_MEASURES, FloatArray, terms
 from fmnist_sweep.store.tables import Collection
+
+_COLUMNS = (*MEASURES, *TEST_MEASURES)
 
 
 @dataclass(frozen=True)
@@ -21,25 +23,39 @@ class Curve:
 
     run: str
     epochs: int  # the number of epochs that the run was configured for
-    metrics: FloatArray  # (n_epochs, 6), columns MEASURES
+    metrics: FloatArray  # (n_epochs, 8), columns MEASURES and TEST_MEASURES; nan if the run does not measure these
     diverged: bool  # whether the rows end because training diverged
 
     def values(self, metric: str) -> FloatArray:
-        """Return one of `MEASURES` or `GAPS`, `[n_epochs]`."""
-        if metric in GAPS:
-            more, less = GAPS[metric]
-            return self.values(more) - self.values(less)
-        return np.asarray(self.metrics[:, MEASURES.index(metric)])
+        """Return a measure, a gap, a difference such as `train_loss - test_loss`, or `epoch`, `[n_epochs]`."""
+        if metric == "epoch":
+            return np.arange(1.0, len(self.metrics) + 1)
+        first, *rest = (self.metrics[:, _COLUMNS.index(measure)] for measure in terms(metric))
+        return np.asarray(first - rest[0] if rest else first)
+
+    def measures(self, metrics: Iterable[str]) -> bool:
+        """Return whether the run measures all of some metrics after each epoch."""
+        return not any(np.isnan(self.values(metric)).any() for metric in metrics)
 
 
 @dataclass(frozen=True)
 class Sample:
-    """One metric of a configuration over seeds, and the seeds that are left out."""
+    """The whole curves of a configuration by seed, ascending, and the seeds that are left out."""
 
-    seeds: tuple[int, ...]  # ascending
-    curves: FloatArray  # (n_seeds, n_epochs)
+    curves: Mapping[int, Curve]
+    epochs: int
     diverged: tuple[int, ...]
     unfinished: tuple[int, ...]  # seeds with too few epochs so far
+    unmeasured: tuple[int, ...]  # seeds whose runs do not measure one of the metrics
+
+    @property
+    def seeds(self) -> tuple[int, ...]:
+        """Return the seeds that count."""
+        return tuple(self.curves)
+
+    def values(self, metric: str) -> FloatArray:
+        """Return a metric's curves, `[n_seeds, n_epochs]`."""
+        return np.array([curve.values(metric) for curve in self.curves.values()]).reshape(-1, self.epochs)
 
 
 class Curves:
@@ -49,9 +65,12 @@ class Curves:
         self._runs: dict[str, dict[int, list[Curve]]] = {}
         rows = dict(iter(collection.metrics.groupby("run", sort=False)))
         for run in collection.runs.sort_values("seed").to_dict("records"):
-            values = rows[run["name"]][list(MEASURES)].to_numpy() if run["name"] in rows else np.empty((0, 6))
+            values = np.empty((0, len(_COLUMNS)))
+            if run["name"] in rows:
+                values = rows[run["name"]].reindex(columns=_COLUMNS).to_numpy()
             # Training is in float32, so a value beyond its range means that training diverged.
-            good = np.append((np.abs(values) <= np.finfo(np.float32).max).all(axis=1), False)
+            trained = np.abs(values[:, : len(MEASURES)])
+            good = np.append((trained <= np.finfo(np.float32).max).all(axis=1), False)
             usable = int(good.argmin())
             diverged = run["status"] == "diverged" or usable < len(values)
             curve = Curve(run["name"], run["training.epochs"], values[:usable], diverged)
@@ -78,14 +97,16 @@ class Curves:
         serving = {seed: curve for seed, curve in self.serving(recipe, epochs).items() if len(curve.metrics)}
         return {seed: curve for seed, curve in serving.items() if len(curve.metrics) == epochs} or serving
 
-    def sample(self, recipe: str, epochs: int, metric: str) -> Sample:
-        """Return each seed's curve of one of `MEASURES` or `GAPS` over the first `epochs` epochs."""
+    def sample(self, recipe: str, epochs: int, metrics: Iterable[str]) -> Sample:
+        """Return each seed's curve over the first `epochs` epochs, if its run measures all of `metrics`."""
         serving = self.serving(recipe, epochs)
-        whole = {seed: curve.values(metric) for seed, curve in serving.items() if len(curve.metrics) == epochs}
+        whole = {seed: curve for seed, curve in serving.items() if len(curve.metrics) == epochs}
         diverged = tuple(seed for seed, curve in serving.items() if curve.diverged)
         unfinished = tuple(seed for seed in serving if seed not in whole and seed not in diverged)
-        stacked = np.stack(list(whole.values())) if whole else np.empty((0, epochs))
-        return Sample(tuple(whole), stacked, diverged, unfinished)
+        wanted = list(metrics)
+        lacking = [seed for seed, curve in whole.items() if not curve.measures(wanted)]
+        counting = {seed: curve for seed, curve in whole.items() if seed not in lacking}
+        return Sample(counting, epochs, diverged, unfinished, tuple(lacking))
 
     def longest(self) -> dict[str, dict[int, Curve]]:
         """Return by recipe and seed the curve with the most epochs. It shows all that is known of the trajectory."""

@@ -11,7 +11,6 @@ import hashlib
 import re
 import tokenize
 from collections.abc import Iterable
-from dataclasses import astuple
 from io import BytesIO
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -23,7 +22,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from fmnist_sweep import files
 from fmnist_sweep.config.schema import Config
 from fmnist_sweep.data import CLASS_NAMES
-from fmnist_sweep.engine.metrics import MEASURES, METRICS_COLUMNS, FloatArray, Metrics
+from fmnist_sweep.engine.metrics import MEASURES, METRICS_COLUMNS, TEST_MEASURES, FloatArray, Metrics
 from fmnist_sweep.errors import first_problem, one_line
 
 Status = Literal["running", "interrupted", "done", "failed", "diverged"]
@@ -117,18 +116,24 @@ def csv_lines(rows: Iterable[Iterable[float]]) -> bytes:
     return "".join(",".join(map(repr, row)) + "\n" for row in rows).encode()
 
 
-def csv_files(metrics: Iterable[Metrics], seconds: Iterable[float]) -> dict[Digested, bytes]:
-    """Return the content of metrics.csv and timing.csv by file name. `seconds` are as `read_timing` returns them."""
+def csv_files(metrics: Iterable[Metrics], seconds: Iterable[float], *, tests: bool = False) -> dict[Digested, bytes]:
+    """Return the content of metrics.csv and timing.csv by file name.
+
+    Args:
+        metrics: a row per epoch.
+        seconds: as `read_timing` returns them.
+        tests: whether the run measures on the test images after each epoch.
+    """
     times = ((epoch, round(until, 3)) for epoch, until in enumerate(seconds, 1))
     return {
-        METRICS: csv_header(METRICS) + csv_lines(map(astuple, metrics)),
+        METRICS: csv_header(METRICS, tests=tests) + csv_lines(row.row() for row in metrics),
         TIMING: csv_header(TIMING) + csv_lines(times),
     }
 
 
-def csv_header(file: Digested) -> bytes:
+def csv_header(file: Digested, *, tests: bool = False) -> bytes:
     """Return the first line of metrics.csv or timing.csv."""
-    return ",".join(_COLUMNS[file]).encode() + b"\n"
+    return ",".join((*_COLUMNS[file], *(TEST_MEASURES if tests else ()))).encode() + b"\n"
 
 
 def read_record(directory: Path) -> Record:
@@ -167,7 +172,8 @@ def read_rows(directory: Path, file: Digested) -> tuple[FloatArray, str | None]:
 
     Returns:
         An array of shape `(epochs, columns)` without the epoch column, which counts from 1; and the error in the file,
-        or None. A last line without its newline is still being written. It is left out, and is not an error.
+        or None. The columns of metrics.csv may end with `TEST_MEASURES`. A last line without its newline is still being
+        written. It is left out, and is not an error.
     """
     columns = _COLUMNS[file]
     rows: list[list[float]] = []
@@ -176,7 +182,10 @@ def read_rows(directory: Path, file: Digested) -> tuple[FloatArray, str | None]:
     except RecordError as error:
         return np.empty((0, len(columns) - 1)), str(error)
     complaint = None
-    if lines and lines[0].rstrip(b"\r") + b"\n" != csv_header(file):
+    header = lines[0].rstrip(b"\r") + b"\n" if lines else b""
+    if file == METRICS and header == csv_header(METRICS, tests=True):
+        columns = (*columns, *TEST_MEASURES)
+    elif lines and header != csv_header(file):
         lines, complaint = [], f"{file}: the first line is not {','.join(columns)}"
     for epoch, line in enumerate(lines[1:], start=1):
         try:
@@ -192,12 +201,15 @@ def read_rows(directory: Path, file: Digested) -> tuple[FloatArray, str | None]:
 
 
 def read_metrics(directory: Path, *, done: bool) -> tuple[FloatArray, str | None]:
-    """Return the usable rows of metrics.csv, columns `MEASURES`, and the error in the file, or None.
+    """Return the usable rows of metrics.csv and the error in the file, or None.
+
+    The columns are `MEASURES`, followed by `TEST_MEASURES` if the run measures them after each epoch.
 
     Only the last row of a run that is not `done` may contain nan or inf, where training diverged.
     """
     rows, complaint = read_rows(directory, METRICS)
-    is_loss = np.array([measure.endswith("loss") for measure in MEASURES])
+    measures = (*MEASURES, *TEST_MEASURES)[: rows.shape[1]]
+    is_loss = np.array([measure.endswith("loss") for measure in measures])
     good = (rows >= 0) & (is_loss | (rows <= 1)) & np.isfinite(rows)
     if not done and len(good):
         good[-1] |= ~np.isfinite(rows[-1])

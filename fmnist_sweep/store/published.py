@@ -4,20 +4,24 @@ The table has no predictions, no searches, no environment and no runs without an
 """
 
 import json
-import math
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
+from pydantic import TypeAdapter
 
-from fmnist_sweep.config.schema import Config, DataConfig, ModelConfig, TrainingConfig
-from fmnist_sweep.engine.metrics import MEASURES
-from fmnist_sweep.store.tables import COLUMNS, FACTORS, Collection, recipe
+from fmnist_sweep.config.identity import DEFAULTS
+from fmnist_sweep.config.schema import Config, nested
+from fmnist_sweep.engine.metrics import MEASURES, TEST_MEASURES
+from fmnist_sweep.store.tables import COLUMNS, FACTORS, Collection, cell, recipe, typed
 
-_METRICS = ["run", "status", "recipe", *FACTORS, "optimizer_args", "seed", "epoch", *MEASURES, "seconds"]
-_TYPES = {"run": "str", "epoch": "int64", **dict.fromkeys(MEASURES, "float64")} | COLUMNS
+_MEASURES = [*MEASURES, *TEST_MEASURES]
+_METRICS = ["run", "status", "recipe", *FACTORS, "optimizer_args", "seed", "epoch", *_MEASURES, "seconds"]
+# A table may be older than these columns.
+_LATER = {key: str(cell(DEFAULTS[key])) for key in FACTORS if key in DEFAULTS} | dict.fromkeys(TEST_MEASURES, "nan")
+_CONFIG = TypeAdapter(Config)
 
 
 def read_results(path: Path, covers: Callable[[Config], bool] = lambda _: True) -> Collection:
@@ -28,10 +32,14 @@ def read_results(path: Path, covers: Callable[[Config], bool] = lambda _: True) 
         ValueError: if it is not such a table, or a row's recipe does not match its configuration. The message is one
             line.
     """
-    types = {name: _TYPES[name] for name in _METRICS}
     try:
         # Read text first, then convert: before version 3, pandas reads the last digit of some numbers wrong.
-        metrics = pd.read_csv(path, usecols=_METRICS, dtype="str", keep_default_na=False)[_METRICS].astype(types)
+        metrics = pd.read_csv(path, usecols=_METRICS.__contains__, dtype="str", keep_default_na=False)
+        metrics = metrics.assign(**{key: text for key, text in _LATER.items() if key not in metrics})
+        if lacking := [name for name in _METRICS if name not in metrics]:
+            raise ValueError(f"columns expected but not found: {lacking}")
+        metrics = metrics[_METRICS].replace({key: {"": "nan"} for key in TEST_MEASURES})
+        metrics = typed(metrics.astype({"run": "str", "epoch": "int64", **dict.fromkeys(_MEASURES, "float64")}))
         runs = metrics.drop_duplicates("run", keep="last")
         configs = [_config(row) for row in runs.to_dict("records")]
         if (twice := metrics["run"][metrics.duplicated(["run", "epoch"])]).size:  # someone joined two tables
@@ -40,7 +48,7 @@ def read_results(path: Path, covers: Callable[[Config], bool] = lambda _: True) 
         raise ValueError(f"{path}: not a report's results.csv: {str(error).splitlines()[0]}") from error
     covered = np.array([covers(config) for config in configs], bool)
     kept = runs[covered].rename(columns={"run": "name", "epoch": "epochs_done"})
-    kept = kept.assign(test_accuracy=math.nan, path="", has_predictions=False)[list(COLUMNS)].astype(COLUMNS)
+    kept = typed(kept.assign(path="", has_predictions=False)[list(COLUMNS)])
     metrics = metrics[metrics["run"].isin(kept["name"])]
     problems = kept.loc[kept["status"] != "done", ["name", "status"]].set_axis(["name", "kind"], axis=1)
     progress = kept["epochs_done"].astype(str) + " of " + kept["training.epochs"].astype(str) + " epochs"
@@ -53,13 +61,20 @@ def read_results(path: Path, covers: Callable[[Config], bool] = lambda _: True) 
 
 def _config(row: dict[str, Any]) -> Config:
     """Return the configuration of a row. The first word of the optimizer's label is its class."""
-    config = Config(
-        optimizer={"name": row["optimizer"].partition(" ")[0], **json.loads(row["optimizer_args"])},
-        training=TrainingConfig(row["training.batch_size"], row["training.epochs"]),
-        model=ModelConfig([int(units) for units in row["model.hidden"].split("-")], row["model.dropout"]),
-        data=DataConfig(row["data.validation"], row["data.mean"], row["data.std"]),
-        seed=row["seed"],
-    )
+    values = {key: _value(row[key]) for key in (*FACTORS, "seed")}
+    values["model.hidden"] = [int(units) for units in row["model.hidden"].split("-") if units]
+    values["optimizer"] = {"name": row["optimizer"].partition(" ")[0], **json.loads(row["optimizer_args"])}
+    config = _CONFIG.validate_json(json.dumps(nested(values)))
     if recipe(config) != row["recipe"]:
         raise ValueError(f"{row['run']}: its recipe does not match its configuration")
     return config
+
+
+def _value(text: Any) -> Any:
+    """Return the value of which `tables.cell` made a text."""
+    if not isinstance(text, str):
+        return text
+    try:
+        return json.loads(text)
+    except ValueError:
+        return text[1:-1].split(",") if text.startswith("[") else text  # words

@@ -13,7 +13,7 @@ import os
 import re
 from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import astuple, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 
 import filelock
@@ -122,7 +122,7 @@ class RunDirectory:
         return Found(record.status, record.error, rows if certain else 0, checkpoints)
 
     def metrics(self) -> FloatArray:
-        """Return the usable rows of metrics.csv, `[epochs_done, 6]`, columns `MEASURES`."""
+        """Return the usable rows of metrics.csv, `[epochs_done, columns]`; see `layout.read_metrics`."""
         return layout.read_metrics(self.path, done=False)[0]
 
     def seconds(self) -> FloatArray:
@@ -158,15 +158,15 @@ class RunDirectory:
                 path.unlink(missing_ok=True)
         _sync(self.path)
 
-    def write_rows(self, metrics: Sequence[Metrics], seconds: Sequence[float]) -> None:
-        """Replace both CSV files by these rows."""
+    def write_rows(self, metrics: Sequence[Metrics], seconds: Sequence[float], *, tests: bool = False) -> None:
+        """Replace both CSV files by these rows; see `layout.csv_files`."""
         make_folder(self.path)
-        for file, content in layout.csv_files(metrics, seconds).items():
+        for file, content in layout.csv_files(metrics, seconds, tests=tests).items():
             self._write(file, content)
 
     def append_row(self, metrics: Metrics, seconds: float) -> None:
         """Append an epoch's row to both CSV files. A crash of the machine may lose it before `sync_rows`."""
-        for file, row in ((TIMING, (metrics.epoch, round(seconds, 3))), (METRICS, astuple(metrics))):
+        for file, row in ((TIMING, (metrics.epoch, round(seconds, 3))), (METRICS, metrics.row())):
             with (self.path / file).open("ab") as stream:
                 stream.write(layout.csv_lines([row]))
 

@@ -22,10 +22,10 @@ import numpy as np
 import pandas as pd
 from omegaconf import MISSING
 
-from fmnist_sweep.config.identity import identity, is_run_name
+from fmnist_sweep.config.identity import identity, is_run_name, trajectory_values
 from fmnist_sweep.config.optimizers import complete
 from fmnist_sweep.config.schema import Config, leaves
-from fmnist_sweep.engine.metrics import MEASURES, FloatArray
+from fmnist_sweep.engine.metrics import MEASURES, TEST_MEASURES, FloatArray
 from fmnist_sweep.errors import one_line
 from fmnist_sweep.store import layout
 from fmnist_sweep.store.layout import MissingFileError, Record, RecordError
@@ -38,7 +38,7 @@ CONFIGURATION = ["recipe", "training.epochs"]
 # The columns of `Collection.runs` and their types.
 COLUMNS = dict.fromkeys(["name", "status", "recipe", *FACTORS, "optimizer_args"], "str") | {
     **dict.fromkeys(["training.batch_size", "training.epochs", "seed", "epochs_done"], "int64"),
-    **dict.fromkeys(["model.dropout", "data.mean", "data.std", "seconds", "test_accuracy"], "float64"),
+    **dict.fromkeys(["model.dropout", "data.mean", "data.std", "seconds", "test_accuracy"], "float64"),  # see `typed`
     "path": "object",  # a folder's name may not be encodable as text
     "has_predictions": "bool",
 }
@@ -56,9 +56,10 @@ class Collection:
         runs: a row per run directory with a readable run.json: name (of the directory; its whole path if two have the
             same name), status (from run.json, or `unreadable` if a finished run lacks rows), recipe, the columns
             `FACTORS`, seed, optimizer_args (all given arguments, as JSON), epochs_done (rows of metrics), seconds (see
-            `layout.read_timing`), test_accuracy (nan without a final test), path (text), has_predictions.
+            `layout.read_timing`), test_accuracy (after the last epoch; nan if it was not measured), path (text),
+            has_predictions.
         metrics: a row per run and epoch: run (its name), status, recipe, `FACTORS`, optimizer_args, seed, epoch,
-            `MEASURES` and seconds (nan if unknown).
+            `MEASURES`, `TEST_MEASURES` (nan if they were not measured) and seconds (nan if unknown).
         problems: a row per directory that is incomplete or cannot be used: name, kind (`unreadable`, `failed`,
             `diverged`, `running`, `interrupted`, `waiting`: not started, `foreign`: not a run, `superseded`: another
             directory has the same configuration and seed), message (one line).
@@ -80,14 +81,17 @@ class Collection:
 class _Run(NamedTuple):
     record: Record
     columns: dict[str, Any]
-    metrics: FloatArray  # (epochs_done, 6)
+    metrics: FloatArray  # (epochs_done, 8), columns MEASURES and TEST_MEASURES
     seconds: FloatArray  # (epochs_done,)
     problem: _Problem | None
 
 
 def recipe(config: Config) -> str:
-    """Return a digest of a configuration without its seed and epochs."""
-    rest = {key: value for key, value in identity(config).items() if key not in ("seed", "training.epochs")}
+    """Return a digest of a configuration without its seed.
+
+    It leaves out the epochs too, unless the run's length decides about the learning rates.
+    """
+    rest = {key: value for key, value in trajectory_values(config).items() if key != "seed"}
     return hashlib.sha256(json.dumps(rest, sort_keys=True).encode()).hexdigest()[:12]
 
 
@@ -128,7 +132,7 @@ def _collected(directories: Iterable[Path], covers: Callable[[Config], bool], pr
     found = sorted(runs.values(), key=lambda run: str(run.columns["name"]))
     table = pd.DataFrame([run.columns for run in found], columns=list(COLUMNS))
     table["optimizer"] = optimizer_labels([run.record.config.optimizer for run in found])
-    table = table.astype(COLUMNS)
+    table = typed(table)
     problems += [run.problem for run in found if run.problem]
     listed = pd.DataFrame(problems, columns=["name", "kind", "message"], dtype="str")
     return Collection(table, _metrics(table, found), listed.sort_values("name", ignore_index=True), others)
@@ -203,8 +207,11 @@ def _read(path: Path, name: str, record: Record) -> _Run:
     padded = np.full(epochs_done, np.nan)
     padded[: len(seconds)] = seconds[:epochs_done]
     given = {key: value for key, value in record.config.optimizer.items() if key != "name"}
+    measured = np.full((epochs_done, len(MEASURES) + len(TEST_MEASURES)), np.nan)
+    measured[:, : metrics.shape[1]] = metrics[:epochs_done]
+    last = measured[-1, -1] if epochs_done else math.nan
     columns = {
-        **{key: value for key, value in identity(record.config).items() if key in FACTORS},
+        **{key: cell(value) for key, value in identity(record.config).items() if key in FACTORS},
         "model.hidden": "-".join(map(str, record.config.model.hidden)),
         "optimizer_args": json.dumps(given, sort_keys=True, separators=(",", ":")),
         "recipe": recipe(record.config),
@@ -213,11 +220,27 @@ def _read(path: Path, name: str, record: Record) -> _Run:
         "status": status,
         "epochs_done": epochs_done,
         "seconds": math.nan if record.seconds is None else record.seconds,
-        "test_accuracy": record.test.accuracy if record.test else math.nan,
+        "test_accuracy": record.test.accuracy if record.test else last,
         "path": str(path),
         "has_predictions": (path / layout.PREDICTIONS).is_file(),
     }
-    return _Run(record, columns, metrics[:epochs_done], padded, problem)
+    return _Run(record, columns, measured, padded, problem)
+
+
+def cell(value: Any) -> Any:
+    """Return a value of a configuration as a table holds it: numbers and words, and anything else as it is typed."""
+    if isinstance(value, list):
+        return f"[{','.join(map(str, value))}]"
+    return json.dumps(value) if value is None or isinstance(value, bool) else value
+
+
+def typed(table: pd.DataFrame) -> pd.DataFrame:
+    """Give the columns of a table that `COLUMNS` names their types, but text to those numbers that may be words."""
+    columns = {name: kind for name, kind in COLUMNS.items() if name in table}
+    for name in ("model.dropout", "data.mean", "data.std"):
+        if pd.to_numeric(table[name], errors="coerce").isna().any():
+            columns[name] = "str"
+    return table.astype(columns)
 
 
 def optimizer_labels(given: Iterable[Mapping[str, Any]]) -> list[str]:
@@ -253,6 +276,7 @@ def _metrics(table: pd.DataFrame, runs: Sequence[_Run]) -> pd.DataFrame:
     metrics = table[["name", "status", "recipe", *FACTORS, "optimizer_args", "seed"]].rename(columns={"name": "run"})
     metrics = metrics.loc[np.repeat(table.index, lengths)]
     metrics["epoch"] = metrics.groupby(level=0).cumcount() + 1
-    metrics[list(MEASURES)] = np.concatenate([np.empty((0, len(MEASURES))), *(run.metrics for run in runs)])
+    measures = [*MEASURES, *TEST_MEASURES]
+    metrics[measures] = np.concatenate([np.empty((0, len(measures))), *(run.metrics for run in runs)])
     metrics["seconds"] = np.concatenate([np.empty(0), *(run.seconds for run in runs)])
     return metrics.reset_index(drop=True)

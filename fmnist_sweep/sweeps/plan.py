@@ -1,9 +1,9 @@
 """Plan a sweep: group jobs into trajectories, and trajectories into stacks.
 
-The learning rate is constant, so 30 epochs are the first 30 of 100. Runs that differ only in epochs share a
-*trajectory*. It is trained once, up to the epochs of its longest run, from the furthest usable checkpoint.
-Trajectories with the same batch size, widths and data train as one *stack*. The plan does not depend on the order of
-the jobs.
+Thirty epochs are the first 30 of 100, unless a schedule of the learning rate depends on the length of a run. Runs that
+differ only in epochs share a *trajectory*. It is trained once, up to the epochs of its longest run, from the furthest
+usable checkpoint. Trajectories with the same batch size, widths, normalisation, loss and data train as one *stack*. The
+plan does not depend on the order of the jobs.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from itertools import pairwise
 from pathlib import Path
 
 from fmnist_sweep.config.identity import trajectory_name
-from fmnist_sweep.config.schema import TRAINING_IMAGES, Config, Execution, device_type, flat
+from fmnist_sweep.config.schema import Config, Execution, device_type, flat
 from fmnist_sweep.data import CLASS_NAMES, PIXELS
 from fmnist_sweep.errors import ConfigError
 from fmnist_sweep.store.run_directory import Found, RunDirectory, runs_by_trajectory
@@ -182,8 +182,9 @@ def plan_trajectory(jobs: Sequence[Job], found: Mapping[Path, Found]) -> Traject
 
 
 def _can_be_cut(job: Job, longer: Found) -> bool:
-    # Evaluating on a held-out test set needs the model of the run's last epoch, which the longer run does not keep.
-    return longer.reach > job.epochs and job.config.data.validation == "test"
+    # The only evaluation on a held-out test set needs the model of the run's last epoch, which the longer run does not
+    # keep. If a schedule depends on the length of a run, longer runs are of other trajectories: see `identity`.
+    return longer.reach > job.epochs and job.config.data.validation != "holdout"
 
 
 def plan(trajectories: Sequence[Trajectory], workers: int, largest_stack: int) -> Plan:
@@ -214,8 +215,10 @@ def stack_key(job: Job) -> tuple[object, ...]:
     """Return the values that must be equal for models to train as one stack."""
     config, execution = job.config, job.execution
     data = config.data
-    scaled = (data.validation, data.mean, data.std, execution.data_dir or "")
-    return config.training.batch_size, tuple(config.model.hidden), *scaled, execution.device
+    images = (data.division, data.mean, data.std, execution.data_dir or "")
+    # A stack in which some models drop inputs draws more random words for all of them.
+    shapes = (config.training.batch_size, tuple(config.model.hidden), config.model.norm, config.model.input_dropout > 0)
+    return *shapes, config.loss.name, config.loss.label_smoothing, *images, execution.device
 
 
 def stack_cost(stack: Sequence[Trajectory]) -> float:
@@ -227,8 +230,8 @@ def epoch_cost(config: Config) -> float:
     """Return the floating-point operations of a model's epoch: the products of training and both evaluations."""
     products = [2 * a * b for a, b in pairwise([PIXELS, *config.model.hidden, len(CLASS_NAMES)])]
     forward, backward = sum(products), 2 * sum(products) - products[0]
-    training = TRAINING_IMAGES[config.data.validation]
-    return training * (forward + backward) + (training + 10_000) * forward
+    training, validation, test = config.data.division.counts()
+    return training * (forward + backward) + (training + validation + test) * forward
 
 
 def _first_name(trajectory: Trajectory) -> str:

@@ -54,10 +54,11 @@ def resume_trajectory(jobs: Sequence[Job], begun: list[Begun], later: list[tuple
             directory = RunDirectory(job.directory)
             if directory.record() is None:
                 _claim(job)
-            directory.write_rows(*rows)
+            tests = job.config.data.tests_every_epoch
+            directory.write_rows(*rows, tests=tests)
             record = RunDirectory(longer).record()
             trained_on = record.environment.get("cpu") if record else None
-            files, seconds = layout.csv_files(*rows), elapsed(directory)
+            files, seconds = layout.csv_files(*rows, tests=tests), elapsed(directory)
             write_record(job, "done", job.epochs, seconds, cut_from=longer.name, cpu=trained_on, files=files)
     if not trajectory.train:
         return
@@ -73,7 +74,7 @@ def resume_trajectory(jobs: Sequence[Job], begun: list[Begun], later: list[tuple
         with isolate_failure(job, waiting):
             if directory.record() is None:
                 _claim(job)
-            directory.write_rows(checkpoint.metrics, checkpoint.seconds)
+            directory.write_rows(checkpoint.metrics, checkpoint.seconds, tests=job.config.data.tests_every_epoch)
             write_record(job, "running", checkpoint.progress.epoch, elapsed(directory), cpu=checkpoint.cpu)
     if waiting:
         begun.append((waiting, checkpoint))

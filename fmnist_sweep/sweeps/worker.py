@@ -7,9 +7,11 @@ saves a checkpoint.
 
 from __future__ import annotations
 
+import copy
 import logging
 import time
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -21,9 +23,10 @@ from numpy.typing import NDArray
 
 from fmnist_sweep.config.schema import resolve_device
 from fmnist_sweep.data import Data, load, prepare
+from fmnist_sweep.engine.accelerators import step_key
 from fmnist_sweep.engine.checkpoints import Checkpoint
 from fmnist_sweep.engine.metrics import Metrics
-from fmnist_sweep.engine.training import Model, Trainer
+from fmnist_sweep.engine.training import Model, Progress, Trainer
 from fmnist_sweep.stopping import STOPPED
 from fmnist_sweep.store import layout, run_directory
 from fmnist_sweep.store.layout import FINISHED, Status, Test
@@ -64,15 +67,20 @@ class StackMember:
         predictions: NDArray[np.uint8] | None = None,
     ) -> None:
         RunDirectory(job.directory).sync_rows()  # before run.json has their digests
-        files = layout.csv_files(self.metrics, self.seconds)
+        files = layout.csv_files(self.metrics, self.seconds, tests=job.config.data.tests_every_epoch)
         if predictions is not None:
             RunDirectory(job.directory).write_predictions(predictions)
             files[layout.PREDICTIONS] = layout.encode_predictions(predictions)
         epochs = len(self.metrics)
         write_record(job, status, epochs, self.elapsed, error=error, test=test, cpu=self.cpu, files=files)
 
-    def checkpoint(self, job: Job) -> None:
-        checkpoint = Checkpoint(self.model.progress(), self.metrics, self.seconds, self.cpu)
+    def progress_if_due(self) -> Progress | None:
+        """Return a copy of the model's state if it is time for a checkpoint. Training may go on while it is saved."""
+        due = self.waiting and time.monotonic() - self.saved > CHECKPOINT_SECONDS
+        return copy.deepcopy(self.model.progress()) if due else None
+
+    def checkpoint(self, job: Job, progress: Progress) -> None:
+        checkpoint = Checkpoint(progress, self.metrics, self.seconds, self.cpu)
         version = checkpoint_version(self.model.parameters[0].device.type)
         save_checkpoint(RunDirectory(job.directory), checkpoint, version)
         self.saved = time.monotonic()
@@ -127,7 +135,7 @@ def train_stack(
             with _all_fail([jobs for jobs, _ in begun]):
                 folder = data_folder or prepare(Path(execution.data_dir) if execution.data_dir else None)
                 device = torch.device(resolve_device(execution.device))
-                data = load(folder, config.data.validation, device, config.data.mean, config.data.std)
+                data = load(folder, config.data.division, device, config.data.mean, config.data.std)
             while begun:
                 with _all_fail([jobs for jobs, _ in begun]):
                     StackTrainer(begun, data, should_stop, on_epoch).run()
@@ -182,8 +190,19 @@ def _all_fail(waiting: Sequence[Sequence[Job]]) -> Iterator[None]:
         raise
 
 
+def _neighbours(begun: Begun) -> tuple[object, ...]:
+    """Return a sort key by which models that an accelerator can compute together are neighbours."""
+    (*_, job), checkpoint = begun
+    key = step_key(job.config.optimizer, checkpoint.progress.epoch, job.epochs)
+    return *key, str(job.config.model.activation)
+
+
 class StackTrainer:
-    """Train one stack epoch by epoch, and write rows, checkpoints and results after each epoch."""
+    """Train one stack epoch by epoch, and write rows, checkpoints and results after each epoch.
+
+    On an accelerator a thread writes an epoch's rows and checkpoints while the next epoch trains, unless a run ends.
+    The members are that thread's until `_wait` returns.
+    """
 
     def __init__(
         self,
@@ -195,38 +214,63 @@ class StackTrainer:
         self.data = data
         self.should_stop = should_stop
         self.on_epoch = on_epoch
+        begun = sorted(begun, key=_neighbours)
         configs = [waiting[-1].config for waiting, _ in begun]
         self.trainer = Trainer(configs, [checkpoint.progress for _, checkpoint in begun], data)
         self.members = [
             StackMember(model, waiting, checkpoint.metrics, checkpoint.seconds, checkpoint.cpu)
             for model, (waiting, checkpoint) in zip(self.trainer.models, begun, strict=True)
         ]
+        self._writing: Future[None] | None = None
 
     def run(self) -> None:
         self._end_runs()
-        while self.members:
-            if self.should_stop():
-                self._interrupt()
-                return
-            before = time.perf_counter()
-            rows = self.trainer.train_epoch()
-            share = (time.perf_counter() - before) / len(rows)
-            for member, row in zip(self.members, rows, strict=True):
-                if member.model.error is None:  # a model that failed did not complete this epoch
-                    self._keep(member, row, share)
-            self._end_runs()
+        with ThreadPoolExecutor(1) as writer:
+            while self.members:
+                if self.should_stop():
+                    self._wait()
+                    self._interrupt()
+                    return
+                before = time.perf_counter()
+                rows = self.trainer.train_epoch()
+                share = (time.perf_counter() - before) / len(rows)
+                self._wait()
+                finished = [  # a model that failed did not complete this epoch
+                    (member, row, member.progress_if_due())
+                    for member, row in zip(self.members, rows, strict=True)
+                    if member.model.error is None
+                ]
+                if self.trainer.accelerated and not self._some_run_ends(rows):
+                    self._writing = writer.submit(self._keep_all, finished, share)
+                else:
+                    self._keep_all(finished, share)
+                    self._end_runs()
 
-    def _keep(self, member: StackMember, row: Metrics, seconds: float) -> None:
-        """Append a model's row to each of its waiting runs, and save a checkpoint if one is due."""
-        member.metrics.append(row)
-        member.seconds.append(member.elapsed + seconds)
-        for job in list(member.waiting):
-            with isolate_failure(job, member.waiting):
-                RunDirectory(job.directory).append_row(row, member.elapsed)
-        if member.waiting and time.monotonic() - member.saved > CHECKPOINT_SECONDS:
-            with isolate_failure(member.waiting[-1], member.waiting):
-                member.checkpoint(member.waiting[-1])
-        self.on_epoch(row)
+    def _wait(self) -> None:
+        """Wait until the last epoch's rows and checkpoints are written."""
+        if self._writing is not None:
+            self._writing.result()
+            self._writing = None
+
+    def _some_run_ends(self, rows: Sequence[Metrics]) -> bool:
+        """Tell whether `_end_runs` will have something to do once these rows are kept."""
+        return any(
+            not member.waiting or member.model.error or not row.finite or member.waiting[0].epochs <= row.epoch
+            for member, row in zip(self.members, rows, strict=True)
+        )
+
+    def _keep_all(self, finished: Sequence[tuple[StackMember, Metrics, Progress | None]], seconds: float) -> None:
+        """Append each model's row to each of its waiting runs, and save its state as a checkpoint if there is one."""
+        for member, row, progress in finished:
+            member.metrics.append(row)
+            member.seconds.append(member.elapsed + seconds)
+            for job in list(member.waiting):
+                with isolate_failure(job, member.waiting):
+                    RunDirectory(job.directory).append_row(row, member.elapsed)
+            if member.waiting and progress is not None:
+                with isolate_failure(member.waiting[-1], member.waiting):
+                    member.checkpoint(member.waiting[-1], progress)
+            self.on_epoch(row)
 
     def _end_runs(self) -> None:
         """Finish the runs whose last epoch this was. Drop models that have failed, diverged or have no run left."""
@@ -257,7 +301,7 @@ class StackTrainer:
         data = self.data
         predictions = self.trainer.evaluate(data.val_images, data.val_labels).predictions
         held_out = None
-        if data.test_images is not None and data.test_labels is not None:
+        if data.test_images is not None and data.test_labels is not None and not data.tests_every_epoch:
             held_out = self.trainer.evaluate(data.test_images, data.test_labels)
         for k, member in enumerate(self.members):
             for job in ending.get(member, []):
@@ -265,14 +309,14 @@ class StackTrainer:
                     test = None
                     if held_out is not None:
                         test = Test(loss=float(held_out.loss[k]), accuracy=float(held_out.accuracy[k]))
-                    member.checkpoint(job)
+                    member.checkpoint(job, member.model.progress())
                     member.finish(job, "done", test=test, predictions=predictions[k].numpy())
                 member.waiting.remove(job)
 
     def _interrupt(self) -> None:
         for member in self.members:
             with isolate_failure(member.waiting[-1], member.waiting):
-                member.checkpoint(member.waiting[-1])
+                member.checkpoint(member.waiting[-1], member.model.progress())
             for job in member.waiting:
                 with isolate_failure(job):
                     member.finish(job, "interrupted", STOPPED)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import os
 import sys
 import threading
@@ -11,13 +10,13 @@ from collections import Counter
 from contextlib import suppress
 from dataclasses import fields
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
 from pydantic import ValidationError
 
 from fmnist_sweep.config import trackers
 from fmnist_sweep.config.schema import TRACKERS, MlflowConfig, TensorBoardConfig, WandbConfig
-from fmnist_sweep.console import refuse
+from fmnist_sweep.console import Parser, refuse
 from fmnist_sweep.errors import ConfigError, first_problem, one_line
 from fmnist_sweep.track.follower import Follower
 
@@ -120,13 +119,8 @@ def _say(line: str) -> None:
         print(line, flush=True)
 
 
-class _Parser(argparse.ArgumentParser):
-    def error(self, message: str) -> NoReturn:
-        self.exit(2, f"{self.prog}: {message}; see --help\n")
-
-
-def _parser() -> argparse.ArgumentParser:
-    parser = _Parser(
+def _parser() -> Parser:
+    parser = Parser(
         prog="python -m fmnist_sweep.track",
         description="Send the runs of a sweep to a tracker, finished or not. Runs that it has are not sent again.",
     )

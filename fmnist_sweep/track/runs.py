@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from fmnist_sweep.config.schema import flat
-from fmnist_sweep.engine.metrics import MEASURES, FloatArray
+from fmnist_sweep.engine.metrics import MEASURES, TEST_MEASURES, FloatArray
 from fmnist_sweep.errors import one_line
 from fmnist_sweep.store import layout
 from fmnist_sweep.store.layout import METRICS, RECORD, Record, RecordError
@@ -24,7 +24,7 @@ class TrackedRun:
     """A run as its directory was at one moment.
 
     Attributes:
-        metrics: shape `(epochs_done, 6)`, columns `MEASURES`.
+        metrics: shape `(epochs_done, columns)`; see `layout.read_metrics`.
         seconds: the run's share of its stack's training time up to the end of each epoch, shape `(epochs_done,)`; see
             `layout.read_timing`.
         started: the time of the last row minus the last of these seconds, in seconds since 1970. This is when training
@@ -67,7 +67,7 @@ class TrackedRun:
         If the run has ended, yield its last epoch once more, with the training time and any test results.
         """
         for epoch, row in enumerate(self.metrics[after:].tolist(), after + 1):
-            yield epoch, dict(zip(MEASURES, row, strict=True))
+            yield epoch, dict(zip((*MEASURES, *TEST_MEASURES), row, strict=False))
         if self.ended:
             test = self.record.test
             results = {"test_loss": test.loss, "test_accuracy": test.accuracy} if test else {}

@@ -21,6 +21,7 @@ from fmnist_sweep.adaptive.conclusion import conclude
 from fmnist_sweep.adaptive.objectives import objective
 from fmnist_sweep.adaptive.problem import Problem, build_problem
 from fmnist_sweep.config import validation
+from fmnist_sweep.config.hydra_private import config_loader
 from fmnist_sweep.config.overrides import rewrite
 from fmnist_sweep.engine.metrics import MEASURES
 from fmnist_sweep.errors import ConfigError
@@ -90,11 +91,41 @@ def test_a_run_too_short_for_a_figure_has_no_distance(tmp_path: Path) -> None:
     assert math.isnan(objective("caprari2024.fig5", loader()).value([run])[0])
 
 
+OWN = """
+title: Mine
+authors: [N. N.]
+year: 2026
+language: en
+configurations: {adam: {epochs: 3}}
+figures: {fig1: {title: {en: One}, rows: [adam]}, fig2: {title: {en: Two}, rows: [adam]}}
+claims:
+  - {id: "{id}", section: "1", figure: "{figure}", quote: q, statement: {en: So.}, kind: run, of: adam, why: {en: Why.},
+     metric: "{metric}", reduce: {at_best: val_loss}, expect: {about: 0.5, tolerance: 0.01}, each: [
+     {id: a, figure: fig1, metric: val_accuracy}, {id: b, figure: fig1, metric: train_accuracy - val_accuracy},
+     {id: c, figure: fig2, metric: accuracy_gap}]}
+"""
+
+
+def test_the_distance_goes_by_what_is_quoted_of_the_best_epoch(tmp_path: Path) -> None:
+    (tmp_path / "mine" / "paper").mkdir(parents=True)
+    (tmp_path / "mine" / "paper" / "own.yaml").write_text(OWN)
+    found = config_loader(str(tmp_path / "mine"))
+    run = write_run(tmp_path, epochs=3, curve=curve(val_loss=[0.5, 0.3, 0.4], val_accuracy=[0.6, 0.8, 0.9]))
+    assert objective("own.fig1", found).value([run])[0] == pytest.approx(30)  # at epoch 2, in tolerances
+    with pytest.raises(ConfigError, match=r"objective=own\.fig2: must be one of own\.fig1"):  # it has differences alone
+        objective("own.fig2", found)
+
+
 @pytest.mark.parametrize(
     ("name", "says"),
     [
         ("val_los", r"must be one of train_loss, .*did you mean val_loss\?"),
         ("best_loss", "must be one of"),
+        ("test_loss", "^objective=test_loss: the test images never choose; take objective=val_loss$"),
+        (
+            "best_test_accuracy",
+            "^objective=best_test_accuracy: the test images never choose; take objective=best_val_acc",
+        ),
         ("caprari.fig5", r"paper=caprari: must be one of .*did you mean caprari2024\?"),
         ("caprari2024.fig6", "must be one of caprari2024.fig1.adam, caprari2024.fig1.sgd, caprari2024.fig2, .*did you"),
         ("caprari2024.fig1", "must be one of caprari2024.fig1.adam, "),
@@ -137,6 +168,22 @@ def test_a_search_for_a_figure_varies_what_is_given_alone(tmp_path: Path, typed:
     _, names = dry("hydra.sweeper.objective=caprari2024.fig5", "dropout=interval(0,0.6)", *typed, cwd=tmp_path)
     assert len(names) == 2
     assert all(name.startswith(starts) and "-ep100-seed0-" in name for name in names)
+
+
+def test_every_key_can_be_searched(tmp_path: Path) -> None:
+    space = [
+        "model.activation=relu,[tanh,gelu]",
+        "dropout=[0.1,0.2],0.5",
+        "model.init=he_normal,glorot_uniform",
+        "model.norm=null,batch",
+        "model.input_dropout=interval(0,0.3)",
+        "loss.label_smoothing=interval(0,0.2)",
+        "optimizer.name=SGD,Adamax",
+        "optimizer.schedule=cosine,{name:step,every:2,factor:0.5}",
+    ]
+    called, names = dry(*space, "data.validation=split", "data.split.size=5000", cwd=tmp_path)
+    assert called.code == 0, called.err
+    assert len(set(names)) == 6
 
 
 def test_the_user_is_told_where_the_test_set_chooses(tmp_path: Path) -> None:
@@ -252,6 +299,10 @@ def test_the_description_of_a_search_has_its_conditions_and_no_more() -> None:
     described = posed(*CONDITIONAL).described()["space"]
     assert described["optimizer.momentum"]["only"] == {"optimizer": ["sgd"]}
     assert "only" not in described["optimizer.lr"]
+    ours = posed("optimizer=adam,sgd", "optimizer.momentum=0,0.9", "optimizer.schedule=constant,cosine").described()
+    assert "only" not in ours["space"]["optimizer.schedule"]  # every optimizer has it
+    named = posed("optimizer.name=Adam,SGD", "optimizer.momentum=0,0.9").described()["space"]
+    assert named["optimizer.momentum"]["only"] == {"optimizer.name": ["SGD"]}
     for alone in (posed("optimizer=sgd", *CONDITIONAL[1:2]), posed("optimizer=sgd,sgd_momentum", *CONDITIONAL[1:2])):
         assert "only" not in alone.described()["space"]["optimizer.momentum"]  # as in searches of earlier versions
 

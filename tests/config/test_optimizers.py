@@ -2,8 +2,10 @@
 
 import pytest
 import torch
+from composed import compose
 
 from fmnist_sweep.config import optimizers
+from fmnist_sweep.config.validation import parse
 from fmnist_sweep.errors import ConfigError
 
 CLASSES = sorted(name for name, cls in vars(torch.optim).items() if isinstance(cls, type) and name != "Optimizer")
@@ -105,3 +107,18 @@ def test_what_cannot_train_is_refused_in_one_line(optimizer, message):
     with pytest.raises(ConfigError, match=f"^{message}") as error:
         optimizers.check(optimizer)
     assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("typed", "optimizers_named"),
+    [
+        ("optimizer.name=Adamax optimizer.lr=0.002", [{"name": "Adamax", "lr": 0.002}]),
+        ("optimizer.name=Adamax", [{"name": "Adamax"}]),  # with torch's learning rate, not that of the default option
+        ("optimizer.name=NAdam,RAdam", [{"name": "NAdam"}, {"name": "RAdam"}]),
+        ("optimizer.name=SGD optimizer.lr=0.1,0.2", [{"name": "SGD", "lr": 0.1}, {"name": "SGD", "lr": 0.2}]),
+        ("optimizer=sgd_momentum optimizer.name=RMSprop", [{"name": "RMSprop", "lr": 0.01, "momentum": 0.9}]),
+    ],
+)
+def test_a_class_of_torch_is_named_where_it_has_no_file(typed, optimizers_named):
+    composed = [parse(one)[0].optimizer for one in compose(*typed.split())]
+    assert composed == optimizers_named

@@ -1,5 +1,7 @@
 """Numbers choose options of a group where they name one, and are values everywhere else."""
 
+from dataclasses import asdict
+
 import composed
 import pytest
 from hydra.core.override_parser.overrides_parser import OverridesParser
@@ -7,6 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fmnist_sweep.config.overrides import NUMBERS, as_typed, is_sweep, rewrite, words
+from fmnist_sweep.config.schema import flat
+from fmnist_sweep.config.validation import parse
 from fmnist_sweep.errors import ConfigError
 
 OPTIONS = {
@@ -69,7 +73,7 @@ def test_a_number_works_in_every_form_that_hydra_has(typed, values):
     compositions = composed.compose(typed)
     section, key = NUMBERS[group].split(".")
     assert [job[section][key] for job in compositions] == values
-    assert {type(job[section][key]) for job in compositions} == {type(values[0])}
+    assert {type(flat(asdict(parse(job)[0]))[f"{section}.{key}"]) for job in compositions} == {type(values[0])}
 
 
 @pytest.mark.parametrize(

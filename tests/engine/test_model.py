@@ -7,10 +7,12 @@ import pytest
 import torch
 from torch import nn
 
-from fmnist_sweep.engine.model import PerceptronStack, initial_parameters
+from fmnist_sweep.config.schema import ModelConfig
+from fmnist_sweep.engine.initialisation import initial_parameters
+from fmnist_sweep.engine.model import PerceptronStack
 
 CPU = torch.device("cpu")
-WIDTHS = [[12, 5], [30, 9, 10], [784, 17, 9, 10]]
+WIDTHS = [[12, 10], [30, 9, 10], [784, 17, 9, 10], [6, 1, 4, 1, 10]]
 
 
 def generator(seed):
@@ -26,7 +28,15 @@ def sequential(widths):
 
 
 def make(widths, dropout):
-    return PerceptronStack([initial_parameters(widths, generator(k)) for k in range(len(dropout))], dropout, CPU)
+    configs = [ModelConfig(widths[1:-1], probability) for probability in dropout]
+    models = [parameters(widths, k) for k in range(len(dropout))]
+    return PerceptronStack(models, configs, CPU)
+
+
+def parameters(widths, seed):
+    """The first parameters of a network with any number of classes."""
+    torch.manual_seed(seed)
+    return [parameter.detach() for parameter in sequential(widths).parameters()]
 
 
 def noise(stack, first=0):
@@ -56,7 +66,8 @@ def with_factors(model, images, space, k):
 def test_initial_parameters_are_those_of_linear_layers(widths, seed):
     torch.manual_seed(seed)
     expected = list(sequential(widths).parameters())
-    for drawn, parameter in zip(initial_parameters(widths, generator(seed)), expected, strict=True):
+    config = ModelConfig(widths[1:-1], 0.2)
+    for drawn, parameter in zip(initial_parameters(config, generator(seed), widths[0]), expected, strict=True):
         assert torch.equal(drawn, parameter)
 
 

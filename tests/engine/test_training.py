@@ -5,13 +5,24 @@ from __future__ import annotations
 import copy
 import math
 from collections.abc import Iterator, Sequence
-from dataclasses import astuple, dataclass, replace
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import Any
 
 import pytest
 import torch
-from small_runs import ADAM, EVERY_OPTIMIZER, MOMENTUM, RMSPROP, SGD, break_steps, config, piece
+from small_runs import (
+    ADAM,
+    EVERY_OPTIMIZER,
+    MOMENTUM,
+    NEW_KEYS,
+    RMSPROP,
+    SGD,
+    break_steps,
+    config,
+    piece,
+    same_stack,
+)
 from torch import Tensor, nn
 
 from fmnist_sweep.config.schema import Config
@@ -106,7 +117,7 @@ def test_a_stack_equals_separate_networks_in_a_plain_loop(optimizer: dict[str, o
         for k, (loop, row) in enumerate(zip(loops, rows, strict=True)):
             expected = loop.epoch(epoch)
             assert row.epoch == epoch
-            assert astuple(row)[1:] == pytest.approx(expected, rel=1e-5)
+            assert row.row()[1:] == pytest.approx(expected, rel=1e-5)
             for parameter, plain in zip(stack.models[k].parameters, loop.model.parameters(), strict=True):
                 torch.testing.assert_close(parameter.detach(), plain.detach(), rtol=1e-4, atol=1e-4)
     assert loops[0].steps == 2 * 101
@@ -116,7 +127,7 @@ def test_running_loss_is_the_mean_over_batches_and_running_accuracy_that_over_sa
     data = piece(130, 70)
     one = config(SGD | {"lr": 0.5}, batch_size=100, dropout=0)
     row = trainer([one], data).train_epoch()[0]
-    assert astuple(row)[1:] == pytest.approx(PlainLoop(one, data).epoch(1), rel=1e-5)
+    assert row.row()[1:] == pytest.approx(PlainLoop(one, data).epoch(1), rel=1e-5)
     order = torch.randperm(130, generator=random_stream(0, "order", 1))
     model = PlainLoop(one, data)
     losses, hits = [], []
@@ -210,6 +221,28 @@ def test_company_changes_no_bit(
     assert_same_alone(configs, data)
 
 
+@pytest.mark.parametrize("keys", NEW_KEYS, ids=str)
+@pytest.mark.parametrize(("batch_size", "images"), [(1, 40), (7, 300), (77, 700), (256, 600)])
+@pytest.mark.parametrize("library", ["oneDNN", "MKL"])
+def test_company_changes_no_bit_with_any_key(
+    keys: dict[str, Any], batch_size: int, images: int, library: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if keys.get("norm") and batch_size == 1:
+        pytest.skip("refused: a batch of one has no variance")
+    monkeypatch.setattr(products, "suits", lambda *_: library == "oneDNN")
+    base = {"batch_size": batch_size, "hidden": [17, 9]}
+    shared = {**base, **same_stack(keys)}
+    mixed = [
+        {**base, **keys},
+        {**shared, "optimizer": MOMENTUM, "dropout": 0.5, "seed": 1},
+        {**base, **keys, "seed": 2},
+    ]
+    layers = len(shared["hidden"])
+    if layers:
+        mixed.append({**shared, "activation": ["tanh"] * layers, "dropout": [0.3] * layers, "input_dropout": 0.1})
+    assert_same_alone([config(**one) for one in mixed], piece(images, 1234))
+
+
 @pytest.mark.parametrize("optimizer", EVERY_OPTIMIZER, ids=lambda one: "-".join(map(str, one.values())))
 def test_models_that_share_an_optimizer_are_as_if_each_had_its_own(optimizer: dict[str, object]) -> None:
     data = piece(300)
@@ -261,6 +294,7 @@ def assert_same(one: Progress, other: Progress) -> None:
     """Two models are the same to the last bit, optimizer included."""
     assert one.epoch == other.epoch
     assert all(torch.equal(a, b) for a, b in zip(one.parameters, other.parameters, strict=True))
+    assert all(torch.equal(a, b) for a, b in zip(one.statistics, other.statistics, strict=True))
     assert flat(one.optimizer) == flat(other.optimizer)
 
 
@@ -292,13 +326,32 @@ def test_going_on_from_where_a_model_was_changes_no_bit(optimizer: dict[str, obj
     assert_same(straight.models[0].progress(), resumed.models[1].progress())
 
 
+@pytest.mark.parametrize("keys", NEW_KEYS, ids=str)
+def test_going_on_and_staying_alone_change_no_bit_with_any_key(keys: dict[str, Any]) -> None:
+    data, one = piece(530), config(**{"hidden": [17, 9], "batch_size": 100, "epochs": 4, **keys})
+    straight = trainer([one], data)
+    rows = [straight.train_epoch()[0] for _ in range(4)]
+    other = config(**{"hidden": [17, 9], "batch_size": 100, "seed": 8, **same_stack(keys)})
+    first = trainer([one, other], data)
+    first.train_epoch()
+    middle = copy.deepcopy(first.models[0].progress())
+    resumed = Trainer([other, one, one], [start(other), middle, start(one)], data)
+    again = [row[1] for row in (resumed.train_epoch(), resumed.train_epoch())]
+    resumed.keep(resumed.models[1:2])
+    again += resumed.train_epoch()
+    assert again == rows[1:]
+    assert_same(straight.models[0].progress(), resumed.models[0].progress())
+
+
 def test_progress_is_a_copy() -> None:
-    stack = trainer([config()], piece(100))
+    stack = trainer([config(norm="batch")], piece(100))
     before = stack.models[0].progress()
-    kept = [parameter.clone() for parameter in before.parameters]
+    kept = [tensor.clone() for tensor in (*before.parameters, *before.statistics)]
     stack.train_epoch()
-    assert all(torch.equal(a, b) for a, b in zip(before.parameters, kept, strict=True))
-    assert not torch.equal(before.parameters[0], stack.models[0].progress().parameters[0])
+    assert all(torch.equal(a, b) for a, b in zip((*before.parameters, *before.statistics), kept, strict=True))
+    after = stack.models[0].progress()
+    assert not torch.equal(before.parameters[0], after.parameters[0])
+    assert not torch.equal(before.statistics[0], after.statistics[0])
 
 
 def test_streams_are_told_apart_by_seed_purpose_and_epoch() -> None:

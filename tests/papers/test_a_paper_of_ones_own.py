@@ -88,10 +88,11 @@ def test_it_trains_what_figures_and_claims_name(trained: Path) -> None:
     assert sum(name.startswith("sgd-bs1000-do0-ep2-seed") for name in names) == 9
 
 
-@pytest.mark.parametrize("given", ["mine/paper/momentum.yaml", "momentum.yaml"])
+@pytest.mark.parametrize("given", ["mine/paper/momentum.yaml", "momentum.yaml", "momentum"])
 def test_it_is_judged_by_its_own_runs(trained: Path, given: str) -> None:
     (trained / "momentum.yaml").write_text(PAPER)
-    done = report("multirun", "--paper", given, "--output", "out", cwd=trained)
+    folder = ["--config-dir", "mine"] if given == "momentum" else []
+    done = report("multirun", "--paper", given, *folder, "--output", "out", cwd=trained)
     assert done.code == 0, done.err
     verdicts = {row["id"]: row["verdict"] for row in json.loads((trained / "out" / "claims.json").read_text())}
     assert verdicts == {
@@ -102,6 +103,7 @@ def test_it_is_judged_by_its_own_runs(trained: Path, given: str) -> None:
     assert "no verdict yet: 1 of 3 claims are numbers that one run gave and take 5 seeds" in done.out
     rows = list(csv.DictReader((trained / "out" / "summary.csv").read_text().splitlines()))
     assert [(row["n"], row["model.hidden"]) for row in rows] == [("3", "16")] * 3  # none of another protocol
+    assert {row["configuration"] for row in rows} == {"none", "half", "much"}
     assert {"speed.png", "speed.pdf"} <= {path.name for path in (trained / "out").iterdir()}
     page = (trained / "out" / "index.html").read_text()
     assert "On momentum" in page and "N. N." in page and "Caprari" not in page

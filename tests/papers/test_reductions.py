@@ -4,7 +4,7 @@ import math
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
@@ -99,3 +99,37 @@ def test_a_missing_epoch_makes_that_seed_alone_unknown():
     curves[0, 10] = math.nan
     for measure in (reductions.slope, reductions.spread, reductions.volatility, reductions.roughness):
         assert np.isnan(measure(curves)).tolist() == [True, False]
+
+
+def keras(values, patience, min_delta):
+    """Best and last epoch of one run by a transcription of keras.callbacks.EarlyStopping, mode min."""
+    best, best_epoch, wait = np.inf, 0, 0
+    for epoch, value in enumerate(values):
+        wait += 1
+        if value + min_delta < best:
+            best, best_epoch, wait = value, epoch, 0
+        elif wait >= patience and epoch > 0:
+            return best_epoch + 1, epoch + 1
+    return best_epoch + 1, len(values)
+
+
+@settings(deadline=None)
+@given(
+    st.lists(st.lists(st.integers(0, 5), min_size=6, max_size=6), min_size=1, max_size=4),
+    st.integers(1, 6),
+    st.sampled_from([0, 1, 2]),
+)
+def test_early_stopping_is_that_of_keras(rows, patience, min_delta):
+    chooser, epochs = np.array(rows, float), np.broadcast_to(np.arange(1.0, 7), (len(rows), 6))
+    parameters = {"of": "val_loss", "patience": patience, "min_delta": min_delta}
+    found = [Reduction.parse({name: parameters})(epochs, chooser) for name in ("at_best", "at_stop")]
+    assert np.stack(found, axis=1).tolist() == [list(keras(row, patience, min_delta)) for row in rows]
+
+
+def test_the_best_epoch_has_the_lowest_loss_or_the_highest_accuracy():
+    curves = np.array([[0.1, 0.2, 0.3, 0.4]])
+    chooser = np.array([[0.5, 0.4, 0.6, 0.4]])
+    assert Reduction.parse({"at_best": "val_loss"})(curves, chooser) == [0.2]  # the first of equal ones
+    assert Reduction.parse({"at_best": "val_accuracy"})(curves, chooser) == [0.3]
+    stopped = Reduction.parse({"at_best": {"of": "test_accuracy", "patience": 1}})
+    assert stopped(curves, chooser) == [0.1] and str(stopped) == "at_best of test_accuracy patience 1"

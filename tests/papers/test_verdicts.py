@@ -477,3 +477,44 @@ def test_nearest_configuration_leaves_out_what_cannot_be_measured(runs, nearest)
     runs("adam", [0.9], epochs=4)
     table = nearest({**ABOUT, "reduce": {"climbs_to": 0.8}}, {**ABOUT, "id": "late", "reduce": {"at": 5}})[OWN]
     assert table[["optimizer", "training.epochs"]].to_numpy().tolist() == [["Adam", 10]]
+
+
+def test_a_metric_is_read_at_the_epoch_where_another_is_best(runs, judge):
+    loss = [0.9, 0.5, 0.7, 0.8, 0.4, 0.9, 0.9, 0.9, 0.9, 0.9]
+    runs("adam", [0.0] * 3, metrics={"val_loss": loss, "val_accuracy": np.arange(1, 11) / 100})
+    claim = {"metric": "val_accuracy", "expect": {"above": 0}}
+    measured = {
+        5: {"at_best": "val_loss"},
+        2: {"at_best": {"of": "val_loss", "patience": 2}},
+        4: {"at_stop": {"of": "val_loss", "patience": 2}},
+    }
+    for epoch, reduce in measured.items():
+        found = judge(claim | {"reduce": reduce}, claim | {"reduce": reduce, "metric": "epoch", "id": "d"})
+        assert [verdict.measured for verdict in found] == pytest.approx([epoch / 100, epoch])
+
+
+def test_a_metric_may_be_the_difference_of_two(runs, judge):
+    values = {"train_accuracy": 0.9, "val_accuracy": 0.75, "val_loss": 0.5, "train_loss": 0.2}
+    runs("adam", 0.3 + WOBBLE, metrics=values)
+    claim = {"expect": {"about": 0.15, "tolerance": 0.01}}
+    one, gap, loss = judge(
+        claim | {"metric": "train_accuracy - val_accuracy"},
+        claim | {"metric": "accuracy_gap", "id": "d"},
+        claim | {"metric": "train_loss - val_loss", "id": "e"},
+    )
+    assert (one.verdict, one.measured) == (gap.verdict, gap.measured) == ("reproduced", pytest.approx(0.15))
+    assert loss.measured == pytest.approx(-0.3)
+
+
+def test_a_test_metric_is_judged_where_runs_have_it_and_not_run_elsewhere(tmp_path, judge):
+    claim = {"metric": "test_accuracy", "expect": {"about": 0.6, "tolerance": 0.01}, "reduce": {"at_best": "val_loss"}}
+    for seed, value in enumerate(0.6 + WOBBLE):
+        curve = np.full((10, 8), 0.3)
+        curve[4, [4, 7]] = 0.1, value  # the least validation loss, and the test accuracy at that epoch
+        write_run(tmp_path, epochs=10, seed=seed, curve=curve)
+    write_run(tmp_path, epochs=10, seed=5, curve=np.full((10, 6), 0.3))
+    write_run(tmp_path, epochs=10, optimizer="sgd", curve=np.full((10, 6), 0.3))
+    on_adam, on_sgd = judge(claim, claim | {"of": "sgd", "id": "d"})
+    assert (on_adam.verdict, on_adam.measured, on_adam.seeds) == ("reproduced", pytest.approx(0.6), (0, 1, 2, 3, 4))
+    assert on_sgd.verdict == "not run" and on_sgd.left_out == {0: "unmeasured"}
+    assert english(on_sgd).endswith("Seeds left out (without the test metric after each epoch): 0.")

@@ -125,8 +125,9 @@ def test_curves_are_the_mean_of_the_runs_and_the_band_spans_them(stores, paper, 
     for ax, (row, measure) in zip(panels, product(figure.rows, figure.measures), strict=True):
         config = read(paper).configs[row]
         epochs = config.training.epochs
-        for curve in (figure.curve, "val"):
-            values = curves.sample(recipe(config), epochs, f"{curve}_{measure}").curves
+        for curve in (*figure.curves, "val"):
+            metric = f"{curve}_{measure}"
+            values = curves.sample(recipe(config), epochs, [metric]).values(metric)
             x, y = line(ax, Texts("en")(f"figures.{curve}"))
             np.testing.assert_array_equal(x, np.arange(1, epochs + 1))
             np.testing.assert_allclose(y, values.mean(axis=0))
@@ -218,6 +219,76 @@ def test_final_values_are_marked_with_what_is_quoted_of_the_end_alone(stores):
     assert {quote[0] for quote in quotes(ax)} == {0.8799, 0.88}
 
 
+OWN = """
+title: Mine
+authors: [N. N.]
+year: 2026
+language: en
+configurations: {adam: {epochs: 3}}
+figures:
+  all-curves: {title: {en: All}, rows: [adam], training: both, measures: [accuracy]}
+  table-1:
+    {title: {en: All}, kind: final, rows: [adam], training: both, measures: [accuracy], reduce: {at_best: val_loss}}
+claims:
+  - id: "{figure}-{metric}"
+    section: "1"
+    figure: "{figure}"
+    quote: "{value}"
+    statement: {en: "{value}"}
+    kind: run
+    of: adam
+    metric: "{metric}"
+    reduce: {at_best: val_loss}
+    expect: {about: "{value}", tolerance: 0.01}
+    why: {en: Why.}
+    each:
+      - {figure: table-1, metric: train_accuracy, value: 0.11}
+      - {figure: table-1, metric: val_accuracy, value: 0.31}
+      - {figure: table-1, metric: running_accuracy, value: 0.21}
+      - {figure: all-curves, metric: val_accuracy, value: 0.31}
+"""
+
+
+def own_paper(folder, tests):
+    """The paper `OWN`; with `tests`, its last claim on each figure is about the test accuracy."""
+    (folder / "own.yaml").write_text(OWN)
+    paper = papers.read(str(folder / "own.yaml"))
+    claims = [claim.model_copy(update={"metric": "test_accuracy"}) if tests else claim for claim in paper.claims[2:]]
+    changed = paper.model_copy(update={"claims": [*paper.claims[:2], *claims]})
+    return changed
+
+
+@pytest.mark.parametrize("tests", [False, True])
+def test_both_training_curves_and_the_test_curve_are_told_apart(tmp_path, tests):
+    for seed in range(3):
+        values = np.array(
+            [[0.5, level, 0.5, level + 0.1, 0.5 - level, level + 0.2, 0.5, level + 0.3] for level in (0, 0.1, 0)]
+        )
+        write_run(tmp_path / "runs", epochs=3, seed=seed, curve=values[:, : 8 if tests else 6] + seed / 1000)
+    paper, curves = own_paper(tmp_path, tests), Curves(collect(tmp_path / "runs"))
+    lines = {"training": 0.1, "training, dropout on": 0.2, "validation": 0.3} | ({"test": 0.4} if tests else {})
+    (ax,) = laid_out(paper_figure(paper, "all-curves", curves, Texts("en"))).axes
+    for label, value in lines.items():
+        np.testing.assert_allclose(line(ax, label)[1], [value - 0.099, value + 0.001, value - 0.099])
+    looks = {(one.get_color(), str(one.get_linestyle())) for one in ax.lines if one.get_label() in lines}
+    assert len(looks) == len(lines)
+
+    figure = laid_out(paper_figure(paper, "table-1", curves, Texts("en")))
+    (ax,) = figure.axes
+    bars = [one[0] for one in ax.containers if isinstance(one, ErrorbarContainer)]
+    assert [one.get_xdata()[0] for one in bars] == pytest.approx([value + 0.001 for value in lines.values()])
+    heights = [one.get_ydata()[0] for one in bars]
+    assert heights == sorted(heights) and heights[0] > -0.5 and heights[-1] < 0.5
+    assert "Epoch with the best validation loss" in legend(figure)[0]
+    quoted = dict(
+        zip(("training", "validation", "test" if tests else "training, dropout on"), (0.11, 0.31, 0.21), strict=True)
+    )
+    marked = {x: y for x, y, _ in quotes(ax)}
+    for label, value in quoted.items():  # each below the values that it belongs to
+        height = heights[list(lines).index(label)]
+        assert height < marked[value] < height + 0.8 / len(lines)
+
+
 def test_the_same_runs_give_the_same_files(stores):
     first, second = (encode(draw(stores[CURVES], "fig3")) for _ in range(2))
     assert first == second
@@ -304,7 +375,8 @@ def test_curves_by_batch_size_are_told_apart_by_colour_and_line(stores, comparis
     assert len({one.get_color() for one in lines}) == 3
     assert len({style.line for style in styles("training.batch_size", [100, 500, 1000]).values()}) == 3
     config = read(CURVES).configs["adam-500"]
-    expected = Curves(collect(stores[CURVES])).sample(recipe(config), 30, "val_loss").curves.mean(axis=0)
+    sample = Curves(collect(stores[CURVES])).sample(recipe(config), 30, ["val_loss"])
+    expected = sample.values("val_loss").mean(axis=0)
     np.testing.assert_allclose(line(figure.axes[0], "batch 500")[1], expected)
 
 

@@ -9,6 +9,7 @@ from made_up_runs import write_run
 from page_stores import PAPER, guesses, write_fashion, write_page
 
 from fmnist_sweep import papers
+from fmnist_sweep.papers.paper import Departure
 from fmnist_sweep.report.claims import judged
 from fmnist_sweep.report.page.confusion_section import SPRITE_COLUMNS, examples
 from fmnist_sweep.report.page.curves_section import curves_plot
@@ -91,7 +92,7 @@ def test_the_page_speaks_of_the_paper_given(tmp_path, no_fashion):
     for number, figure in zip(numbers, paper.figures.values(), strict=True):
         assert f"Figure {number}. {figure.title['en']}" in words
     assert any("Runs left out because they follow another protocol: 1." in line for line in words)
-    assert any(line.startswith("For claims only: Adam, lr 0.001, batch 32") for line in words)
+    assert any(line.startswith("For claims only: final-256-128 (Adam, lr 0.001, batch 32") for line in words)
     assert any(line.startswith("Too few seeds: ") for line in words)
     assert any("as seeds are added, so far with 5 seeds." in line for line in words)
     for claim in paper.claims:
@@ -162,3 +163,37 @@ def test_long_curves_are_thinned_and_the_worst_of_many_left_out(tmp_path):
     assert max(len(line["x"]) for line in drawn) == 250
     papers_own = ["Adam, dropout 0.05", "Adam, dropout 0.2", "SGD, dropout 0.2"]
     assert [line["name"] for line in drawn if line["visible"] is True] == papers_own
+
+
+def test_curves_of_test_metrics_are_shown_where_a_run_has_them(tmp_path, no_fashion):
+    write_run(tmp_path / "runs", epochs=2, curve=np.full((2, 8), 0.25))
+    write_run(tmp_path / "runs", epochs=2, batch_size=500, curve=np.full((2, 6), 0.5))
+    _, views, _ = lines(tmp_path / "runs")
+    means = {tuple(values) for values in views["test_loss"]["y"][1::2]}
+    assert means == {(0.25, 0.25), (None, None)}  # JSON has no nan
+    assert "Test loss" in said(tmp_path / "runs", no_fashion, tmp_path / "out", "en")
+
+
+@pytest.mark.parametrize(
+    ("language", "words"),
+    [
+        ("en", ["Where these runs depart from the paper:", "Departs from the paper", "Configurations: adam-500."]),
+        (
+            "es",
+            ["En qué se apartan estas corridas del artículo:", "Se aparta del artículo", "Configuraciones: adam-500."],
+        ),
+    ],
+)
+def test_departures_stand_beside_the_verdicts_that_they_concern(tmp_path, no_fashion, language, words):
+    write_run(tmp_path / "runs", epochs=2)
+    every = Departure(text={"en": "Every run differs.", "es": "Cada corrida difiere."})
+    one = Departure(text={"en": "Adam differs.", "es": "Adam difiere."}, of=["adam-500"])
+    paper = PAPER.model_copy(update={"departs": [every, one]})
+    page = write_page(tmp_path / "runs", no_fashion, tmp_path / "out", language, paper).read_text(encoding="utf-8")
+    found = _Text(page).said
+    assert set(words[:2]) <= set(found) and any(words[2] in line for line in found)
+    rows = dict(re.findall(r'(?s)<tr id="claim-([^"]+)">(.*?)</tr>', page))
+    for claim in paper.claims:
+        assert every.text[language] in rows[claim.id]
+        assert (one.text[language] in rows[claim.id]) == ("adam-500" in claim.sides)
+    assert any(line.startswith(words[2]) and one.text[language] in line for line in found)  # beside the figure

@@ -193,6 +193,11 @@ PLAIN = """
         (["--lang", "fr"], "argument --lang: invalid choice: 'fr'"),
         (["--colour"], "unrecognized arguments: --colour"),
         (["runs", "--paper", "caprari2042"], "must be one of bordone2025, caprari2024; did you mean caprari2024?"),
+        (["runs", "--paper", "mine"], "one of yours is paper/mine.yaml in a folder that --config-dir names"),
+        (
+            ["runs", "--paper", "mine", "--config-dir", "no"],
+            "--config-dir no: is not a folder; give the one that holds",
+        ),
         (["runs", "--paper", "none.yaml"], "none.yaml: No such file or directory; give the name of a paper or"),
         (["runs", "--paper", "bad.yaml"], "bad.yaml: figures.f.rows: there is no 'b'; allowed: a"),
         (["runs", "--paper", "good.yaml", "--lang", "es"], "good: figures.f.title: has no text in es, only in en"),

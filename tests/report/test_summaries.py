@@ -5,6 +5,7 @@ from itertools import product
 import numpy as np
 import pytest
 from made_up_runs import write_run
+from page_stores import PAPER
 
 from fmnist_sweep import papers
 from fmnist_sweep.report import summaries
@@ -33,8 +34,13 @@ def test_a_configuration_is_summed_up_over_its_seeds(tmp_path):
     write_run(tmp_path, epochs=2, seed=2, curve=rows([0.5], [0.5]), epochs_done=1, status="running")
     write_run(tmp_path, epochs=2, optimizer="sgd", curve=rows([0.5], [0.5]), epochs_done=1, status="failed")
     ends(tmp_path, 0.6, optimizer="sgd", batch_size=7)
-    table = summaries.summary(collect(tmp_path))
-    assert [*FACTORS, "optimizer_args", "recipe", "n"] == list(table.columns[: len(FACTORS) + 3])
+    table = summaries.summary(collect(tmp_path), PAPER)
+    assert ["configuration", *FACTORS, "optimizer_args", "recipe", "n"] == list(table.columns[: len(FACTORS) + 4])
+    assert set(table["configuration"]) == {""}
+    write_run(tmp_path, epochs=30)
+    write_run(tmp_path, epochs=30, batch_size=1000)
+    names = summaries.summary(collect(tmp_path), PAPER)["configuration"]
+    assert {name for name in names if name} == {"adam", "adam-1000"}
     adam, other, sgd = (row for _, row in table.iterrows())
     assert (adam["optimizer"], adam["n"], adam["unfinished"]) == ("Adam", 2, 1)
     assert adam["train_accuracy_mean"] == pytest.approx(0.85)
@@ -60,7 +66,7 @@ def test_final_metrics_are_those_of_the_last_epoch_of_finished_runs(tmp_path):
 
 def test_measures_of_no_finished_run_are_numbers(tmp_path):
     write_run(tmp_path, epochs=5, epochs_done=2, status="interrupted")
-    (row,) = summaries.summary(collect(tmp_path)).to_dict("records")
+    (row,) = summaries.summary(collect(tmp_path), PAPER).to_dict("records")
     assert (row["n"], row["unfinished"]) == (0, 1) and np.isnan(row["seconds_mean"])
     assert set(finals(collect(tmp_path))[["best_val_accuracy", "seconds"]].dtypes) == {np.dtype(float)}
 

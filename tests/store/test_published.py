@@ -66,7 +66,7 @@ NUMBERS = ["mean", "low", "high"]
 
 def levels_run_together(runs, factors):
     """The levels of factors that some combinations of the others were run with in full, and those combinations."""
-    others = [factor for factor in FACTORS if factor not in factors]
+    others = [factor for factor in FACTORS if factor in runs and factor not in factors]
     run = {tuple(key): set(map(tuple, part[factors].to_numpy())) for key, part in runs.groupby(others)}
     subsets = [
         [chosen for size in range(2, len(levels) + 1) for chosen in combinations(levels, size)]
@@ -79,7 +79,7 @@ def levels_run_together(runs, factors):
 
 def balanced(runs, measure, factors, key, kept):
     """Mean over combinations of means over seeds, and its t interval from the covariances of the combinations."""
-    others = [factor for factor in FACTORS if factor not in factors]
+    others = [factor for factor in FACTORS if factor in runs and factor not in factors]
     cells = [
         part.set_index("seed")[measure]
         for other, part in runs[(runs[factors] == list(key)).all(axis=1)].groupby(others)
@@ -108,7 +108,7 @@ def compared(request):
 @pytest.mark.parametrize("name", ["main-effects", "interaction-effects"])
 def test_effects_are_those_of_the_published_rows(compared, name):
     _, last, tables = compared
-    varied = [factor for factor in FACTORS if last[factor].nunique() > 1]
+    varied = [factor for factor in FACTORS if factor in last and last[factor].nunique() > 1]
     expected = {}
     for factors in map(list, combinations(varied, 1 if name == "main-effects" else 2)):
         cells, kept = levels_run_together(last, factors)
@@ -162,7 +162,7 @@ def test_curves_are_those_of_the_published_rows(compared, name):
     rows, _, tables = compared
     table, (by, across) = tables[name], OVERLAYS[name]
     (epochs,) = set(table["training.epochs"])
-    held = [factor for factor in FACTORS if factor not in (by, across, "training.epochs")]
+    held = [factor for factor in FACTORS if factor in rows and factor not in (by, across, "training.epochs")]
     (base,) = table[held].drop_duplicates().to_dict("records")
     alike = rows[(rows[held] == pd.Series(base)).all(axis=1) & (rows["training.epochs"] >= epochs)]
     alike = alike[(alike["epoch"] <= epochs) & (alike.groupby(across)[by].transform("nunique") > 1)]
@@ -175,16 +175,21 @@ def test_curves_are_those_of_the_published_rows(compared, name):
     np.testing.assert_allclose(found[["mean", "min", "max", "seeds"]], expected.loc[found.index], rtol=1e-9)
 
 
-def test_a_results_table_gives_what_its_store_gave(tmp_path):
+@pytest.mark.parametrize("tested", [False, True])
+def test_a_results_table_gives_what_its_store_gave(tmp_path, tested):
     for seed in (0, 1):
         write_run(tmp_path, seed=seed, epochs=4)
         write_run(tmp_path, seed=seed, optimizer="sgd", optimizer_args={"lr": 0.1, "momentum": 0.9}, epochs=4)
     write_run(tmp_path, seed=2, epochs=4, epochs_done=3, status="running")
     write_run(tmp_path, optimizer="sgd", epochs=3, validation="holdout")
+    if tested:  # runs with test metrics beside runs without
+        write_run(tmp_path, batch_size=7, epochs=2, curve=np.full((2, 8), 0.25))
     store, table = collect(tmp_path), tmp_path / "results.csv"
     store.metrics.to_csv(table, index=False, na_rep="nan")
     again = read_results(table)
     pd.testing.assert_frame_equal(again.metrics, store.metrics)
+    if tested:
+        assert set(store.metrics["test_loss"].dropna()) == {0.25} and store.metrics["test_loss"].count() == 2
     unknown = ["seconds", "path", "has_predictions", "test_accuracy"]
     pd.testing.assert_frame_equal(again.runs.drop(columns=unknown), store.runs.drop(columns=unknown))
     pd.testing.assert_frame_equal(again.problems, store.problems)
@@ -195,7 +200,7 @@ def test_a_results_table_gives_what_its_store_gave(tmp_path):
 @pytest.mark.parametrize(
     ("old", "new", "message"),
     [
-        ("epoch,", "epok,", "do not match columns, columns expected but not found: ['epoch']"),
+        ("epoch,", "epok,", "columns expected but not found: ['epoch']"),
         (",0.2,", ",0.3,", "its recipe does not match its configuration"),
         (',"{""lr"":0.01}",', ",{,", "not a report's results.csv"),
         (",128-64,", ",wide,", "not a report's results.csv"),

@@ -221,7 +221,7 @@ HARM = {
     "huge epochs": (lambda run: change(run, config__training__epochs=10**30), "must be less than 2147483648"),
     "no batch size": (lambda run: change(run, config__training__batch_size=...), "training.batch_size: is missing"),
     "no optimizer": (lambda run: change(run, config__optimizer=...), "optimizer: is missing"),
-    "nan dropout": (lambda run: change(run, config__model__dropout=float("nan")), "nan: must be a finite number"),
+    "nan dropout": (lambda run: change(run, config__model__dropout=float("nan")), "nan: must be a number from 0"),
     "huge mean": (lambda run: change(run, config__data__mean=10**400), "must be a finite number"),
     "nested hidden": (lambda run: change(run, config__model__hidden=[[1]]), "config.model.hidden.0=[1]: must be"),
     "list config": (lambda run: change(run, config=[]), "config=[]: must be an object"),
@@ -362,7 +362,7 @@ def test_runs_of_several_stores_that_are_called_alike_are_told_apart(tmp_path):
     assert list(collection.runs["name"]) == [str(tmp_path / optimizer / "x") for optimizer in ("adam", "sgd")]
     for recipe, optimizer in zip(collection.runs["recipe"], collection.runs["optimizer"], strict=True):
         (curve,) = Curves(collection).serving(recipe, 3).values()
-        assert (curve.metrics == values[optimizer.upper()]).all()
+        assert (curve.metrics[:, :6] == values[optimizer.upper()]).all()
     assert finals(collection)["seconds"].tolist() == [3 * 0.7] * 2
     assert collection.problems.empty
 
@@ -475,11 +475,11 @@ def test_the_run_that_serves_is_the_most_whole_one_then_the_shortest(tmp_path):
         serving = found.serving(recipe, epochs)
         assert set(serving) == seeds
         if value:
-            np.testing.assert_array_equal(serving[0].metrics, level(value, epochs))
+            np.testing.assert_array_equal(serving[0].metrics[:, :6], level(value, epochs))
             assert len(serving[1].metrics) == 2
             assert set(found.drawn(recipe, epochs)) == {0}
     assert {seed: len(curve.metrics) for seed, curve in found.longest()[recipe].items()} == {0: 12, 1: 2}
-    assert found.sample(recipe, 5, "val_loss").unfinished == (1,)
+    assert found.sample(recipe, 5, ["val_loss"]).unfinished == (1,)
 
 
 def test_a_curve_ends_where_training_diverged(tmp_path):
@@ -487,8 +487,8 @@ def test_a_curve_ends_where_training_diverged(tmp_path):
     values[2, 4] = 1e39  # more than float32 holds
     write_run(tmp_path, epochs=4, curve=values)
     found, recipe = curves(tmp_path)
-    assert found.sample(recipe, 3, "val_loss").diverged == (0,)
-    before = found.sample(recipe, 2, "val_loss")
+    assert found.sample(recipe, 3, ["val_loss"]).diverged == (0,)
+    before = found.sample(recipe, 2, ["val_loss"])
     assert (before.seeds, before.diverged) == ((0,), ())
     assert len(found.drawn(recipe, 4)[0].metrics) == 2
 

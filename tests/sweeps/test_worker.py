@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import functools
 import importlib.util
 import itertools
 import json
@@ -10,6 +11,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -17,16 +19,19 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from small_runs import ADAM, MOMENTUM, RMSPROP, SGD, break_steps, config, piece
+from small_runs import ADAM, MOMENTUM, NEW_KEYS, RMSPROP, SGD, break_steps, config, piece, same_stack
 
+from fmnist_sweep.api import load_model
 from fmnist_sweep.config.compose import name_of
 from fmnist_sweep.config.schema import Config, Execution
+from fmnist_sweep.data import Division
 from fmnist_sweep.engine import machine, training
 from fmnist_sweep.engine.metrics import Metrics
-from fmnist_sweep.engine.training import Model, Trainer
+from fmnist_sweep.engine.training import Model, Trainer, start
 from fmnist_sweep.errors import ConfigError
 from fmnist_sweep.store import run_directory
 from fmnist_sweep.store.run_directory import RunDirectory
+from fmnist_sweep.store.tables import collect
 from fmnist_sweep.sweeps import jobs, plan, resume, worker
 from fmnist_sweep.sweeps.plan import Job
 
@@ -43,8 +48,8 @@ MIXED = [
 def _few_images(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Train with one thread on a few of the real images."""
 
-    def load(_: Path, validation: str, *__: object) -> training.Data:
-        return piece(430, 250, validation)
+    def load(_: Path, division: Division, *__: object) -> training.Data:
+        return piece(430, 250, division.validation)
 
     monkeypatch.setattr(os, "fsync", lambda _: None)  # a process that dies takes nothing written with it
     monkeypatch.setattr(worker, "load", load)
@@ -121,6 +126,25 @@ def test_a_run_has_the_same_bytes_alone_and_in_a_mixed_stack(
         assert files[0].read_bytes() == files[1].read_bytes()
         assert np.load(files[0], allow_pickle=False).shape == (250,)
     assert statuses(tmp_path, *configs) == ["done"] * 4
+
+
+@pytest.mark.usefixtures("often")
+@pytest.mark.parametrize("keys", NEW_KEYS, ids=str)
+def test_a_run_has_the_same_bytes_by_every_route_with_any_key(
+    keys: dict[str, Any], tmp_path: Path, alone: Callable[[Config], bytes]
+) -> None:
+    base = {"batch_size": 77, "hidden": [17, 9]}
+    mixed = [config(**{**base, **keys}, epochs=epochs) for epochs in (2, 3)]
+    mixed += [config(**{**base, **same_stack(keys), **own}, epochs=3) for own in MIXED[1:]]
+    train(tmp_path / "stack", *mixed)
+    train(tmp_path / "resumed", *mixed[:2], until=1)
+    train(tmp_path / "resumed", mixed[1], mixed[2])
+    train(tmp_path / "resumed", mixed[0])
+    for one in mixed:
+        assert metrics(tmp_path / "stack", one) == alone(one)
+    for one in mixed[:2]:
+        assert metrics(tmp_path / "resumed", one) == alone(one)
+        assert statuses(tmp_path / "resumed", one) == ["done"]
 
 
 def test_a_stack_whose_runs_end_at_different_epochs(tmp_path: Path, alone: Callable[[Config], bytes]) -> None:
@@ -230,6 +254,25 @@ def test_a_run_is_cut_from_a_longer_one_that_is_not_done_yet(tmp_path: Path, alo
     assert [row.epoch for row in train(tmp_path, short, long)] == [5, 6]
     assert metrics(tmp_path, short) == alone(short)
     assert metrics(tmp_path, long) == alone(long)
+
+
+@pytest.mark.parametrize(
+    ("schedule", "trained"),
+    [({"name": "step", "every": 1, "factor": 0.5}, 0), ({"warmup": 3}, 0), ({"name": "cosine"}, 2)],
+)
+def test_a_run_is_cut_from_a_longer_one_only_if_the_schedule_allows_it(
+    schedule: dict[str, Any], trained: int, tmp_path: Path, alone: Callable[[Config], bytes]
+) -> None:
+    short, long = (config(SGD | {"schedule": schedule}, epochs=epochs) for epochs in (2, 4))
+    train(tmp_path, long)
+    assert len(train(tmp_path, short)) == trained
+    for one in (short, long):
+        assert metrics(tmp_path, one) == alone(one)
+    assert (run_json(tmp_path, short)["cut_from"] is None) is (trained > 0)
+    # A shorter run's checkpoint is no beginning of a longer run either.
+    longer = config(SGD | {"schedule": schedule}, epochs=5)
+    assert len(train(tmp_path, longer)) == (5 if trained else 1)
+    assert metrics(tmp_path, longer) == alone(longer)
 
 
 def test_rows_that_a_disk_has_changed_are_cut_into_no_other_run(
@@ -624,6 +667,74 @@ def test_a_run_that_goes_on_on_another_cpu_says_so(
         assert run_json(tmp_path, run)["environment"]["cpu"] == f"{own}, then another CPU"
 
 
+# Accelerators
+
+
+@pytest.fixture
+def accelerated(monkeypatch: pytest.MonkeyPatch, often: None) -> None:
+    """Train as on an accelerator, and save a checkpoint after each epoch."""
+    monkeypatch.setattr(worker, "Trainer", functools.partial(Trainer, accelerated=True))
+
+
+@pytest.mark.usefixtures("accelerated")
+def test_a_thread_writes_while_an_accelerator_trains_and_nothing_is_lost(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, alone: Callable[[Config], bytes]
+) -> None:
+    append, threads = RunDirectory.append_row, []
+
+    def noting(directory: RunDirectory, row: Metrics, seconds: float) -> None:
+        threads.append((row.epoch, threading.current_thread() is threading.main_thread()))
+        append(directory, row, seconds)
+
+    monkeypatch.setattr(RunDirectory, "append_row", noting)
+    configs = [config(epochs=epochs, **own) for own in MIXED for epochs in (3, 4)]
+    rows = train(tmp_path, *configs)
+    assert statuses(tmp_path, *configs) == ["done"] * 8
+    assert [row.epoch for row in rows] == [epoch for epoch in (1, 2, 3, 4) for _ in MIXED]
+    assert set(threads) == {(1, False), (2, False), (3, True), (4, True)}  # runs end after epochs 3 and 4
+    assert all(metrics(tmp_path, one).count(b"\n") == 1 + one.training.epochs for one in configs)
+
+
+@pytest.mark.usefixtures("accelerated")
+def test_a_stack_that_an_accelerator_was_stopped_in_goes_on_with_the_same_bytes(tmp_path: Path) -> None:
+    configs = [config(epochs=6, **own) for own in MIXED]
+    train(tmp_path / "straight", *configs)
+    for _ in range(2):
+        train(tmp_path / "stopped", *configs, until=1)
+        assert statuses(tmp_path / "stopped", *configs) == ["interrupted"] * len(MIXED)
+    train(tmp_path / "stopped", *configs)
+    for one in configs:
+        assert metrics(tmp_path / "stopped", one) == metrics(tmp_path / "straight", one)
+
+
+@pytest.mark.usefixtures("accelerated")
+def test_a_directory_that_cannot_be_written_fails_its_own_run_while_an_accelerator_trains(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    append, broken, sane = RunDirectory.append_row, config(epochs=4), config(epochs=4, seed=1)
+
+    def full(directory: RunDirectory, row: Metrics, seconds: float) -> None:
+        if directory.path.name == job(tmp_path, broken).name and row.epoch == 2:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        append(directory, row, seconds)
+
+    monkeypatch.setattr(RunDirectory, "append_row", full)
+    train(tmp_path, broken, sane)
+    assert statuses(tmp_path, broken, sane) == ["failed", "done"]
+
+
+@pytest.mark.usefixtures("accelerated")
+def test_an_error_of_the_writing_thread_is_kept_with_every_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(_: RunDirectory, row: Metrics, __: float) -> None:
+        if row.epoch == 1:  # later rows would be written by the main thread
+            raise MemoryError("no memory left")
+
+    monkeypatch.setattr(RunDirectory, "append_row", broken)
+    with pytest.raises(MemoryError):
+        train(tmp_path, config(epochs=3), config(epochs=3, seed=1))
+    assert statuses(tmp_path, config(epochs=3), config(epochs=3, seed=1)) == ["failed", "failed"]
+
+
 # Other locks
 
 
@@ -712,3 +823,46 @@ def test_a_shorter_run_with_a_held_out_test_set_does_not_throw_a_longer_one_back
 def test_without_a_held_out_test_set_there_is_no_test(tmp_path: Path) -> None:
     train(tmp_path, config())
     assert run_json(tmp_path, config())["test"] is None
+
+
+def test_a_run_with_a_split_measures_on_the_test_images_after_each_epoch(
+    often: None, tmp_path: Path, alone: Callable[[Config], bytes]
+) -> None:
+    short, long = (config(MOMENTUM, epochs=epochs, validation="split") for epochs in (2, 3))
+    train(tmp_path, long, until=1)
+    rows = train(tmp_path, long)
+    assert train(tmp_path, short) == []
+    assert run_json(tmp_path, short)["cut_from"] == run_name(long)
+    for one in (short, long):
+        assert metrics(tmp_path, one) == alone(one)
+        header, *lines = metrics(tmp_path, one).decode().splitlines()
+        assert header.endswith(",val_loss,val_accuracy,test_loss,test_accuracy")
+        assert len(lines) == one.training.epochs and {line.count(",") for line in lines} == {8}
+        assert run_json(tmp_path, one)["test"] is None
+    full = piece(430, 250, "split")
+    assert full.test_images is not None and full.test_labels is not None
+    model = Trainer([long], [start(long)], full)
+    for expected in (None, *rows):
+        row = model.train_epoch()[0]
+        if expected is not None:
+            assert row == expected
+    tested = model.evaluate(full.test_images, full.test_labels)
+    assert (rows[-1].test_loss, rows[-1].test_accuracy) == (tested.loss.item(), tested.accuracy.item())
+    table = collect(tmp_path)
+    assert table.metrics.loc[table.metrics["run"] == run_name(long), "test_loss"].iloc[-1] == tested.loss.item()
+    assert (table.runs["test_accuracy"] > 0).all()
+
+
+@pytest.mark.parametrize("keys", NEW_KEYS, ids=str)
+def test_the_model_of_a_run_is_the_matching_sequential(keys: dict[str, Any], tmp_path: Path) -> None:
+    one = config(**{"hidden": [17, 9], **keys})
+    row = train(tmp_path, one)[-1]
+    directory = job(tmp_path, one).directory
+    model, data = load_model(directory), piece(430, 250)
+    assert not model.training
+    predictions = model((data.val_images / 255 - 0.5) / 0.5).argmax(1)
+    assert (predictions == data.val_labels).double().mean().item() == row.val_accuracy
+    assert np.array_equal(predictions.numpy(), np.load(directory / "predictions.npy", allow_pickle=False))
+    if one.model.norm:
+        norms = [layer for layer in model if isinstance(layer, torch.nn.BatchNorm1d)]
+        assert len(norms) == len(one.model.hidden) and all((norm.running_mean != 0).any() for norm in norms)

@@ -59,7 +59,9 @@ _DASHDOT = (0, (5, 1.5, 1, 1.5))
 
 TRAINING = Style("#0072B2", "-", "o")
 VALIDATION = Style("#D55E00", _DASHED, "s")
-CURVES = {"train": TRAINING, "running": TRAINING, "val": VALIDATION}
+RUNNING = Style("#56B4E9", _DOTTED, "^")  # beside TRAINING; alone, the running curve looks like the training curve
+TEST = Style("#009E73", _DASHDOT, "v")
+CURVES = {"train": TRAINING, "running": TRAINING, "val": VALIDATION, "test": TEST}
 NEUTRAL = Style("#000000", "-", "D")
 
 _COLOURS = (

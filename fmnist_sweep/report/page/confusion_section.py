@@ -1,5 +1,6 @@
 """The page's section on confusions: which classes each configuration confuses, with example images."""
 
+import json
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
@@ -23,7 +24,7 @@ SPRITE_COLUMNS = 32
 _MOST_SHEETS = 60
 _SIDE = 28
 
-_Place = tuple[str, int]  # an image: its validation set, and its index there
+_Place = tuple[data.Division, int]  # an image: how its validation set was made, and its index there
 
 
 @dataclass(frozen=True)
@@ -95,9 +96,10 @@ def examples(collection: Collection, folder: Path | None = None) -> Examples:
     images = _images(folder)
     if images is None or runs.empty:
         return Examples((), 0, images is not None, not runs.empty)
-    parts = {kind: data.split(*images, kind)[1] for kind in set(runs["data.validation"])}
     groups = sorted((rows for _, rows in runs.groupby(CONFIGURATION)), key=lambda rows: -rows["val_accuracy"].mean())
-    sheets = (_sheet(rows, parts[rows["data.validation"].iloc[0]]) for rows in groups[:_MOST_SHEETS])
+    divisions = [_division(rows.iloc[0]) for rows in groups[:_MOST_SHEETS]]
+    parts = {division: data.split(*images, division)[1] for division in divisions}
+    sheets = (_sheet(rows, division, parts[division]) for rows, division in zip(groups, divisions, strict=False))
     return Examples(tuple(filter(None, sheets)), len(groups[_MOST_SHEETS:]), True, True)
 
 
@@ -109,7 +111,12 @@ def _images(folder: Path | None) -> tuple[data.Part, data.Part] | None:
         return None
 
 
-def _sheet(rows: pd.DataFrame, part: data.Part) -> Sheet | None:
+def _division(row: Mapping[str, Any]) -> data.Division:
+    size = json.loads(row["data.split.size"])
+    return data.Division(row["data.validation"], size, row["data.split.take"], int(row["data.split.seed"]))
+
+
+def _sheet(rows: pd.DataFrame, division: data.Division, part: data.Part) -> Sheet | None:
     predictions = {}
     for seed, path in zip(rows["seed"], rows["path"], strict=True):
         with suppress(RecordError):
@@ -125,6 +132,6 @@ def _sheet(rows: pd.DataFrame, part: data.Part) -> Sheet | None:
         # An image that most seeds confuse says more about the configuration than one that a single seed confuses.
         agreeing = (votes == predicted).sum(axis=0) * (part.labels == true)
         order = np.argsort(-agreeing, kind="stable")[:IMAGES]
-        images = tuple((configuration["data.validation"], int(index)) for index in order if agreeing[index])
+        images = tuple((division, int(index)) for index in order if agreeing[index])
         pairs.append(Pair(true, predicted, count, images))
     return Sheet(configuration, tuple(usable), counts, tuple(pairs), part, votes)

@@ -1,6 +1,7 @@
 """The page's interactive curves: a Plotly figure of every recipe of a store, one metric at a time."""
 
 import html
+import math
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -8,6 +9,7 @@ import pandas as pd
 import plotly.graph_objects as go
 from plotly.colors import hex_to_rgb
 
+from fmnist_sweep.engine.metrics import TEST_MEASURES
 from fmnist_sweep.report.claims import Results
 from fmnist_sweep.report.figures.style import Style, styles, wrapped
 from fmnist_sweep.report.summaries import varying
@@ -61,6 +63,8 @@ def curves_plot(results: Results, texts: Texts) -> CurvesPlot:
         key: {seed: curve for seed, curve in seeds.items() if len(curve.metrics)}
         for key, seeds in results.curves.longest().items()
     }
+    tests = results.collection.metrics.filter(TEST_MEASURES).dropna(axis=1, how="all")
+    metrics = [*_METRICS, *tests]
     best = {key: max(c.values("val_accuracy").max() for c in seeds.values()) for key, seeds in longest.items() if seeds}
     kept = sorted(best, key=lambda key: -best[key])[:_MOST_CURVES]
     rows = runs[runs["recipe"].isin(kept)].drop_duplicates("recipe").set_index("recipe")
@@ -68,7 +72,7 @@ def curves_plot(results: Results, texts: Texts) -> CurvesPlot:
     factors = [factor for factor in varying(rows) if factor != "training.epochs"]
     papers_own = [key for key in dict.fromkeys(map(recipe, results.paper.configs.values())) if key in rows.index]
     first_shown = (papers_own or list(rows.index))[:_FIRST_SHOWN]
-    tables = {key: {metric: _thinned(spread(longest[key], metric)) for metric in _METRICS} for key in rows.index}
+    tables = {key: {metric: _thinned(spread(longest[key], metric)) for metric in metrics} for key in rows.index}
     figure = go.Figure()
     choices = []
     for (key, row), look in zip(rows.iterrows(), _looks(rows[factors]), strict=True):
@@ -97,7 +101,7 @@ def curves_plot(results: Results, texts: Texts) -> CurvesPlot:
             f"(%{{customdata[0]}} {texts('page.to')} %{{customdata[1]}}; {seeds})<extra></extra>",
         )
     views = {}
-    for metric in _METRICS:
+    for metric in metrics:
         title = texts(f"page.unit_{metric.rpartition('_')[2]}", metric=sentence(texts(f"page.{metric}")))
         views[metric] = {"y": _values([table[metric] for table in tables.values()]), "title": title}
     figure.update_layout(LAYOUT)
@@ -117,10 +121,13 @@ def _thinned(table: pd.DataFrame) -> pd.DataFrame:
     return table.iloc[np.linspace(0, len(table) - 1, count).round().astype(int)]
 
 
-def _values(tables: list[pd.DataFrame]) -> list[list[float]]:
+def _values(tables: list[pd.DataFrame]) -> list[list[float | None]]:
+    def rounded(column: pd.Series) -> list[float | None]:
+        return [None if math.isnan(x) else float(f"{x:.{_DIGITS}g}") for x in column]  # JSON has no nan
+
     values = []
     for table in tables:
-        mean, low, high = ([float(f"{x:.{_DIGITS}g}") for x in table[kind]] for kind in ("mean", "min", "max"))
+        mean, low, high = (rounded(table[kind]) for kind in ("mean", "min", "max"))
         values += [high + low[::-1], mean]
     return values
 

@@ -2,7 +2,7 @@
 
 import math
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -13,8 +13,7 @@ from fmnist_sweep.errors import one_line
 from fmnist_sweep.papers.claims import Claim
 from fmnist_sweep.papers.looks import look_size
 from fmnist_sweep.papers.nearest import nearest_configuration, quoted
-from fmnist_sweep.papers.paper import Paper
-from fmnist_sweep.papers.reductions import Reduction
+from fmnist_sweep.papers.paper import Departure, Paper
 from fmnist_sweep.papers.verdicts import VERDICTS, Verdict
 from fmnist_sweep.report.claims import Results, reason
 from fmnist_sweep.report.summaries import missing, varying
@@ -50,8 +49,24 @@ class Table(NamedTuple):
 
 
 def named(paper: Paper, texts: Texts) -> _Named:
-    """Describe each of the paper's configurations in words, by name."""
-    return {name: ", ".join(phrases.values()) for name, phrases in texts.phrases(paper.configs).items()}
+    """Give each of the paper's configurations by name, as `adam-500 (Adam, batch 500)`."""
+    return {name: f"{name} ({', '.join(phrases.values())})" for name, phrases in texts.phrases(paper.configs).items()}
+
+
+def figure_title(paper: Paper, figure: str, title: str, texts: Texts) -> str:
+    """Return a title after the figure's number: `Figure 2. ...`, or as the paper prints it, `Table 2. ...`."""
+    key = "page.numbered_as_printed" if paper.prints_whole(figure) else "page.numbered"
+    return texts(key, number=paper.number(figure), title=title)
+
+
+def departures(paper: Paper, sides: Iterable[str], texts: Texts) -> list[str]:
+    """Return in words where the file departs from the paper for some configurations."""
+    return [_departure(departure, texts) for departure in paper.departures(sides)]
+
+
+def _departure(departure: Departure, texts: Texts) -> str:
+    text = departure.text[texts.language]
+    return f"{', '.join(departure.of)}: {text}" if departure.of else text
 
 
 def claim_row(paper: Paper, verdict: Verdict, names: _Named, texts: Texts) -> dict[str, Any]:
@@ -62,6 +77,9 @@ def claim_row(paper: Paper, verdict: Verdict, names: _Named, texts: Texts) -> di
         ("tolerance", paper.why(claim)[texts.language]),
         ("expression", sentence(_quantity(claim, names, texts))),
     ]
+    departs = departures(paper, claim.sides, texts)
+    if departs:
+        details.append(("departs_short", " ".join(departs)))
     if verdict.resolution:
         why = paper.resolution_why(claim)
         details.append(("resolution", f"{verdict.resolution:g}" + (f". {why[texts.language]}" if why else "")))
@@ -87,6 +105,7 @@ def claim_row(paper: Paper, verdict: Verdict, names: _Named, texts: Texts) -> di
         "verdict": texts(f"page.{verdict.verdict}"),
         "symbol": _SYMBOLS[verdict.verdict],
         "style": verdict.verdict.replace(" ", "-"),
+        "departs": bool(departs),
         "rank": VERDICTS.index(verdict.verdict),
         "details": [(texts(f"page.{term}"), meaning) for term, meaning in details],
     }
@@ -138,8 +157,9 @@ def missing_lines(paper: Paper, curves: Curves, names: _Named, texts: Texts) -> 
     """List the runs that the paper's figures and claims lack, in a line for each figure and configuration."""
     lines = []
     for (figure, name), rows in missing(paper, curves).groupby(["figure", "configuration"], sort=False):
-        numbered = {"number": paper.number(figure)} if figure else {}
-        parts = [texts("page.numbered" if figure else "page.missing_claims", title=names[name], **numbered)]
+        title = names[name]
+        only = texts("page.missing_claims", title=title)
+        parts = [figure_title(paper, figure, title, texts) if figure else only]
         none = rows.loc[rows["epochs_done"] == 0, "seed"].tolist()
         if none:
             parts.append(texts("page.missing_seeds", seeds=ranges(none)))
@@ -205,8 +225,8 @@ def _nearest(
     values = {"distance": f"{table['distance'][0]:.2f}", "nearest": found[0]}
     if place:
         values |= {"rank": f"{place + 1}", "own": f"{table['distance'][place]:.2f}"}
-    title = texts("page.numbered", number=paper.number(figure), title=own) if figure else sentence(own)
-    measures = [f"{texts(f'page.{c.metric}')}, {_reduction(c.reduce, texts)}" for c in claims]
+    title = figure_title(paper, figure, own, texts) if figure else own
+    measures = [f"{texts.metric(claim.metric)}, {texts.reduction(claim.reduce)}" for claim in claims]
     headings = [texts(f"page.{heading}") for heading in ("rank", "configuration", "seeds", "distance")]
     return title, texts(f"page.{key}", **values), Table([*headings, *map(sentence, measures)], rows)
 
@@ -217,18 +237,9 @@ def _styled(row: str, cells: Sequence[str]) -> list[Cell]:
 
 def _quantity(claim: Claim, names: _Named, texts: Texts) -> str:
     """Describe in words the quantity that is computed for a claim."""
-    reduce, metric = _reduction(claim.reduce, texts), texts(f"page.{claim.metric}")
+    reduce, metric = texts.reduction(claim.reduce), texts.metric(claim.metric)
     whole = texts("page.quantity", reduce=reduce, metric=metric, of=names[claim.of])
     return whole + (texts("page.minus", than=names[claim.than]) if claim.than else "")
-
-
-def _reduction(reduce: Reduction, texts: Texts) -> str:
-    """Describe a reduction in words, as `mean of the last 5 epochs`."""
-    values = dict(reduce.parameters)
-    window = {key: values.pop(key) for key in ("from", "to") if key in values}
-    said = {"first": window.get("from"), "last": window.get("to")}
-    values["window"] = texts(f"page.{'_'.join(['window', *window])}", **said) if window else ""
-    return texts(f"page.reduce_{reduce.name}", **values)
 
 
 def _number(value: float | None, interval: tuple[float, float]) -> str:

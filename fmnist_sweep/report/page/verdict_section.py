@@ -19,14 +19,17 @@ def judgement(results: Results, drawn: Mapping[str, bytes], texts: Texts) -> dic
     names = tables.named(paper, texts)
     figures = []
     for name, figure in paper.figures.items():
-        title = texts("page.numbered", number=paper.number(name), title=figure.title[texts.language])
+        title = tables.figure_title(paper, name, figure.title[texts.language], texts)
+        own = [f"{', '.join(one.of)}: {one.text[texts.language]}" for one in paper.departures(figure.rows) if one.of]
         summary = _summary([verdict for verdict in verdicts if verdict.claim.figure == name], texts)
-        figures.append({"title": title, "png": drawn.get(name), "summary": summary})
+        rows = texts("page.figure_rows", names=", ".join(figure.rows))
+        figures.append({"title": title, "png": drawn.get(name), "summary": summary, "rows": rows, "departs": own})
     others = [verdict for verdict in verdicts if not verdict.claim.figure]
     return {
         "paper": paper,
         "seen": collection.runs.to_csv() + collection.problems.to_csv(),  # all text that comes from run directories
         "intro": _intro(collection, verdicts, texts),
+        "departs": tables.departures(paper, paper.configurations, texts),
         "figures": figures,
         "others": _summary(others, texts) if others else None,
         "counts": _counts(verdicts),

@@ -10,6 +10,7 @@ import yaml
 
 from fmnist_sweep.config.identity import identity
 from fmnist_sweep.config.schema import Config
+from fmnist_sweep.papers.reductions import Reduction
 
 LANGUAGES = ("en", "es")
 OPTIMIZER = "optimizer.name"  # the key of a configuration's first phrase
@@ -34,7 +35,7 @@ class Texts:
 
     def level(self, factor: str, value: Any) -> str:
         """Describe a level of a factor in words, as `batch 100` or `SGD`."""
-        return self(f"levels.{factor}", value=value)
+        return self(f"levels.{factor}", value=f"{value:g}" if isinstance(value, float) else value)
 
     def configuration(self, values: Mapping[str, Any], factors: Iterable[str]) -> str:
         """Describe a configuration in words: its level of each of `factors`, separated by commas."""
@@ -58,13 +59,36 @@ class Texts:
             for name, values in every.items()
         }
 
+    def metric(self, metric: str) -> str:
+        """Describe a metric of a claim in words, as `validation loss`."""
+        if metric == "epoch":
+            return self("page.epoch_number")
+        first, *rest = (self(f"page.{name}") for name in metric.split(" - "))
+        return self("page.difference", first=first, second=rest[0]) if rest else first
+
+    def reduction(self, reduce: Reduction) -> str:
+        """Describe a reduction in words, as `mean of the last 5 epochs`."""
+        values = dict(reduce.parameters)
+        window = {key: values.pop(key) for key in ("from", "to") if key in values}
+        said = {"first": window.get("from"), "last": window.get("to")}
+        values["window"] = self(f"page.{'_'.join(['window', *window])}", **said) if window else ""
+        key = reduce.name
+        if reduce.chooser:
+            values["of"] = self.metric(reduce.chooser)
+            delta = values.pop("min_delta", 0)
+            values["delta"] = self("page.min_delta", value=delta) if delta else ""
+            key += "_with_patience" if reduce.name == "at_best" and "patience" in values else ""
+        return self(f"page.reduce_{key}", **values)
+
     def _phrase(self, key: str, value: Any) -> str:
         section, _, argument = key.partition(".")
         if key == OPTIMIZER:
             return str(value)
         if section == "optimizer":
             return f"{argument} {value}"
-        return self.level(key, "-".join(map(str, value)) if isinstance(value, list) else value)
+        return self.level(
+            key, "-".join(map(str, value)) if isinstance(value, list) else "null" if value is None else value
+        )
 
 
 def sentence(words: str) -> str:

@@ -124,10 +124,7 @@ def _carry_out(task: Task[T], parent: int) -> T:
 def _prepare(stopping: Any) -> None:
     global _stopping
     _stopping = stopping
-    # Importing these takes seconds. torch imports _dynamo when the first optimizer is made.
-    import torch._dynamo  # noqa: F401
-
-    import fmnist_sweep.sweeps.worker  # noqa: F401
+    import fmnist_sweep.sweeps.worker  # noqa: F401 - this takes a second
 
     # Init systems, Slurm and terminals that close send these signals to every process, so each worker handles them. A
     # terminal sends Ctrl-C to every process too, but workers ignore it: the parent handles it and tells them.

@@ -1,0 +1,178 @@
+"""Write the reference of the format of a paper's file from its schema, and the file that a new paper starts from."""
+
+from collections.abc import Iterable
+from typing import Any
+
+import yaml
+
+from fmnist_sweep.config.overrides import NUMBERS
+from fmnist_sweep.config.schema import CONFIG_FOLDER
+from fmnist_sweep.papers.claims import Claim, Expectation, Resolution
+from fmnist_sweep.papers.configurations import KEYS
+from fmnist_sweep.papers.metrics import METRICS
+from fmnist_sweep.papers.paper import Departure, Figure, Paper
+from fmnist_sweep.papers.reductions import KINDS
+from fmnist_sweep.papers.yaml_file import Plain, flow
+
+STARTER = """\
+# A paper as data. This file works as it is; python -m fmnist_sweep.papers format explains every key.
+title: On the learning rate
+authors: [A. Author, B. Author]
+year: 2026
+language: en   # of its quotes
+protocol: {data.validation: test, model.hidden: [32], batch_size: 1000, dropout: 0}   # what all its runs share
+configurations:   # what it trained, by names of yours
+  slow: {optimizer: sgd, optimizer.lr: 0.01, epochs: 2}
+  fast: {optimizer: sgd, optimizer.lr: 0.1, epochs: 2}
+departs:   # where these runs differ from the paper's; delete it if they do not
+  - text: {en: The paper does not state its batch size. These runs take 1000 images.}
+figures:
+  rates: {number: Figure 1, title: {en: Two learning rates}, rows: [slow, fast], measures: [accuracy]}
+claims:
+  - id: "{name}-accuracy"   # a claim for each mapping in `each`, which gives {name} and {value}
+    section: "4"
+    figure: rates
+    quote: "{name}: {value}"
+    statement: {en: "The {name} model ends at a validation accuracy of {value}."}
+    kind: run   # a number that one run gave: judged from 5 seeds on
+    of: "{name}"
+    metric: val_accuracy
+    reduce: last
+    expect: {about: "{value}", tolerance: 0.005}
+    why: {en: The paper quotes whole percents.}
+    each: [{name: slow, value: 0.67}, {name: fast, value: 0.78}]
+  - id: fast-beats-slow
+    section: "4"
+    quote: The higher rate wins.
+    statement: {en: The fast model ends at a higher validation accuracy than the slow one.}
+    kind: comparison   # tested over seeds, paired by seed
+    of: fast
+    than: slow
+    metric: val_accuracy
+    reduce: last
+    expect: {above: 0, margin: 0.005}
+    why: {en: Only a direction is claimed. Less than half a percent does not count.}
+"""
+
+_HEAD = """\
+<!-- Written by `python -m fmnist_sweep.papers format`; change the docstrings in fmnist_sweep/papers/ instead. -->
+
+# The format of a paper's file
+
+A paper is one YAML file: what it trained, its figures, and what it says. No Python is needed.
+
+    python -m fmnist_sweep.papers new NAME           # writes conf/paper/NAME.yaml, which works as it is
+    python -m fmnist_sweep -m --config-dir conf paper=NAME dry_run=true     # checks the file, and says what it trains
+    python -m fmnist_sweep -m --config-dir conf paper=NAME seed=0,1,2,3,4   # trains what figures and claims need
+    python -m fmnist_sweep.report --config-dir conf --paper NAME            # judges the claims
+
+In a clone of this project `conf/` is known, and `--config-dir conf` can go. `new NAME --config-dir FOLDER` writes
+`FOLDER/paper/NAME.yaml`. A mistake in the file is said in one line: the place, what is wrong, and an example of what is
+right. [caprari2024.yaml](../conf/paper/caprari2024.yaml) and [bordone2025.yaml](../conf/paper/bordone2025.yaml) are
+whole files. Texts "by language" are mappings such as `{en: ..., es: ...}`; the report can be written in the languages
+that all texts have.
+"""
+
+_EACH = """\
+## Tables: `each`
+
+An item of `claims` with a key `each` stands for several claims, one for each mapping in that list. In the rest of the
+item, `{name}` is replaced by the value of `name`. Quote a text that begins with a brace. Inside a text, a number stays
+as it is written there: 0.90 stays 0.90.
+
+    - id: "{of}-epoch-{epoch}"
+      quote: "{of}: {value}"
+      of: "{of}"
+      reduce: {at: "{epoch}"}
+      expect: {about: "{value}", tolerance: 0.005}
+      each: [{of: adam, epoch: 1, value: 0.82}, {of: adam, epoch: 30, value: 0.90}]
+      ...
+
+## What no file can state
+
+There is no verdict on how long training takes: it depends on the machine, and on the runs that train beside it. Losses
+within an epoch are not recorded, nor is what a single class gets. Say under `departs`, or in a comment, what the file
+leaves out.
+"""
+
+
+def reference() -> str:
+    """Return the reference as Markdown."""
+    metrics = _table(["metric", "meaning"], ([_code(name), meaning] for name, meaning in METRICS.items()))
+    reductions = _table(["example", "gives"], ([_code(kind.example), kind.meaning] for kind in KINDS.values()))
+    parts = [
+        _HEAD,
+        _section("The whole file", Paper),
+        _configuration_keys(),
+        _section("Each item of `departs`", Departure),
+        _section("Each of `figures`", Figure),
+        _section("Each item of `claims`", Claim),
+        _section("`expect`", Expectation),
+        _section("`resolution`, and each of `resolutions`", Resolution),
+        f"## Metrics\n\nA difference is written {_code('train_accuracy - test_accuracy')}.\n\n{metrics}",
+        f"## Reductions\n\n`from` and `to` are epochs, by default the first and the last one.\n\n{reductions}",
+        _EACH,
+    ]
+    return "\n".join(parts)
+
+
+def _section(title: str, model: type[Plain]) -> str:
+    rows = []
+    for key, field in model.model_fields.items():
+        examples = "<br>".join(_code(flow(example)) for example in field.examples or [])
+        value = field.get_default(call_default_factory=True)
+        default = (
+            "**needed**"
+            if field.is_required()
+            else _code(flow(value) if isinstance(value, list) else f"{value}")
+            if value
+            else ""
+        )
+        rows.append([_code(key), default, " ".join((field.description or "").split()), examples])
+    about = (model.__doc__ or "").strip().replace("\n    ", "\n")
+    return f"## {title}\n\n{about}\n\n{_table(['key', 'default', 'meaning', 'example'], rows)}"
+
+
+def _configuration_keys() -> str:
+    """List the keys of a configuration with their defaults and the comments of `conf/config.yaml`."""
+    content = (CONFIG_FOLDER / "config.yaml").read_text(encoding="utf-8")
+    said = _comments(yaml.compose(content), content.splitlines())
+    said["optimizer.lr"] = ("", "learning rate; by default that of the optimizer's file")
+    options = sorted(path.stem for path in (CONFIG_FOLDER / "optimizer").glob("*.yaml"))
+    rows = []
+    for key in KEYS:
+        if key in NUMBERS.values():
+            continue  # listed under its short name
+        default, comment = said.get(key, ("", ""))
+        rows.append([_code(key), _code(default) if default else "", comment])
+    return (
+        "## Keys of `protocol` and `configurations`\n\n"
+        "They are those of the command line, with one value each; a list only where the key takes one. Any argument of "
+        f"the optimizer's class can be set, such as `optimizer.momentum`. Optimizers: {', '.join(options)}.\n\n"
+        f"{_table(['key', 'default', 'meaning'], rows)}"
+    )
+
+
+def _comments(node: Any, lines: list[str], prefix: str = "") -> dict[str, tuple[str, str]]:
+    """Return the default and the comment on the same line of each key of a YAML mapping, by dotted key."""
+    found: dict[str, tuple[str, str]] = {}
+    for key, value in node.value:
+        if isinstance(value, yaml.MappingNode):
+            found |= _comments(value, lines, f"{prefix}{key.value}.")
+        elif key.value == "defaults":
+            chosen = [option for option in value.value if isinstance(option, yaml.MappingNode)]
+            found |= {name: told for option in chosen for name, told in _comments(option, lines).items()}
+        else:
+            comment = lines[value.end_mark.line][value.end_mark.column :].partition("#")[2].strip()
+            default = lines[value.start_mark.line][value.start_mark.column : value.end_mark.column]
+            found[f"{prefix}{key.value}"] = (default.strip('"'), comment)
+    return found
+
+
+def _table(headings: list[str], rows: Iterable[list[str]]) -> str:
+    lines = [headings, ["---"] * len(headings), *rows]
+    return "".join(f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in line)} |\n" for line in lines)
+
+
+def _code(text: str) -> str:
+    return f"`{text}`"
