@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
+from fmnist_sweep.config.grids import choices, written
 from fmnist_sweep.config.messages import reason
 from fmnist_sweep.config.overrides import as_typed
 from fmnist_sweep.data import DataError
@@ -49,7 +50,7 @@ def train(*overrides: str, store: str | Path = "multirun", **values: Any) -> pd.
         DataError: the data set is unavailable.
         RunError: the run failed; its directory has the traceback.
     """
-    return _trained([*overrides, *(f"{key}={_word(value)}" for key, value in values.items())], store, multirun=False)
+    return _trained([*overrides, *(f"{key}={written(value)}" for key, value in values.items())], store, multirun=False)
 
 
 def sweep(*overrides: str, store: str | Path = "multirun", **values: Any) -> pd.DataFrame:
@@ -72,7 +73,7 @@ def sweep(*overrides: str, store: str | Path = "multirun", **values: Any) -> pd.
         DataError: the data set is unavailable.
         RunError: some runs failed; the others are finished, and `read` returns them.
     """
-    return _trained([*overrides, *(_choices(key, value) for key, value in values.items())], store, multirun=True)
+    return _trained([*overrides, *(choices(key, value) for key, value in values.items())], store, multirun=True)
 
 
 def judge(runs: Runs, paper: str = "caprari2024") -> pd.DataFrame:
@@ -142,7 +143,7 @@ def load_model(run: pd.DataFrame | str | Path) -> nn.Sequential:
 def _trained(lines: Sequence[str], store: str | Path, *, multirun: bool) -> pd.DataFrame:
     from fmnist_sweep import cli
 
-    typed = [*lines, f"hydra.sweep.dir={_word(Path(store))}"]
+    typed = [*lines, f"hydra.sweep.dir={written(Path(store))}"]
     with _contained():
         loader = cli.loader_for(typed)
         try:
@@ -152,27 +153,6 @@ def _trained(lines: Sequence[str], store: str | Path, *, multirun: bool) -> pd.D
         except Exception as error:  # Hydra, OmegaConf and torch each reject a value with their own errors
             raise ConfigError(as_typed(reason(error), typed)) from error
     return table_of(gather(dict.fromkeys(directories)))
-
-
-def _choices(key: str, value: Any) -> str:
-    """Return the override that sweeps a key over one or more values."""
-    value = value.tolist() if hasattr(value, "tolist") else value
-    values = list(value) if isinstance(value, list | tuple | range) else [value]
-    if not values:
-        raise ConfigError(f"{key}: has no values; give one at least")
-    return f"{key}={','.join(map(_word, values))}"
-
-
-def _word(value: Any) -> str:
-    """Format a Python value for an override."""
-    value = value.tolist() if hasattr(value, "tolist") else value  # numbers of NumPy and pandas
-    if value is None or isinstance(value, bool):
-        return {None: "null", True: "true", False: "false"}[value]
-    if isinstance(value, list | tuple | range):
-        return f"[{','.join(map(_word, value))}]"
-    if isinstance(value, Path):
-        return "'" + str(value).replace("\\", "\\\\").replace("'", "\\'") + "'"
-    return value if isinstance(value, str) else repr(value)
 
 
 @contextmanager

@@ -15,6 +15,7 @@ from hydra.types import RunMode
 from omegaconf import DictConfig
 
 from fmnist_sweep.config import compose, hydra_private, overrides
+from fmnist_sweep.config.overrides import FIGURE
 from fmnist_sweep.config.parsing import parse as parse_overrides
 from fmnist_sweep.config.validation import parse
 from fmnist_sweep.errors import ConfigError
@@ -90,7 +91,7 @@ def carry_out(
     """
     task = Application()
     several = overrides.is_sweep(lines)
-    is_sweep = multirun or any(line.startswith("figure=") and line != "figure=[]" for line in lines)
+    is_sweep = multirun or any(line.startswith(FIGURE) and line != f"{FIGURE}[]" for line in lines)
     if several and not is_sweep and not any(line.startswith("hydra.mode=") for line in lines):
         point = "; a decimal number is written with a point" if re.fullmatch(r"[^=]+=-?0,\d+", several) else ""
         raise ConfigError(f"{several}: several values make a sweep: add -m{point}")

@@ -1,16 +1,13 @@
 """A Hydra sweeper for the union of several grids. Each grid is a product of values."""
 
-import math
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field
-from itertools import product
 from pathlib import Path
-from typing import Any, Optional
+from typing import TYPE_CHECKING, Any, Optional
 
 from hydra.core.config_store import ConfigStore
 from hydra.core.override_parser.overrides_parser import OverridesParser
-from hydra.core.override_parser.types import Override
 from hydra.core.plugins import Plugins
 from hydra.core.utils import JobReturn, JobStatus
 from hydra.plugins.launcher import Launcher
@@ -18,17 +15,24 @@ from hydra.plugins.sweeper import Sweeper
 from hydra.types import HydraContext, RunMode, TaskFunction
 from omegaconf import DictConfig, OmegaConf
 
+if TYPE_CHECKING:
+    from fmnist_sweep.config.grids import Grid
+
 _MOST_TOLD = 3  # failures that the error message lists
 
 
 @dataclass
 class GridSweeperConf:
-    """Settings: named grids. Each maps keys to values as typed on the command line: "a,b" or "range(1,4)"."""
+    """Settings. `config/grids.py` describes the form of `grids`, `params` and `zip`.
+
+    A file of the group `figure` sets `grids` and `params`; `zip` pairs up keys of the command line.
+    """
 
     _target_: str = "hydra_plugins.fmnist_sweep_grids.GridSweeper"
     max_batch_size: Optional[int] = None
-    params: Optional[dict[str, str]] = None
-    grids: dict[str, Any] = field(default_factory=dict)  # untyped: OmegaConf cannot merge typed grids of the same name
+    params: dict[str, Any] = field(default_factory=dict)
+    grids: Any = None
+    zip: Any = None
 
 
 ConfigStore.instance().store(group="hydra/sweeper", name="grids", node=GridSweeperConf, provider="fmnist_sweep")
@@ -55,29 +59,24 @@ class GridSweeper(Sweeper):
     def asked(self, arguments: Sequence[str]) -> list[list[str]]:
         """Return the jobs of all chosen figures without duplicates. Compose the file of each figure separately.
 
-        Hydra would merge the files key by key: grids with the same name would become one grid, and the `params` of
-        one file would apply to the grids of another.
+        Hydra would merge the files: the grids of the last file would replace the others, and the `params` of one file
+        would apply to the grids of another.
         """
-        from fmnist_sweep.errors import ConfigError
+        from fmnist_sweep.config import grids
+        from fmnist_sweep.config.overrides import FIGURE
 
         jobs: dict[tuple[str, ...], list[str]] = {}
         for own, config in self._figures(arguments):
-            settings = config.hydra.sweeper
-            for name, grid in settings.grids.items():
-                if not isinstance(grid, DictConfig):
-                    raise ConfigError(
-                        f"grids.{name}: must be a mapping of keys to values, such as {{batch_size: '100,500'}}"
-                    )
-            grids = [{**(settings.params or {}), **grid} for grid in settings.grids.values() or [{}]]
-            # Jobs of two figures can only be the same if their files set the same values outside `hydra`.
+            settings = OmegaConf.to_container(config.hydra.sweeper, resolve=True)
+            # Jobs of two figures can only be the same if their files choose the same options outside `hydra`.
             values = OmegaConf.to_yaml(OmegaConf.masked_copy(config, [key for key in config if key != "hydra"]))
-            for job in self.jobs(own, grids):
-                jobs.setdefault((values, *sorted(line for line in job if not line.startswith("figure="))), job)
+            for job in self.jobs(own, grids.read(settings["grids"], settings["params"] or {})):
+                jobs.setdefault((values, *sorted(line for line in job if not line.startswith(FIGURE))), job)
         return list(jobs.values())
 
     def _figures(self, arguments: Sequence[str]) -> Iterator[tuple[list[str], DictConfig]]:
         """Yield, for each figure of `figure=[a,b]`, arguments that choose only it, and the sweep's configuration."""
-        from fmnist_sweep.config.overrides import words
+        from fmnist_sweep.config.overrides import FIGURE, words
 
         parsed = OverridesParser.create().parse_overrides(list(arguments))
         lists = [
@@ -87,27 +86,11 @@ class GridSweeper(Sweeper):
             yield list(arguments), self.config
             return
         for name in words(lists[-1]):
-            chosen = f"figure='{name}'"
+            chosen = f"{FIGURE}'{name}'"
             composed = self.hydra_context.config_loader.load_configuration(
                 self.config.hydra.job.config_name, [*self.config.hydra.overrides.hydra, chosen], RunMode.MULTIRUN
             )
-            yield [chosen if line.startswith("figure=") else line for line in arguments], composed
-
-    @staticmethod
-    def union(grids: Sequence[Sequence[str]], parser: OverridesParser) -> list[list[str]]:
-        """Return the jobs of several grids in order, without duplicates. Each grid is a list of overrides."""
-        from fmnist_sweep.config.overrides import MOST_JOBS
-        from fmnist_sweep.errors import ConfigError
-
-        jobs: dict[tuple[str, ...], list[str]] = {}
-        for grid in grids:
-            values = {one.get_key_element(): _values(one) for one in parser.parse_overrides(list(grid))}
-            size = math.prod(map(len, values.values()))
-            if size > MOST_JOBS:
-                raise ConfigError(f"{size} jobs: a sweep takes at most {MOST_JOBS}; split it, by seeds for example")
-            for job in product(*values.values()):
-                jobs.setdefault(tuple(sorted(job)), list(job))
-        return list(jobs.values())
+            yield [chosen if line.startswith(FIGURE) else line for line in arguments], composed
 
     def sweep(self, arguments: list[str]) -> Any:
         """Compose the union of the grids and launch it. Raise `RunError` if runs failed; it says how many."""
@@ -120,7 +103,11 @@ class GridSweeper(Sweeper):
         if size < 1:
             raise ConfigError(f"hydra.sweeper.max_batch_size={size}: must be at least 1")
         batches = [jobs[start : start + size] for start in range(0, len(jobs), size)]
-        if len(batches) > 1 or not getattr(self.launcher, "checks_all_jobs", False):
+        is_ours = getattr(self.launcher, "checks_all_jobs", False)
+        failures = OmegaConf.select(self.config, "max_failures")
+        if failures is not None and not is_ours:
+            raise ConfigError(f"max_failures={failures}: only the launchers stacked* count failures; leave one out")
+        if len(batches) > 1 or not is_ours:
             check_jobs(jobs, self.hydra_context.config_loader, self.config)
         returns: list[Sequence[JobReturn]] = []
         with keep_workers(self.launcher, size), self.multirun_file():
@@ -149,9 +136,11 @@ class GridSweeper(Sweeper):
     @contextmanager
     def multirun_file(self) -> Iterator[None]:
         """Save the sweep's configuration as multirun.yaml on exit, as Hydra's sweepers do, but not after an error."""
+        from fmnist_sweep.errors import RunError
+
         try:
             yield
-        except KeyboardInterrupt:
+        except (KeyboardInterrupt, RunError):  # stopped by the user or by max_failures
             self._tell()
             raise
         self._tell()
@@ -161,16 +150,24 @@ class GridSweeper(Sweeper):
         if folder.is_dir():  # a dry run makes no folder
             OmegaConf.save(self.config, folder / "multirun.yaml")
 
-    def jobs(self, arguments: Sequence[str], grids: Iterable[Mapping[str, str]]) -> list[list[str]]:
-        """Return the jobs of grids combined with the arguments of the command line. A job is a list of overrides."""
-        from fmnist_sweep.config.overrides import rewrite, without_overridden
+    def jobs(self, arguments: Sequence[str], grids: "Iterable[Grid]") -> list[list[str]]:
+        """Return the jobs of grids combined with the arguments of the command line. A job is a list of overrides.
+
+        A key of the command line leaves the `zip` of a grid. The other keys of that `zip` stay paired.
+        """
+        from fmnist_sweep.config.grids import Grid, typed_zips, union
+        from fmnist_sweep.config.overrides import NUMBERS, rewrite, target, without_overridden
 
         loader = self.hydra_context.config_loader
-        lists = []
+        parser = OverridesParser.create(loader)
+        typed = parser.parse_overrides(list(arguments))
+        zips = typed_zips(OmegaConf.to_container(self.config.hydra.sweeper).get("zip"), typed)
+        given, combined = {target(override) for override in typed}, []
         for grid in grids:
-            lines = rewrite([f"{key}={values}" for key, values in grid.items()], loader)
-            lists.append([*without_overridden(lines, arguments, loader), *arguments])
-        return self.union(lists, OverridesParser.create(loader))
+            lines = without_overridden(rewrite(grid.lines, loader), arguments, loader)
+            kept = [[key for key in keys if NUMBERS.get(key, key) not in given] for keys in grid.zips]
+            combined.append(Grid([*lines, *arguments], [*kept, *zips]))
+        return union(combined, parser)
 
 
 def keep_workers(launcher: Launcher, jobs: int) -> AbstractContextManager[None]:
@@ -185,7 +182,7 @@ def raise_failures(returns: Iterable[Sequence[JobReturn]]) -> None:
     """Raise `RunError` if runs failed. Its message has their number and the reasons of the first ones."""
     from fmnist_sweep.errors import RunError, count
 
-    results = [result for batch in returns for result in batch]
+    results = {id(result): result for batch in returns for result in batch}.values()  # equal runs share a result
     failed = [result for result in results if result.status != JobStatus.COMPLETED]
     if failed:
         told = list(map(_failure, failed[:_MOST_TOLD]))
@@ -201,15 +198,3 @@ def _failure(result: JobReturn) -> str:
 
     error = error_of(result)
     return str(error) if isinstance(error, RunError) else f"{' '.join(result.overrides or [])}: {reason(error)}"
-
-
-def _values(override: Override) -> list[str]:
-    """Return one override `key=value` for each value of a sweep override."""
-    from fmnist_sweep.errors import ConfigError
-
-    key = override.get_key_element()
-    if not override.is_sweep_override():
-        return [f"{key}={override.get_value_element_as_str()}"]
-    if not override.is_discrete_sweep():
-        raise ConfigError(f"{override.input_line}: an interval has no single values; list them, or take range(a,b)")
-    return [f"{key}={value}" for value in override.sweep_string_iterator()]

@@ -41,8 +41,8 @@ class SearchSweeperConf:
     resource: str = "epochs"  # the key that the rungs set
     storage: Optional[str] = None  # URL or SQLite file; null: search.db in the sweep's folder
     study_name: str = "search"
-    params: Optional[dict[str, str]] = None  # the search space, for configuration files
-    grids: dict[str, Any] = field(default_factory=dict)  # rejected: figure=NAME sets it for the sweeper `grids`
+    params: dict[str, Any] = field(default_factory=dict)  # the search space, for configuration files
+    grids: Any = None  # rejected: figure=NAME sets it for the sweeper `grids`
 
 
 ConfigStore.instance().store(group="hydra/sweeper", name="search", node=SearchSweeperConf, provider="fmnist_sweep")

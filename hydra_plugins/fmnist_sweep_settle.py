@@ -33,6 +33,7 @@ class SettlingSweeper(GridSweeper):
     def sweep(self, arguments: list[str]) -> Any:
         """Launch jobs until no more runs are needed. Raise `RunError` if runs failed; it says how many."""
         from fmnist_sweep.adaptive.settle import Settling
+        from fmnist_sweep.config.grids import read
         from fmnist_sweep.config.hydra_private import resolve
 
         loader, settings = self.hydra_context.config_loader, self.settings
@@ -41,7 +42,7 @@ class SettlingSweeper(GridSweeper):
         returns: list[Sequence[JobReturn]] = []
         with keep_workers(self.launcher, settling.most), settling.within_budget(), self.multirun_file():
             while grids := settling.look(store):
-                jobs = self.jobs(arguments, grids)
+                jobs = self.jobs(arguments, read(grids, {}))
                 returns.append(self.launcher.launch(jobs, initial_job_idx=sum(map(len, returns))))
         settling.close(store)
         raise_failures(returns)

@@ -108,22 +108,22 @@ class StackedLauncher(Launcher):
         begin = nullcontext(self._stays) if self._stays else task.start_sweep(len(job_overrides), self.executor)
         with begin as sweep:
             composer = Composer(loader, self.config, sweep.place)
-            composed, jobs = [], []
+            composed, jobs = {}, []
             for number, overrides in enumerate(job_overrides, initial_job_idx):
                 one = composer.job(overrides, number)
-                composed.append(one)
                 jobs.append(sweep.make_job(one.config, one.execution, one.directory))
-            rehearse(composed[0].hydra, loader)
-            if not sweep.check(jobs):
+                composed.setdefault(jobs[-1], one)  # other overrides may give the same run
+            rehearse(next(iter(composed.values())).hydra, loader)
+            if not sweep.check(list(composed)):
                 return untrained
-            for one in composed:
+            for one in composed.values():
                 hydra_jobs.begin(one)
-            if not sweep.train(jobs):
+            if not sweep.train(list(composed)):
                 return untrained
-            return [
-                _ended(hydra_jobs, one, lambda job=job: sweep.outcome(job))
-                for job, one in zip(jobs, composed, strict=True)
-            ]
+            results = {
+                job: _ended(hydra_jobs, one, lambda job=job: sweep.outcome(job)) for job, one in composed.items()
+            }
+            return [results[job] for job in jobs]
 
     def _launch_one_by_one(self, job_overrides: Sequence[Sequence[str]], first: int) -> list[JobReturn]:
         from fmnist_sweep.config.hydra_private import begin_job, end_job, numbered

@@ -12,9 +12,9 @@ from omegaconf import DictConfig
 from fmnist_sweep.config import compose as composing
 from fmnist_sweep.config import hydra_private, overrides, validation
 from fmnist_sweep.config.compose import Composer
+from fmnist_sweep.config.grids import Grid, union
 from fmnist_sweep.config.schema import Config
 from fmnist_sweep.papers.paper_option import consume_paper_option
-from hydra_plugins.fmnist_sweep_grids import GridSweeper
 
 
 @functools.cache
@@ -35,7 +35,7 @@ def composer(config_dir: Path | None = None) -> Composer:
 def compose(*typed: str, config_dir: Path | None = None) -> list[DictConfig]:
     """The composed configuration of each job of the sweep that these arguments ask for."""
     lines = overrides.rewrite(typed, loader(config_dir))
-    jobs = GridSweeper.union([lines], OverridesParser.create(loader(config_dir)))
+    jobs = union([Grid(lines)], OverridesParser.create(loader(config_dir)))
     return [composer(config_dir).compose(job) for job in jobs]
 
 

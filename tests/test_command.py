@@ -540,10 +540,10 @@ def test_a_sweep_with_one_bad_value_is_refused_before_anything_trains(argument, 
     ("launcher", "place", "values"),
     [
         *(("stacked", "typed", values) for values in ("workers=1,2", "rerun=true,false", "retry=null,failed")),
-        ("stacked", "grids: {a: {%s}}", "dry_run=true,false"),
+        ("stacked", "grids: [{%s}]", "dry_run=true,false"),
         ("stacked", "params: {%s}", "workers=1,2"),
         ("basic", "typed", "dry_run=true,false"),
-        ("basic", "grids: {a: {%s}}", "workers=1,2"),
+        ("basic", "grids: [{%s}]", "workers=1,2"),
         ("basic", "params: {%s}", "retry=null,failed"),
     ],
 )
@@ -551,11 +551,24 @@ def test_what_holds_for_a_whole_sweep_cannot_be_swept(launcher, values, place, t
     key, _, several = values.partition("=")
     (tmp_path / "own" / "figure").mkdir(parents=True)
     sweeper = place % f"{key}: '{several}'" if place != "typed" else ""
-    (tmp_path / "own" / "figure" / "mine.yaml").write_text(f"# @package hydra\nsweeper: {{{sweeper}}}\n")
+    (tmp_path / "own" / "figure" / "mine.yaml").write_text(f"{{{sweeper}}}\n")
     typed = [values] if place == "typed" else ["figure=mine"]
     called = call("-m", f"hydra/launcher={launcher}", *typed, f"--config-dir={tmp_path / 'own'}", cwd=tmp_path)
     refused(called, f"{values}: must be the same for all runs of a sweep; give one value")
     assert not (tmp_path / "multirun").exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["max_failures=0"], "max_failures=0: must be "),
+        (["max_failures=1,2"], "max_failures=1,2: must be the same for all runs of a sweep; give one value"),
+        (["max_failures=1", "hydra/launcher=basic"], "max_failures=1: only the launchers stacked* count failures"),
+    ],
+)
+def test_a_number_of_failures_that_cannot_be_counted_is_refused(arguments, message, tmp_path):
+    refused(call("-m", "seed=0,1", *arguments, cwd=tmp_path), message)
+    assert left_behind(tmp_path) == []
 
 
 def test_a_sweep_with_another_launcher_is_checked_as_well(tmp_path):

@@ -55,9 +55,11 @@ def conclude(trials: Sequence[FrozenTrial], best: Sequence[FrozenTrial], names: 
         params = " ".join(f"{name}={_short(value)}" for name, value in best[0].params.items())
         line = f"best {names[0]} {best[0].value:.6g}: {params} (trial {best[0].number} of {said})"
         return console.print(line, markup=False, highlight=False, soft_wrap=True)
-    table = Table("trial", *names, *best[0].params)
+    keys = list(dict.fromkeys(key for one in best for key in one.params))  # not every trial has a conditional key
+    table = Table("trial", *names, *keys)
     for one in best:
-        table.add_row(f"{one.number}", *(f"{v:.6g}" for v in one.values), *map(_short, one.params.values()))
+        values = (_short(one.params.get(key, "")) for key in keys)
+        table.add_row(f"{one.number}", *(f"{v:.6g}" for v in one.values), *values)
     console.print(table)
     console.print(f"{len(best)} on the Pareto front, of {said}", highlight=False)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 import statistics
 import sys
@@ -16,7 +17,10 @@ from hydra.core.utils import JobReturn
 from omegaconf import DictConfig
 
 from fmnist_sweep.adaptive.objectives import USUAL, Direction, Objective, objective
-from fmnist_sweep.adaptive.space import Space
+from fmnist_sweep.adaptive.space import Space, Takes
+from fmnist_sweep.config import hydra_private, optimizers
+from fmnist_sweep.config.compose import Composer
+from fmnist_sweep.config.grids import choices
 from fmnist_sweep.config.hydra_private import directory_of
 from fmnist_sweep.config.messages import reason
 from fmnist_sweep.config.overrides import rewrite, target, without_overridden
@@ -107,10 +111,10 @@ def build_problem(settings: Any, arguments: list[str], loader: ConfigLoader, *, 
         raise ConfigError(f"objective={names[0]}: this application names none; leave it out: what a job returns counts")
     objectives = tuple(objective(str(name), loader) for name in names)
     rungs = [[f"{settings.resource}={step}"] for step in settings.rungs or []] or [[]]
-    defaults: dict[str, str] = {}
+    defaults: dict[str, Any] = {}
     for more in (*(one.defaults for one in reversed(objectives)), settings.params or {}):
         defaults |= more
-    lines = [f"{key}={values}" for key, values in defaults.items()]
+    lines = [choices(key, values) for key, values in defaults.items()]
     if ours:
         rungs = [rewrite(rung, loader) for rung in rungs]
         lines = rewrite(lines, loader)
@@ -119,7 +123,7 @@ def build_problem(settings: Any, arguments: list[str], loader: ConfigLoader, *, 
         _check_rungs(settings, given, objectives, steps)
         given |= {target(override): override for override in steps}
     overrides = parser.parse_overrides([*without_overridden(lines, [*arguments, *rungs[0]], loader), *arguments])
-    space = Space.of(overrides)
+    space = Space.of(overrides, _takes(loader) if ours else None)
     for line in dict.fromkeys(line for one in objectives for key, line in one.cautions.items() if key in arguments):
         print(f"fmnist_sweep: {line}", file=sys.stderr)
     seeds = settings.seeds
@@ -133,6 +137,19 @@ def build_problem(settings: Any, arguments: list[str], loader: ConfigLoader, *, 
     if settings.rungs and len(directions) > 1:
         raise ConfigError("rungs: the best of a batch go on, and of several objectives there is no best; give one")
     return Problem(space, objectives, directions, seeds, tuple(rungs), tuple(settings.rungs or ()), tuple(decisive))
+
+
+def _takes(loader: ConfigLoader) -> Takes:
+    """Return a function that looks into an optimizer's option for its class, and into that for its arguments."""
+    composer = Composer(loader, hydra_private.master(loader))
+
+    @functools.cache
+    def optimizer(chooser: str, value: str) -> Mapping[str, Any]:
+        if chooser == "optimizer.name":
+            return {"name": value}
+        return composer.config([f"optimizer={value}"]).optimizer
+
+    return lambda chooser, value, key: optimizers.takes(optimizer(chooser, value), key.split(".")[1])
 
 
 def check(problem: Problem, loader: ConfigLoader, sweep: DictConfig) -> None:

@@ -74,9 +74,9 @@ def sampler(name: str, arguments: Mapping[str, Any], seed: int, problem: Problem
     try:
         study = optuna.create_study(directions=problem.directions, sampler=RandomSampler(seed=0))
         for number in range(_STARTUP_TRIALS):
-            study.tell(study.ask(problem.space.distributions), [float(number)] * len(problem.directions))
+            study.tell(problem.space.ask(study), [float(number)] * len(problem.directions))
         study.sampler = make(_STARTUP_TRIALS)
-        study.ask(problem.space.distributions)
+        problem.space.ask(study)
     except Exception as error:
         raise ConfigError(f"sampler={name}: {reason(error)}; choose another, or other sampler_args") from error
     return make
@@ -120,7 +120,7 @@ class Study:
         first = next((t.user_attrs[BATCH] for t in known if t.state == TrialState.RUNNING), len(known))
         for place in range(len(known), min(first + size, most)):
             self._study.sampler = self._make(place)
-            self.note(self._study.ask(self._space.distributions).number, **{BATCH: first})
+            self.note(self._space.ask(self._study).number, **{BATCH: first})
         # Some samplers stop Optuna's own loop once they have enough results, which fails here without that loop.
         self._study.sampler = RandomSampler()
         batch = self.trials()[first:]

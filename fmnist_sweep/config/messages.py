@@ -17,6 +17,8 @@ _WRONG_TYPES = {
     r"is not Optional": "given: null is not allowed",
 }
 
+_FIGURE = "; a figure's file has no # @package line, and keys such as grids: [{optimizer: [adam, sgd]}]"
+
 
 def reason(error: BaseException) -> str:
     """Return the message of an error and its causes in one line."""
@@ -40,10 +42,14 @@ def reason(error: BaseException) -> str:
     if file := re.match(r"In '(\S+)': \w+ raised while composing config:\n(.*)", text, re.DOTALL):
         problem = of_omegaconf(file[2])
         group = file[1].split("/")[0]
+        if group == "figure":
+            return f"In '{file[1]}': {problem.removeprefix('hydra.sweeper.')}{_FIGURE}"
         misplaced = "; a file that sets keys of the first level begins with: # @package _global_"
         return (
             f"In '{file[1]}': {problem.partition(';')[0] + misplaced if problem.startswith(f'{group}:') else problem}"
         )
+    if chosen := re.match(r"(In 'figure/\S+': Could not override) '(\S+)@hydra\.sweeper\.(\S+)'", text):
+        return f"{chosen[1]} {chosen[2]} from there; write - override /{chosen[2]}@_global_.{chosen[3]}: NAME"
     if options := re.search(r"Available options in [^\n]*\n((?:\t[^\n]*\n?)+)", text):
         return f"{text.splitlines()[0]}; must be one of {', '.join(options[1].split())}"
     if text.startswith("Unsupported item value in defaults"):

@@ -126,6 +126,11 @@ def _canonical(value: object) -> object:
     return float(value) if isinstance(value, int) and not isinstance(value, bool) else value
 
 
+def takes(optimizer: Mapping[str, Any], argument: str) -> bool:
+    """Return whether the optimizer's class, or this project for every class, takes an argument of this name."""
+    return argument in _OURS or argument in _arguments(_class(optimizer))
+
+
 def check(optimizer: Mapping[str, Any]) -> None:
     """Raise `ConfigError` if the optimizer cannot be built or cannot take a step on a perceptron's parameters."""
     _check(json.dumps(optimizer))

@@ -20,6 +20,7 @@ from fmnist_sweep.errors import ConfigError, nearest
 
 GROUPS = ("optimizer", "batch_size", "dropout", "epochs", "figure", "paper", "tracker")
 SETS = ("figure", "tracker")  # a list of options is one choice, not a sweep
+FIGURE = "figure@hydra.sweeper="  # as Hydra takes it: a figure's file has settings of the sweeper
 NUMBERS = {"batch_size": "training.batch_size", "epochs": "training.epochs", "dropout": "model.dropout"}
 WHOLE_NUMBERS = ("batch_size", "epochs")
 MOST_JOBS = 100_000  # in a sweep: more would fill the memory before the first job is composed
@@ -102,6 +103,7 @@ def as_typed(message: str, typed: Sequence[str]) -> str:
         forms = [
             f"++{key}",
             f"hydra.sweeper.{key}",
+            FIGURE[:-1] if key == "figure" else None,
             NUMBERS.get(key),
             key.rpartition(".")[2] if key in NUMBERS.values() else None,
         ]
@@ -123,9 +125,9 @@ def words(override: Override) -> list[str]:
 def _settings(overrides: Sequence[Override], loader: ConfigLoader) -> list[str]:
     """Return the settings of the chosen sweeper. The user may type them without `hydra.sweeper.`."""
     names = [str(override.value()) for override in overrides if override.key_or_group == "hydra/sweeper"]
-    if not names or names[-1] not in loader.get_group_options("hydra/sweeper"):
-        return []
-    return _settings_of(names[-1])
+    if not names:
+        return ["zip"]  # of the sweeper that config.yaml chooses
+    return _settings_of(names[-1]) if names[-1] in loader.get_group_options("hydra/sweeper") else []
 
 
 def _settings_of(sweeper: str) -> list[str]:
@@ -135,6 +137,8 @@ def _settings_of(sweeper: str) -> list[str]:
 
 def _needs(key: str) -> str:
     """Return a hint for a setting of a sweeper that was not chosen, or "" for any other key."""
+    if key == "zip":
+        return " here; only a grid pairs up values, so leave out zip=, hydra/sweeper= or until="
     if key in _settings_of("settle"):
         return " here; it belongs to until=settled, so add that and paper=NAME"
     return " here; it belongs to a search, so add -m hydra/sweeper=search" if key in _settings_of("search") else ""
@@ -190,7 +194,7 @@ def _rewrite_group(override: Override, options: list[str]) -> str:
     if "${" in line:
         return line
     if key == "figure" and typed == ["null"]:
-        return "figure=[]"
+        return f"{FIGURE}[]"
     chosen = {word: _option(word, options) for word in typed}
     for word, option in chosen.items():
         if option is None and not (key in NUMBERS and _is_number(word)):
@@ -198,8 +202,13 @@ def _rewrite_group(override: Override, options: list[str]) -> str:
             raise ConfigError(f"{key}={word}: must be one of {', '.join(options)}{also}{nearest(word, options)}")
     if all(chosen.values()):
         # Names stay unchanged. Numbers are quoted, or Hydra would read them as numbers again.
-        names = [str(name) if str(name).isidentifier() else f"'{name}'" for name in dict.fromkeys(chosen.values())]
-        return f"{key}=[{','.join(names)}]" if key in SETS and len(names) > 1 else f"{key}={','.join(names)}"
+        options = [str(chosen[word]) for word in typed]
+        names = [option if option.isidentifier() else f"'{option}'" for option in options]
+        if key not in SETS:
+            return f"{key}={','.join(names)}"
+        names = list(dict.fromkeys(names))
+        value = names[0] if len(names) == 1 else f"[{','.join(names)}]"
+        return f"{FIGURE}{value}" if key == "figure" else f"{key}={value}"
     for word in typed:
         if not _is_number(word):
             raise ConfigError(f"{line}: the option {word} cannot be combined with numbers that are not options")

@@ -239,6 +239,7 @@ class How:
     workers: Annotated[Optional[int], Field(ge=1)] = None  # noqa: UP045
     rerun: bool = False
     retry: Annotated[Optional[str], _one_of(None, "failed")] = None  # noqa: UP045
+    max_failures: Annotated[Optional[int], Field(ge=1)] = None  # noqa: UP045
     lock: Annotated[str, _one_of("flock", "lease")] = "flock"
     dry_run: bool = False
     tracker: TrackerConfig = field(default_factory=TrackerConfig)

@@ -50,8 +50,8 @@ def consume_paper_option(arguments: Sequence[str], loader: ConfigLoader, *, trai
                 f"figure={both[0]}: both {name} and your file figure/{both[0]}.yaml have it; rename the file"
             )
         for option in sweeps.keys() - own:
-            node = {"mode": "MULTIRUN", "sweeper": {"grids": sweeps[option]}}
-            ConfigStore.instance().store(name=option, node=node, group="figure", package="hydra")
+            node = {"grids": list(sweeps[option].values())}
+            ConfigStore.instance().store(name=option, node=node, group="figure")
     return [*rest, f"figure={papers.ALL}"] if asked and not drawn else rest
 
 

@@ -43,7 +43,8 @@ class Search:
         trials: in order.
         best: numbers of the best trials, or of the Pareto front if there are several objectives.
         importances: for each parameter, the share of the first objective that it explains, by PED-ANOVA (Watanabe,
-            Bansal and Hutter, IJCAI 2023); empty if there are too few trials.
+            Bansal and Hutter, IJCAI 2023), whose conditional form also takes parameters that only some trials have;
+            empty if there are too few trials.
         spent: model-epochs that the trials took with rungs; 0 without rungs.
         whole: model-epochs if all trials had gone to the last rung; 0 without rungs.
     """

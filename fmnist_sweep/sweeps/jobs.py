@@ -114,6 +114,12 @@ def mark_failed(job: Job, why: str) -> None:
         write_ending(job, "failed", why)
 
 
+def failed(jobs: Sequence[Job]) -> dict[Job, str]:
+    """Return those of the jobs that are marked as failed, with the reason."""
+    records = {job: RunDirectory(job.directory).record() for job in jobs}
+    return {job: f"{job.name} failed: {one.error}" for job, one in records.items() if one and one.status == "failed"}
+
+
 def mark_interrupted(jobs: Sequence[Job]) -> None:
     """Mark runs as interrupted if their status is "running" but no process is training them."""
     from fmnist_sweep.sweeps.recording import write_ending

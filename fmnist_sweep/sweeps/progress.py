@@ -27,10 +27,17 @@ if not console.is_terminal:
 
 
 class SweepDisplay:
-    """Progress of a sweep, read from the store: one line per stack in training and one for the whole sweep."""
+    """Progress of a sweep, read from the store: one line per stack in training and one for the whole sweep.
 
-    def __init__(self, jobs: Sequence[Job]):
+    Args:
+        jobs: the runs of the sweep.
+        failures: gets each run that fails or diverges in this sweep, with the reason.
+    """
+
+    def __init__(self, jobs: Sequence[Job], failures: dict[Job, str]):
         self._jobs = jobs
+        self._failures = failures
+        self._planned: set[Job] = set()
         self._before = {job: _version(job) for job in jobs}
         self._started = time.monotonic()
         self._said = self._started
@@ -52,6 +59,7 @@ class SweepDisplay:
     def start(self, plan: Plan) -> None:
         """Print what a plan will train, and add it to the total."""
         trajectories = [*plan.idle, *(member for stack in plan.stacks for member in stack)]
+        self._planned.update(job for trajectory in trajectories for job in trajectory.jobs)
         runs = sum(len(member.train) + len(member.later) for member in trajectories)
         if runs:
             models = sum(map(len, plan.stacks))
@@ -105,7 +113,13 @@ class SweepDisplay:
             if record and record.status in _ENDED:
                 self._ended.add(job)
                 if record.status != "done":
-                    self.say(f"{job.name} {record.status}: {record.error}")
+                    self._failures[job] = f"{job.name} {record.status}: {record.error}"
+                    self.say(self._failures[job])
+
+    @property
+    def left(self) -> int:
+        """Return how many runs this sweep was to train or cut and has not."""
+        return len(self._planned - self._ended)
 
     def has_ended(self, job: Job) -> bool:
         """Return True if a run has ended in this sweep, whether it succeeded or not."""

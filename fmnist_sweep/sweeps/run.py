@@ -11,7 +11,7 @@ import logging
 import multiprocessing
 import tempfile
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import CancelledError, Future
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -24,7 +24,7 @@ from omegaconf import DictConfig
 from fmnist_sweep.config import schema
 from fmnist_sweep.config.messages import reason
 from fmnist_sweep.config.schema import Config, Execution
-from fmnist_sweep.errors import ConfigError, count
+from fmnist_sweep.errors import ConfigError, RunError, count
 from fmnist_sweep.stopping import Stop, stoppable
 from fmnist_sweep.sweeps import jobs
 from fmnist_sweep.sweeps.executors import Executor
@@ -78,6 +78,9 @@ class Sweep:
         self._followers: Followers | None = None
         self._tasks: list[_Task] = []
         self._stop = Stop()
+        self._failures: dict[Job, str] = {}  # of all batches
+        self._most_failures: int | None = None
+        self._count_failures: Callable[[], None] = lambda: None
         self._pause = 2 * POLL_SECONDS if self._is_local else CLUSTER_SECONDS
 
     def __enter__(self) -> Sweep:
@@ -134,12 +137,15 @@ class Sweep:
             False after a dry run, which prints the plan instead; else True.
 
         Raises:
-            ConfigError: the jobs differ in a value that must be the same for all, two would share a directory, or
-                their folder cannot be written.
+            ConfigError: the jobs differ in a value that must be the same for all, two would share a directory,
+                their folder cannot be written, or nobody would count their failures.
             DataError: there are no data for any run.
         """
         schema.agree([job.execution for job in wanted])
         keep_apart(wanted)
+        most = wanted[0].execution.max_failures
+        if most is not None and self._executor is not None and self._executor.detach:
+            raise ConfigError(f"max_failures={most}: nobody counts them with hydra.launcher.detach=true; leave one out")
         if wanted[0].execution.dry_run:
             jobs.show_plan(wanted, self._executor)
             return False
@@ -156,21 +162,35 @@ class Sweep:
 
         Raises:
             ConfigError: the cluster rejects the jobs.
+            RunError: as many runs failed as `max_failures` allows; the runs in training are marked as interrupted.
             Stopped: the user stopped the sweep; the runs in training are marked as interrupted.
         """
         stores = {job.directory.parent for job in wanted}
         if self._followers is None:
             self._followers = self._held.enter_context(Followers(wanted[0].execution.tracker))
         self._followers.follow(stores)
-        display, trainable = SweepDisplay(wanted), wanted
+        display, trainable = SweepDisplay(wanted, self._failures), wanted
+        self._most_failures = wanted[0].execution.max_failures
         if self._is_local:
             trainable = [job for job in wanted if job.execution.data_dir in self._folders]
+            self._failures |= jobs.failed([job for job in wanted if job.execution.data_dir not in self._folders])
         elif (
             self._probe is None and wanted[0].execution.lock == "flock" and self._executor and not self._executor.detach
         ):
             self._probe = self._held.enter_context(_locked_file(wanted[0].directory.parent))
         with display, stoppable(functools.partial(self._clean_up, wanted)) as self._stop:
-            return self._train_until_done(trainable, display)
+            self._count_failures = functools.partial(display.count, wanted)
+            is_complete = self._train_until_done(trainable, display)
+            if self._are_enough_failures():
+                self._count_failures()
+                jobs.mark_interrupted(wanted)
+        if self._are_enough_failures() and display.left:
+            ended = f"{count(len(self._failures), 'run')} did not end well ({next(iter(self._failures.values()))})"
+            raise RunError(
+                f"max_failures={self._most_failures}: stopped, because {ended}; {count(display.left, 'run')} left: "
+                "the same command goes on from here, without max_failures whatever fails"
+            )
+        return is_complete
 
     def train_one(self, job: Job) -> float | None:
         """Train one checked job. Return its outcome, as `jobs.outcome` does, and log it."""
@@ -191,9 +211,9 @@ class Sweep:
             left = [job for job in wanted if _name(job) in queued]
             plan = plan_jobs([job for job in wanted if _name(job) not in queued], self._executor.slots)
             display.start(plan)
-            busy = self._settle(plan.idle)
+            busy = [] if self._are_enough_failures() else self._settle(plan.idle)
             display.count(job for trajectory in plan.idle for job in trajectory.jobs)
-            if self._stop.asked:
+            if self._is_stopping():
                 break
             self._submit(plan, display)
             if self._executor.detach:
@@ -203,6 +223,8 @@ class Sweep:
                     display.say(f"{count(models, 'model')} {verb} queued or in training; the same command tells more")
                 return not models
             busy += [*self._wait(display), left]
+            if self._are_enough_failures():
+                break
             wanted = [job for group in busy for job in group]
             if len(wanted) not in (0, waiting):
                 display.say(f"another process is training {len(wanted)} of these runs: waiting for it")
@@ -215,7 +237,7 @@ class Sweep:
         from fmnist_sweep.sweeps import worker
 
         cut = [list(trajectory.jobs) for trajectory in idle if trajectory.cut]
-        return [group for group in cut if worker.train_stack([group], self._folder(group), self._should_stop)]
+        return [group for group in cut if worker.train_stack([group], self._folder(group), self._is_stopping)]
 
     def _folder(self, group: Sequence[Job]) -> Path | None:
         return self._folders.get(group[0].execution.data_dir)
@@ -244,8 +266,10 @@ class Sweep:
         shown = 0.0
         is_told = False
         while True:
-            if self._stop.asked and not is_told:
+            if self._is_stopping() and not is_told:
                 is_told = True
+                if not self._stop.asked:
+                    display.say(f"max_failures={self._most_failures} is reached: stopping at the end of the epoch")
                 self._executor.stop()
             if self._probe is not None and self._probe.with_suffix(".free").exists():
                 raise ConfigError(f"{self._probe.parent}: file locks do not hold between the machines; add lock=lease")
@@ -282,8 +306,17 @@ class Sweep:
                 jobs.mark_failed(job, why)
         return []
 
+    def _are_enough_failures(self) -> bool:
+        return self._most_failures is not None and len(self._failures) >= self._most_failures
+
+    def _is_stopping(self) -> bool:
+        return self._stop.asked or self._are_enough_failures()
+
     def _should_stop(self) -> bool:
-        return self._stop.asked
+        """Return whether a task of this process should stop. Nobody else counts its failures meanwhile."""
+        if self._most_failures is not None:
+            self._count_failures()
+        return self._is_stopping()
 
     def _clean_up(self, wanted: Sequence[Job]) -> None:
         """End all workers unless they are detached, and mark the runs that they leave as interrupted."""

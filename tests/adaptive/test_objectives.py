@@ -2,25 +2,34 @@
 
 from __future__ import annotations
 
+import json
 import math
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import optuna
 import pytest
 from command import INLINE, call, run_command
-from composed import loader
+from composed import compose, loader
 from made_up_runs import write_run
+from optuna.samplers import NSGAIISampler, RandomSampler, TPESampler
 from test_search import trials_of
 
 from fmnist_sweep import papers
+from fmnist_sweep.adaptive.conclusion import conclude
 from fmnist_sweep.adaptive.objectives import objective
+from fmnist_sweep.adaptive.problem import Problem, build_problem
+from fmnist_sweep.config import validation
 from fmnist_sweep.config.hydra_private import config_loader
+from fmnist_sweep.config.overrides import rewrite
 from fmnist_sweep.engine.metrics import MEASURES
 from fmnist_sweep.errors import ConfigError
 from fmnist_sweep.papers.nearest import nearest_configuration, quoted
+from fmnist_sweep.report.search_history import read_searches
 from fmnist_sweep.store.curves import Curves
 from fmnist_sweep.store.tables import collect
+from hydra_plugins.fmnist_sweep_search import SearchSweeperConf
 
 SEARCH = ("-m", "hydra/sweeper=search")
 SPACE = ("optimizer.lr=tag(log,interval(1e-4,1e-1))", "batch_size=500,1000", "model.hidden=[16]")
@@ -245,3 +254,90 @@ def test_trials_that_diverge_fail_and_the_search_ends_well(tmp_path: Path) -> No
     trials = trials_of(tmp_path / "multirun" / "search.db")
     assert {(t.params["optimizer.lr"] > 1, t.state.name) for t in trials} == {(True, "FAIL"), (False, "COMPLETE")}
     assert "failed" in done.err + done.out
+
+
+# Arguments that not every optimizer takes
+
+CONDITIONAL = (
+    *("optimizer=adam,sgd", "optimizer.momentum=interval(0,0.9)", "optimizer.betas=[0.9,0.99],[0.8,0.9]"),
+    *("optimizer.lr=tag(log,interval(1e-4,1e-1))", "optimizer.dampening=0"),
+)
+
+
+def posed(*arguments: str) -> Problem:
+    """The problem of a search with these overrides."""
+    return build_problem(SearchSweeperConf(), rewrite(arguments, loader()), loader(), ours=True)
+
+
+@pytest.mark.parametrize("sampler", [TPESampler, RandomSampler, NSGAIISampler])
+def test_an_argument_is_searched_only_with_the_optimizers_that_take_it(sampler: Any) -> None:
+    space, study = posed(*CONDITIONAL).space, optuna.create_study(sampler=sampler(seed=0))
+    seen = set()
+    for number in range(30):
+        params = space.ask(study).params
+        study.tell(number, params["optimizer.lr"])
+        is_sgd = params["optimizer"] == "sgd"
+        own = {"optimizer.momentum"} if is_sgd else {"optimizer.betas"}
+        assert set(params) == {"optimizer", "optimizer.lr"} | own
+        job = space.overrides(params)
+        assert ("++optimizer.dampening=0" in job) == is_sgd == any("momentum" in line for line in job)
+        (configured,) = compose(*job)
+        validation.parse(configured)  # torch takes all that is left
+        seen.add(params["optimizer"])
+    assert seen == {"adam", "sgd"}
+
+
+def test_the_corners_of_a_space_have_each_argument_with_an_optimizer_that_takes_it() -> None:
+    corners = [" ".join(sorted(corner)) for corner in posed(*CONDITIONAL).space.corners()]
+    assert any("momentum=0.9" in corner and "optimizer=sgd" in corner for corner in corners)
+    for corner in corners:
+        assert ("betas" in corner) == ("optimizer=adam" in corner)
+        assert ("momentum" in corner) == ("optimizer=sgd" in corner)
+
+
+def test_the_description_of_a_search_has_its_conditions_and_no_more() -> None:
+    described = posed(*CONDITIONAL).described()["space"]
+    assert described["optimizer.momentum"]["only"] == {"optimizer": ["sgd"]}
+    assert "only" not in described["optimizer.lr"]
+    ours = posed("optimizer=adam,sgd", "optimizer.momentum=0,0.9", "optimizer.schedule=constant,cosine").described()
+    assert "only" not in ours["space"]["optimizer.schedule"]  # every optimizer has it
+    named = posed("optimizer.name=Adam,SGD", "optimizer.momentum=0,0.9").described()["space"]
+    assert named["optimizer.momentum"]["only"] == {"optimizer.name": ["SGD"]}
+    for alone in (posed("optimizer=sgd", *CONDITIONAL[1:2]), posed("optimizer=sgd,sgd_momentum", *CONDITIONAL[1:2])):
+        assert "only" not in alone.described()["space"]["optimizer.momentum"]  # as in searches of earlier versions
+
+
+def test_an_argument_that_no_optimizer_takes_is_refused(tmp_path: Path) -> None:
+    called = call(*SEARCH, "optimizer=adam,sgd", "optimizer.momentun=0,0.9", cwd=tmp_path)
+    assert (called.code, called.err.count("\n")) == (2, 1)
+    assert called.err.startswith("fmnist_sweep: optimizer.momentun=0: Adam does not take it; it takes "), called.err
+
+
+def test_a_conditional_search_trains_goes_on_and_is_reported(tmp_path: Path) -> None:
+    small = ("epochs=1", "batch_size=1000", "model.hidden=[8]", INLINE, "seeds=1", "hydra.sweep.dir=runs", "batch=4")
+    first = call(*SEARCH, *CONDITIONAL, *small, "n_trials=4", cwd=tmp_path)
+    assert first.code == 0, first.err
+    done = call(*SEARCH, *CONDITIONAL, *small, "n_trials=10", cwd=tmp_path)
+    assert done.code == 0, done.err
+    trials = trials_of(tmp_path / "runs" / "search.db")
+    assert len(trials) == 10 and {trial.state.name for trial in trials} == {"COMPLETE"}
+    for trial in trials:
+        (run,) = trial.user_attrs["runs"]
+        assert run.startswith(trial.params["optimizer"])
+        recorded = json.loads((tmp_path / "runs" / run / "run.json").read_text())["config"]["optimizer"]
+        assert recorded.get("momentum") == trial.params.get("optimizer.momentum")
+    ((search,), complaint) = read_searches(tmp_path / "runs")
+    assert complaint is None
+    assert set(search.importances) == {"optimizer", "optimizer.lr", "optimizer.momentum", "optimizer.betas"}
+    changed = call(*SEARCH, "optimizer=sgd,sgd_momentum", *CONDITIONAL[1:2], *small, "n_trials=12", cwd=tmp_path)
+    assert changed.code == 2 and "the study search has other space" in changed.err
+
+
+def test_a_front_of_trials_with_different_keys_is_a_table(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    study = optuna.create_study(directions=["minimize", "minimize"], sampler=RandomSampler(seed=0))
+    space = posed(*CONDITIONAL).space
+    for number in range(12):
+        study.tell(space.ask(study), [number, -number])
+    conclude(study.trials, study.best_trials, ["a", "b"], tmp_path)
+    told = capsys.readouterr().err
+    assert "optimizer.momentum" in told and "optimizer.betas" in told and "12 on the Pareto front" in told

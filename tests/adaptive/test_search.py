@@ -362,7 +362,7 @@ def test_trials_that_fail_take_no_place_on_the_next_rung(search: Search) -> None
         ([*SPACE, "rungs=[0,1]"], "must be numbers from 1 that grow"),
         ([*SPACE, "rungs=[1,3]", "epochs=3"], "epochs=3: rungs=.* sets epochs"),
         ([*SPACE, "rungs=[1,3]", "direction=[minimize,minimize]"], "of several objectives there is no best"),
-        ([*SPACE, "+hydra.sweeper.grids.a=b"], "a search takes a space"),
+        ([*SPACE, "hydra.sweeper.grids=[{a:b}]"], "a search takes a space"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",
 )

@@ -26,7 +26,7 @@ SETS = [
     ["hydra.job.config.override_dirname.exclude_keys=[seed]", "seed=2", "optimizer=sgd"],
     ["hydra/launcher=basic", "workers=null"],
     ["+optimizer.weight_decay=0", "rerun=true"],
-    ["figure=fig1", "seed=4"],
+    ["figure@hydra.sweeper=fig1", "seed=4"],
 ]
 
 

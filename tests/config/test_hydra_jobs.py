@@ -23,7 +23,7 @@ QUICK = [
     ["optimizer=sgd", "batch_size='500'", "seed=12345678901"],
     ["optimizer=sgd", "++optimizer.lr=1e-05", "++optimizer.momentum=1", "seed=0"],
     ["model.hidden=[8]", "model.dropout=1e-9", "epochs='100'", "hydra.job.name=mine"],
-    ["data.mean=-0.25", "data.std=1", "figure=fig1", "training.epochs=7"],
+    ["data.mean=-0.25", "data.std=1", "figure@hydra.sweeper=fig1", "training.epochs=7"],
     ["hydra.job.config.override_dirname.exclude_keys=[seed]", "seed=2", "optimizer=sgd"],
     ["data.dir='/a folder/with: colons and #'", "seed=2"],
     ["hydra/job_logging=disabled", "seed=1"],

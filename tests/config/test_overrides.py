@@ -137,7 +137,7 @@ def test_rewriting_keeps_the_numbers_and_their_order(typed, form):
     key, values = read(line)
     if set(numbers) <= set(OPTIONS[group]):
         assert key == group
-        assert values == [OPTIONS[group][number] for number in dict.fromkeys(numbers)]
+        assert values == [OPTIONS[group][number] for number in numbers]
     else:
         assert key == NUMBERS[group]
         assert list(map(float, values)) == numbers
@@ -149,13 +149,13 @@ def test_rewriting_keeps_the_numbers_and_their_order(typed, form):
 
 @pytest.mark.parametrize("values", ["fig1,fig2", "'fig1',fig2", "choice(fig1,fig2)", "glob([*1,*2])", "[fig1,fig2]"])
 def test_several_figures_are_one_sweep_over_all_their_grids(values):
-    assert rewritten(f"figure={values}") == "figure=[fig1,fig2]"
+    assert rewritten(f"figure={values}") == "figure@hydra.sweeper=[fig1,fig2]"
 
 
 # Everything else
 
 
-UNCHANGED = """figure=fig1 figure=paper seed=0,1,2 seed=range(0,5) model.hidden=[128,64],[32]
+UNCHANGED = """figure@hydra.sweeper=fig1 seed=0,1,2 seed=range(0,5) model.hidden=[128,64],[32]
     data.dir=/some/folder data.mean=0.2860 device=cpu workers=null hydra.sweep.dir=/some/where hydra/launcher=basic
     ~optimizer.lr +optimizer.momentum=0.9 optimizer=${oc.env:OPTIMIZER}"""
 

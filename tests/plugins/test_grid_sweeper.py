@@ -1,18 +1,19 @@
 """A sweep over several grids is their union: every run once, whatever else the command line asks for."""
 
+import re
 from dataclasses import dataclass, field
 
 import pytest
-from command import call
+from command import INLINE, call
 from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.plugins import Plugins
 from hydra.core.utils import JobReturn, JobStatus
 
 from fmnist_sweep.config.compose import Composer, name_of
+from fmnist_sweep.config.grids import Grid, union
 from fmnist_sweep.config.validation import parse
 from fmnist_sweep.errors import RunError
-from hydra_plugins.fmnist_sweep_grids import GridSweeper
 
 FIGURES = [
     "adam-bs100-do0.2-ep30",
@@ -72,7 +73,7 @@ def sweep(*arguments, cwd):
 def own_figure(folder, text, name="mine"):
     """A figure of the user's own; returns its folder, for --config-dir."""
     (folder / "own" / "figure").mkdir(parents=True, exist_ok=True)
-    (folder / "own" / "figure" / f"{name}.yaml").write_text(f"# @package hydra\nmode: MULTIRUN\n{text}\n")
+    (folder / "own" / "figure" / f"{name}.yaml").write_text(f"{text}\n")
     return str(folder / "own")
 
 
@@ -149,7 +150,7 @@ HALF, MOST = "sgd-bs500-do0.2-ep2", "sgd-bs500-do0-ep2"
     ids=lambda value: " ".join(value),
 )
 def test_a_paper_is_what_its_figures_and_claims_name(arguments, runs, launches, tmp_path):
-    folder = own_figure(tmp_path, "sweeper: {grids: {mine: {epochs: '7'}}}")
+    folder = own_figure(tmp_path, "grids: [{epochs: 7}]")
     (tmp_path / "own" / "paper").mkdir()
     (tmp_path / "own" / "paper" / "own.yaml").write_text(OWN_PAPER)
     sweep(*arguments, f"--config-dir={folder}", cwd=tmp_path)
@@ -184,19 +185,23 @@ def test_the_command_line_applies_to_every_grid(arguments, runs, launches, tmp_p
 
 @pytest.mark.parametrize(
     ("in_grid", "typed", "sizes"),
-    [("64", "100", [100]), ("100", "64", [64]), ("64,128", "100,64", [100, 64]), ("100,64", "500,1000", [500, 1000])],
+    [
+        ("64", "100", [100]),
+        ("100", "64", [64]),
+        ("[64, 128]", "100,64", [100, 64]),
+        ("'100,64'", "500,1000", [500, 1000]),
+    ],
 )
 def test_the_command_line_wins_over_a_grid(in_grid, typed, sizes, launches, tmp_path):
-    folder = own_figure(tmp_path, f'sweeper: {{grids: {{mine: {{batch_size: "{in_grid}"}}}}}}')
+    folder = own_figure(tmp_path, f"grids: [{{batch_size: {in_grid}}}]")
     sweep("--config-dir", folder, "figure=mine", f"batch_size={typed}", cwd=tmp_path)
     assert launches.names == [f"adam-bs{size}-do0.2-ep30-seed0" for size in sizes]
 
 
 def test_a_figure_of_the_users_own_is_a_few_lines(launches, tmp_path):
-    grids = """sweeper:
-  grids:
-    small: {optimizer: "sgd,rmsprop", batch_size: "range(1,3)", dropout: "0.20"}
-    momentum: {optimizer: sgd, optimizer.momentum: "0.5,0.9"}"""
+    grids = """grids:
+  - {optimizer: [sgd, rmsprop], batch_size: "range(1,3)", dropout: 0.20}
+  - {optimizer: sgd, optimizer.momentum: [0.5, 0.9]}"""
     sweep("--config-dir", own_figure(tmp_path, grids), "figure=fig1,mine", cwd=tmp_path)
     assert launches.configurations == [
         "adam-bs100-do0.2-ep30",
@@ -207,8 +212,8 @@ def test_a_figure_of_the_users_own_is_a_few_lines(launches, tmp_path):
     assert len(set(launches.batches[0])) == len(launches.batches[0])
 
 
-SMALL = "sweeper: {params: {optimizer: sgd}, grids: {base: {batch_size: '100,500'}}}"
-LARGE = "sweeper: {params: {dropout: '0.1'}, grids: {base: {batch_size: '1000', epochs: '2'}, one: {seed: '7'}}}"
+SMALL = "{params: {optimizer: sgd}, grids: [{batch_size: [100, 500]}]}"
+LARGE = "{params: {dropout: 0.1}, grids: [{batch_size: 1000, epochs: [2]}, {seed: 7}]}"
 UNION = [
     "sgd-bs100-do0.2-ep30-seed0",
     "sgd-bs500-do0.2-ep30-seed0",
@@ -228,27 +233,23 @@ UNION = [
     ],
 )
 def test_several_figures_are_the_union_of_what_each_is_alone(figures, runs, launches, tmp_path):
-    """Though their grids have the same name, and each has parameters of its own."""
+    """Though each has parameters of its own."""
     own_figure(tmp_path, SMALL, "small")
-    own_figure(tmp_path, "sweeper: {grids: {base: {epochs: '10'}}}", "10")
+    own_figure(tmp_path, "grids: [{epochs: 10}]", "10")
     sweep("--config-dir", own_figure(tmp_path, LARGE, "large"), f"figure={figures}", cwd=tmp_path)
     assert set(launches.names) == set(runs)
 
 
-def test_what_a_figure_sets_besides_grids_is_its_own(launches, tmp_path):
-    folder = own_figure(tmp_path, SMALL, "small")
-    grids = "{base: {optimizer: sgd, batch_size: '100'}}"
-    text = f"# @package _global_\noptimizer: {{lr: 0.5}}\nhydra: {{sweeper: {{grids: {grids}}}}}\n"
-    (tmp_path / "own" / "figure" / "fast.yaml").write_text(text)
-    sweep("-m", "--config-dir", folder, "figure=small,fast", cwd=tmp_path)
-    (batch,) = launches.batches
-    alone = {}
-    for figure in ("small", "fast"):
-        launches.batches.clear()
-        sweep("-m", "--config-dir", folder, f"figure={figure}", cwd=tmp_path)
-        alone[figure] = launches.batches[0]
-    assert sorted(batch) == sorted([*alone["small"], *alone["fast"]])
-    assert len(set(batch)) == 3
+def test_the_options_that_a_figure_chooses_are_its_own(launches, tmp_path):
+    own_figure(tmp_path, SMALL, "small")
+    text = "defaults: [override /optimizer@_global_.optimizer: rmsprop]\ngrids: [{batch_size: [100]}]"
+    folder = own_figure(tmp_path, text, "other")
+    sweep("-m", "--config-dir", folder, "figure=small,other", cwd=tmp_path)
+    assert sorted(launches.configurations) == [
+        "rmsprop-bs100-do0.2-ep30",
+        "sgd-bs100-do0.2-ep30",
+        "sgd-bs500-do0.2-ep30",
+    ]
 
 
 def test_a_file_of_the_users_comes_before_a_papers_figure_of_that_name(launches, tmp_path):
@@ -260,8 +261,114 @@ def test_a_file_of_the_users_comes_before_a_papers_figure_of_that_name(launches,
     assert (called.code, called.err) == (2, f"fmnist_sweep: {message}")
 
 
+# Values that are paired
+
+PAIRED = ["batch_size=64,500", "seed=1,2"]
+
+
+def runs_of(launches):
+    """Batch size and seed of each run; the optimizer stands for what its digits hide."""
+    return sorted(re.sub(r"-do.*-seed", "-seed", name) for name in launches.names)
+
+
+@pytest.mark.parametrize(
+    ("text", "arguments", "runs"),
+    [
+        ("grids: [{zip: {batch_size: [64, 500], seed: [1, 2]}}]", [], ["adam-bs500-seed2", "adam-bs64-seed1"]),
+        (
+            "grids: [{zip: {batch_size: [64, 500], seed: [1, 2]}, optimizer: [adam, sgd]}]",
+            [],
+            ["adam-bs500-seed2", "adam-bs64-seed1", "sgd-bs500-seed2", "sgd-bs64-seed1"],
+        ),
+        (
+            "grids: [{zip: {optimizer: [adam, adam, sgd], seed: 'range(3)'}}]",
+            [],
+            ["adam-bs100-seed0", "adam-bs100-seed1", "sgd-bs100-seed2"],
+        ),
+        (
+            "grids: [{zip: [{batch_size: [100, 500], optimizer: [adam, sgd]}, {seed: [1, 2], epochs: [3, 4]}]}]",
+            [],
+            ["adam-bs100-seed1", "adam-bs100-seed2", "sgd-bs500-seed1", "sgd-bs500-seed2"],
+        ),
+        (  # a key of the command line leaves the zip, the others stay paired
+            "grids: [{zip: {batch_size: [64, 500], seed: [1, 2], optimizer: [sgd, adam]}}]",
+            ["batch_size=7,8"],
+            ["adam-bs7-seed2", "adam-bs8-seed2", "sgd-bs7-seed1", "sgd-bs8-seed1"],
+        ),
+        ("params: {seed: [8, 9]}\ngrids: [{zip: {batch_size: [64], seed: [1]}}]", [], ["adam-bs64-seed1"]),
+        (
+            "grids: [{optimizer: sgd}]",
+            ["zip=[batch_size,seed]", *PAIRED],
+            ["sgd-bs500-seed2", "sgd-bs64-seed1"],
+        ),
+        (
+            "grids: [{}]",
+            ["zip=[[batch_size,seed],[epochs,optimizer]]", *PAIRED, "epochs=1,2", "optimizer=adam,sgd"],
+            ["adam-bs500-seed2", "adam-bs64-seed1", "sgd-bs500-seed2", "sgd-bs64-seed1"],
+        ),
+    ],
+)  # fmt: skip
+def test_zip_pairs_up_values_and_combines_with_the_rest(text, arguments, runs, launches, tmp_path):
+    sweep("--config-dir", own_figure(tmp_path, text), "figure=mine", *arguments, cwd=tmp_path)
+    assert runs_of(launches) == runs
+
+
+def test_the_command_line_pairs_up_values_without_a_file(launches, tmp_path):
+    sweep("-m", "zip=[batch_size,seed]", *PAIRED, cwd=tmp_path)
+    assert runs_of(launches) == ["adam-bs500-seed2", "adam-bs64-seed1"]
+
+
+@pytest.mark.parametrize(
+    ("text", "arguments", "says"),
+    [
+        (
+            "grids: [{zip: {batch_size: [64, 500, 100], optimizer.lr: [0.1, 0.2]}}]",
+            [],
+            "zip: keys must have equally many values to be paired, but batch_size has 3, optimizer.lr has 2",
+        ),
+        ("grids: [{zip: [batch_size, seed]}]", [], "grids[0]: zip: must be a mapping of keys to lists"),
+        ("grids: [{}, {seed: 1, zip: {seed: [1]}}]", [], "grids[1]: seed: is given twice, in zip and beside it"),
+        ("grids: {mine: {seed: [1]}}", [], "grids: must be a list of mappings, such as [{optimizer: [adam, sgd]"),
+        ("grids: [[1]]", [], "grids: must be a list of mappings"),
+        ("grids: [{batch_size: []}]", [], "batch_size: has no values; give one at least"),
+        ("grid: [{seed: 1}]", [], "In 'figure/mine': grid: there is no such key; a figure's file has no # @package"),
+        (
+            "# @package hydra\nmode: MULTIRUN\nsweeper: {grids: {a: {seed: '1'}}}",
+            [],
+            "In 'figure/mine': mode: there is no such key; a figure's file has no # @package line, and keys such as",
+        ),
+        (
+            "defaults: [override /hydra/launcher: basic]",
+            [],
+            "In 'figure/mine': Could not override hydra/launcher from there; write - override "
+            "/hydra/launcher@_global_.hydra.launcher: NAME",
+        ),
+        ("grids: [{}]", ["zip=[batch_size]"], "zip=[batch_size]: must list keys to pair up"),
+        ("grids: [{}]", ["zip=[seed,epochs]", "seed=1,2"], "zip: epochs has no values on the command line"),
+        ("grids: [{}]", ["zip=seed,epochs"], "zip=seed,epochs: is a setting of the sweeper, not swept"),
+        ("{}", ["hydra/sweeper=search", "zip=[seed,epochs]"], "zip=[seed,epochs]: there is no zip here; only a grid"),
+    ],
+)  # fmt: skip
+def test_a_mistake_in_a_file_or_a_zip_is_refused_in_one_line(text, arguments, says, launches, tmp_path):
+    called = call("--config-dir", own_figure(tmp_path, text), "figure=mine", *arguments, cwd=tmp_path)
+    assert (called.code, called.err.count("\n")) == (2, 1)
+    assert called.err.startswith(f"fmnist_sweep: {says}"), called.err
+    assert launches.batches == []
+
+
+def test_runs_that_two_grids_write_differently_count_once(tmp_path):
+    folder = own_figure(tmp_path, "grids: [{batch_size: 1000}, {optimizer: [adam], training.batch_size: [1000]}]")
+    own_figure(tmp_path, "grids: [{dropout: 0.2, zip: {batch_size: [1000], seed: [0]}}]", "other")
+    small = ("epochs=1", "model.hidden=[8]", INLINE, f"hydra.sweep.dir={tmp_path / 'store'}")
+    called = call("--config-dir", folder, "figure=mine,other", *small, cwd=tmp_path)
+    assert called.code == 0 and called.err.startswith("1 run, 1 of them to train: "), called.err
+    assert len(list((tmp_path / "store").glob("*/run.json"))) == 1
+    called = call("--config-dir", folder, "figure=mine,other", *small, "optimizer.lr=1e30", cwd=tmp_path)
+    assert called.code == 1 and "1 of 1 run did not end well" in called.err
+
+
 def test_a_mistake_in_a_grid_is_refused_in_one_line(launches, tmp_path):
-    folder = own_figure(tmp_path, "sweeper: {grids: {mine: {batch_sizes: '64'}}}")
+    folder = own_figure(tmp_path, "grids: [{batch_sizes: 64}]")
     called = call("--config-dir", folder, "figure=mine", cwd=tmp_path)
     assert called.code == 2
     assert called.err.startswith("fmnist_sweep: batch_sizes=64: there is no batch_sizes")
@@ -277,7 +384,7 @@ def test_values_given_twice_are_one_run(launches, tmp_path):
 
 
 def test_the_sweepers_parameters_are_values_as_on_the_command_line(launches, tmp_path):
-    folder = own_figure(tmp_path, 'sweeper: {params: {batch_size: "100,500", seed: "range(2)"}}')
+    folder = own_figure(tmp_path, "params: {batch_size: [100, 500], seed: range(2)}")
     sweep("--config-dir", folder, "figure=mine", cwd=tmp_path)
     assert launches.names == [f"adam-bs{size}-do0.2-ep30-seed{seed}" for size in (100, 500) for seed in (0, 1)]
 
@@ -319,7 +426,7 @@ def test_a_launcher_of_hydra_s_names_the_run_and_the_reason(tmp_path):
 
 def test_the_union_keeps_the_first_of_equal_jobs_in_order():
     grids = [["a=1,2", "b=x"], ["b=x,y", "a=2"], ["a=3", "b=x"]]
-    jobs = GridSweeper.union(grids, OverridesParser.create())
+    jobs = union(map(Grid, grids), OverridesParser.create())
     assert jobs == [["a=1", "b=x"], ["a=2", "b=x"], ["b=y", "a=2"], ["a=3", "b=x"]]
     (product,) = BasicSweeper.split_arguments(OverridesParser.create().parse_overrides(["a=1,2", "b=x,y"]), None)
-    assert GridSweeper.union([["a=1,2", "b=x,y"]], OverridesParser.create()) == product
+    assert union([Grid(["a=1,2", "b=x,y"])], OverridesParser.create()) == product

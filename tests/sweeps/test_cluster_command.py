@@ -134,3 +134,22 @@ def test_a_file_that_is_locked_is_there_while_the_sweep_is(tmp_path: Path) -> No
     with run._locked_file(tmp_path) as probe, pytest.raises(filelock.Timeout):
         filelock.FileLock(probe).acquire(timeout=0)
     assert not probe.exists()
+
+
+@pytest.mark.usefixtures("slurm")
+@pytest.mark.parametrize("launcher", [SLURM, RAY], ids=["slurm", "ray"])
+def test_a_failure_stops_a_sweep_on_the_nodes(launcher: list[str], tmp_path: Path) -> None:
+    grid = ["-m", "optimizer.lr=0.01,1e30", "batch_size=1000", "model.hidden=[8]", "epochs=1000", "max_failures=1"]
+    stopped = run_command(*grid, *launcher, cwd=tmp_path)
+    assert stopped.returncode == 1
+    assert "max_failures=1: stopped, because 1 run did not end well" in stopped.stderr.splitlines()[-1]
+    records = [json.loads(path.read_bytes()) for path in tmp_path.glob("multirun/*/run.json")]
+    assert sorted(record["status"] for record in records) == ["diverged", "interrupted"]
+    assert len(list(tmp_path.glob("multirun/*/checkpoint-*.pt"))) > 0
+
+
+@pytest.mark.usefixtures("slurm")
+def test_failures_of_jobs_that_are_left_to_slurm_cannot_be_counted(tmp_path: Path) -> None:
+    refused = run_command(*GRID, *SLURM, "hydra.launcher.detach=true", "max_failures=1", cwd=tmp_path)
+    assert refused.returncode == 2
+    assert "max_failures=1: nobody counts them with hydra.launcher.detach=true" in refused.stderr

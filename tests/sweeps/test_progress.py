@@ -23,7 +23,7 @@ def job(run: Path, execution: Execution) -> Job:
 
 def started(jobs: Sequence[Job]) -> SweepDisplay:
     """The display of a sweep of these jobs that has just been planned."""
-    seen = SweepDisplay(jobs)
+    seen = SweepDisplay(jobs, {})
     seen.start(plan.plan_jobs(jobs, 1))
     return seen
 
@@ -84,7 +84,7 @@ def test_the_closing_line_tells_what_was_trained_from_what_was_cut_or_there(
     for run in names:
         one = job(run, Execution())
         jobs.append(Job(one.config, one.execution, one.name, tmp_path / one.name))
-    with SweepDisplay(jobs):
+    with SweepDisplay(jobs, {}):
         for run in names:
             record = read_record(run)
             if record.config.training.epochs == 2:

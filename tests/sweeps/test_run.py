@@ -129,6 +129,53 @@ def test_runs_that_fail_and_diverge_stop_no_other(tmp_path: Path) -> None:
     assert {path: after[path] for path in unchanged} == unchanged
 
 
+@pytest.mark.parametrize("executor", [INLINE, "workers=1"])
+def test_a_sweep_stops_at_the_failure_that_is_one_too_many(executor: str, tmp_path: Path) -> None:
+    store = tmp_path / "store"
+    grid = ["-m", "optimizer=sgd_momentum", executor, "model.hidden=[16]", "epochs=30", f"hydra.sweep.dir={store}"]
+    grid += ["zip=[optimizer.lr,batch_size,seed]", "optimizer.lr=0.01,1e30,0.01", "batch_size=1000,1000,30000"]
+    grid += ["seed=0,1,2", "max_failures=1"]
+    good, wild, other = (
+        config(MOMENTUM | {"lr": rate}, batch_size=size, epochs=30, hidden=[16], seed=seed)
+        for seed, (rate, size) in enumerate([(0.01, 1000), (1e30, 1000), (0.01, 30000)])
+    )
+    stopped = call(*grid, cwd=tmp_path)
+    assert stopped.code == 1
+    assert stopped.err.splitlines()[-1] == (
+        f"fmnist_sweep: max_failures=1: stopped, because 1 run did not end well ({run_name(wild)} diverged: the loss "
+        "is not finite after epoch 1; try a smaller learning rate); 2 runs left: the same command goes on from here, "
+        "without max_failures whatever fails"
+    )
+    assert [status(store, one) for one in (good, wild, other)] == ["interrupted", "diverged", None]
+    assert 1 <= rows(store, good) < 30
+    assert (store / "multirun.yaml").exists()
+
+    # It goes on from the checkpoint, and what ended in an earlier sweep does not count again.
+    planned = call(*grid, "dry_run=true", cwd=tmp_path)
+    assert f"continue after epoch {rows(store, good)}: {run_name(good)}" in planned.err
+    again = call(*grid, cwd=tmp_path)
+    assert again.code == 1 and "1 of 3 runs did not end well" in again.err.splitlines()[-1]
+    assert [status(store, one) for one in (good, wild, other)] == ["done", "diverged", "done"]
+
+
+@pytest.mark.parametrize("most", [1, 2])
+def test_a_sweep_with_as_many_failures_as_it_may_have_at_its_end_is_an_ordinary_one(most: int, tmp_path: Path) -> None:
+    store = tmp_path / "store"
+    grid = ["-m", "optimizer.lr=0.01,1e30", *SMALL, "epochs=1", f"max_failures={most}", INLINE]
+    called = call(*grid, f"hydra.sweep.dir={store}", cwd=tmp_path)
+    assert called.code == 1
+    assert called.err.splitlines()[-1].startswith("fmnist_sweep: 1 of 2 runs did not end well: ")
+
+
+def test_failures_count_over_the_batches_of_a_sweep(tmp_path: Path) -> None:
+    store = tmp_path / "store"
+    grid = ["-m", "seed=0,1,2", "optimizer.lr=1e30", *SMALL, "epochs=1", INLINE, "hydra.sweeper.max_batch_size=1"]
+    called = call(*grid, "max_failures=2", f"hydra.sweep.dir={store}", cwd=tmp_path)
+    assert called.code == 1
+    assert "max_failures=2: stopped, because 2 runs did not end well" in called.err.splitlines()[-1]
+    assert [json.loads(path.read_bytes())["status"] for path in store.glob("*/run.json")] == ["diverged"] * 2
+
+
 @pytest.mark.parametrize("several", [[], ["-m"]], ids=["single", "sweep"])
 def test_what_retry_leaves_as_it_is_is_no_failure(several: list[str], tmp_path: Path) -> None:
     store = tmp_path / "store"
@@ -171,10 +218,7 @@ def test_data_that_one_job_cannot_have_stop_no_other(tmp_path: Path) -> None:
     content[-1] ^= 1
     labels.write_bytes(content)
     figures.mkdir(parents=True)
-    (figures / "mixed.yaml").write_text(
-        "# @package hydra\nmode: MULTIRUN\nsweeper:\n  grids:\n    good: {seed: '0'}\n"
-        f"    bad: {{seed: '1,2', data.dir: '{corrupt}'}}\n"
-    )
+    (figures / "mixed.yaml").write_text(f"grids: [{{seed: 0}}, {{seed: [1, 2], data.dir: '{corrupt}'}}]\n")
     common = ["epochs=1", INLINE, *SMALL, f"hydra.sweep.dir={store}"]
     arguments = ["--config-dir", str(tmp_path / "conf"), "figure=mixed", *common]
     good, bad, finished = (run(seed=seed, epochs=1) for seed in (0, 1, 2))
@@ -185,6 +229,11 @@ def test_data_that_one_job_cannot_have_stop_no_other(tmp_path: Path) -> None:
     assert planned.code == 0, planned.err
     assert not directory(store, bad).exists()
     assert snapshot(store) == before
+
+    stopped = call(*arguments, "max_failures=1", cwd=tmp_path)
+    assert stopped.code == 1
+    assert f"stopped, because 1 run did not end well ({run_name(bad)} failed: " in stopped.err.splitlines()[-1]
+    assert status(store, good) is None
 
     done = call(*arguments, cwd=tmp_path)
     assert done.code == 1, done.err
