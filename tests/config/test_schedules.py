@@ -48,7 +48,7 @@ def ours(**schedule: Any) -> list[float]:
         ({"name": "cosine"}, lambda w: lambda one: theirs.CosineAnnealingLR(one, EPOCHS - w)),
         ({"name": "cosine", "floor": 0.01}, lambda w: lambda one: theirs.CosineAnnealingLR(one, EPOCHS - w, 0.01)),
     ],
-    ids=str,
+    ids=lambda value: str(value) if isinstance(value, dict) else "",
 )
 def test_rates_are_those_of_torchs_schedulers(schedule: dict[str, Any], make: Any, warmup: int) -> None:
     assert ours(**schedule, warmup=warmup) == pytest.approx(torchs(make(warmup), warmup), rel=1e-12)
