@@ -114,7 +114,7 @@ class StackedLauncher(Launcher):
                 jobs.append(sweep.make_job(one.config, one.execution, one.directory))
                 composed.setdefault(jobs[-1], one)  # other overrides may give the same run
             rehearse(next(iter(composed.values())).hydra, loader)
-            if not sweep.check(list(composed)):
+            if not sweep.check(jobs):
                 return untrained
             for one in composed.values():
                 hydra_jobs.begin(one)
