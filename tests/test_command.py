@@ -434,7 +434,10 @@ BAD = [
     ("workers=0", "workers=0: must be greater than or equal to 1"),
     ("rerun=maybe", "rerun=maybe: must be true or false"),
     ("retry=all", "retry=all: must be one of null, failed"),
-    ("paper=capari2024", "paper=capari2024: must be one of bordone2025, caprari2024, chaudhary2021, oren2026; did you mean caprari2024?"),
+    (
+        "paper=capari2024",
+        "paper=capari2024: must be one of bordone2025, caprari2024, chaudhary2021, oren2026; did you mean caprari2024?",
+    ),
     ("paper=caprari2024,bordone2025", "paper=caprari2024,bordone2025: one paper at a time; choose one of bordone2025,"),
     ("+paper=caprari2024", "+paper=caprari2024: a paper is chosen on the command line alone"),
     ("hydra/launcher=slurm", "In 'hydra/config': Could not find 'hydra/launcher/slurm'; must be one of basic, "),

@@ -462,7 +462,7 @@ def test_examples_in_messages_are_right():
 
 
 def test_a_paper_that_is_not_there(tmp_path, loader):
-    with pytest.raises(PaperError, match=r"^paper=caprari: must be one of .*caprari2024, .*; did you mean caprari2024\?$"):
+    with pytest.raises(PaperError, match=r"^paper=caprari: must be .*caprari2024, .*; did you mean caprari2024\?$"):
         papers.read("caprari", loader)
     with pytest.raises(PaperError, match=r"^none\.yaml: No such file or directory; give the name"):
         papers.read(str(tmp_path / "none.yaml"), loader)

@@ -192,7 +192,10 @@ PLAIN = """
         (["runs", "--output", "file/x"], "cannot write file/x: Not a directory; choose another --output"),
         (["--lang", "fr"], "argument --lang: invalid choice: 'fr'"),
         (["--colour"], "unrecognized arguments: --colour"),
-        (["runs", "--paper", "caprari2042"], "must be one of bordone2025, caprari2024, chaudhary2021, oren2026; did you mean caprari2024?"),
+        (
+            ["runs", "--paper", "caprari2042"],
+            "must be one of bordone2025, caprari2024, chaudhary2021, oren2026; did you mean caprari2024?",
+        ),
         (["runs", "--paper", "mine"], "one of yours is paper/mine.yaml in a folder that --config-dir names"),
         (
             ["runs", "--paper", "mine", "--config-dir", "no"],
