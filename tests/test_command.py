@@ -409,7 +409,7 @@ BAD = [
     ("optmizer=adam", "optmizer=adam: there is no optmizer; --help lists all keys; did you mean optimizer?"),
     ("+model.depth=3", "model.depth: there is no such key; did you mean model.dropout?"),
     ("+widths=[3]", "+widths=[3]: there is no widths"),
-    ("dropout=1.5", "dropout=1.5: must be less than 1"),
+    ("dropout=1.5", "dropout=1.5: must be a number from 0 to less than 1"),
     ("dropout=1", "dropout=1.0: must be less than 1"),
     ("dropout=-0.1", "dropout=-0.1: must be greater than or equal to 0"),
     ("dropout=nan", "dropout=nan: must be a finite number"),

@@ -195,7 +195,10 @@ def test_a_look_that_was_interrupted_is_made_whole_before_the_next(
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["until=settled"], "until=settled: needs a paper; add paper=NAME, one of bordone2025, caprari2024, mine"),
+        (
+            ["until=settled"],
+            "until=settled: needs a paper; add paper=NAME, one of bordone2025, caprari2024, chaudhary2021, mine, oren",
+        ),
         (["paper=mine", "until=finished"], "until=finished: must be settled"),
         (["paper=silent", "until=settled"], "until=settled: silent makes no claims"),
         ([*SETTLE[3:], "max_seeds=0"], "max_seeds=0: must be at least 1"),
