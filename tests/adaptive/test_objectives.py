@@ -196,7 +196,7 @@ def test_the_user_is_told_where_the_test_set_chooses(tmp_path: Path) -> None:
     [
         (["dropout=interval(0,1.5)"], "dropout=1.5: "),
         (["batch_size=500,70000"], "batch_size=70000: "),
-        (["optimizer=adam,sgd", "optimizer.momentum=interval(0,1)"], "momentum"),
+        (["optimizer=adam,adamw", "optimizer.momentum=interval(0,1)"], "momentum"),
         (["dropout=interval(0.6,0)"], "must begin below its end"),
         (["dropout=0.2"], "nothing to search"),
         (["dropout=interval(0,0.5)", "hydra.sweeper.rungs=[1,3]", "epochs=3"], "sets epochs; leave one"),
