@@ -26,7 +26,7 @@ from matplotlib.axes import Axes
 from small_runs import whole
 
 import fmnist_sweep as fs
-from fmnist_sweep import api
+from fmnist_sweep.config import grids
 from fmnist_sweep.engine.metrics import MEASURES
 from fmnist_sweep.errors import ConfigError, RunError
 from fmnist_sweep.store import layout
@@ -169,9 +169,9 @@ def test_what_cannot_be_done_is_said_in_one_line(
 
 def test_values_are_written_as_overrides() -> None:
     words = {None: "null", True: "true", 0.01: "0.01", (128, 64): "[128,64]", "adam,sgd": "adam,sgd"}
-    assert {value: api._word(value) for value in words} == words
-    assert api._choices("model.hidden", [[8], [64, 32]]) == "model.hidden=[8],[64,32]"
-    assert api._choices("dropout", np.array([0.1, 0.2])) == "dropout=0.1,0.2"
+    assert {value: grids.written(value) for value in words} == words
+    assert grids.choices("model.hidden", [[8], [64, 32]]) == "model.hidden=[8],[64,32]"
+    assert grids.choices("dropout", np.array([0.1, 0.2])) == "dropout=0.1,0.2"
 
 
 # Models
