@@ -277,6 +277,8 @@ class Sweep:
                 if task.future.done() and not task.ended:
                     task.ended = True
                     busy += self._end(task, display)
+                    # A stack may begin and end between two looks.
+                    display.count(job for group in task.groups for job in group)
             if self._is_local or time.monotonic() - shown > CLUSTER_SECONDS:
                 shown = time.monotonic()
                 display.update([task.stack for task in self._tasks if task.future.running()])
