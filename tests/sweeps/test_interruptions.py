@@ -135,6 +135,7 @@ def test_a_terminal_that_is_closed_interrupts(sweep: bool, tmp_path: Path) -> No
     store, one = tmp_path / "store", run(epochs=500)
     pid, terminal = pty.fork()
     if pid == 0:
+        signal.signal(signal.SIGHUP, signal.SIG_DFL)  # the tests may run under nohup, which ignores it
         os.chdir(tmp_path)
         many = ["-m"] * sweep
         command = [sys.executable, "-m", "fmnist_sweep", *many, "epochs=500", *SMALL, f"hydra.sweep.dir={store}"]
