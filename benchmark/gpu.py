@@ -74,7 +74,7 @@ class Measuring:
 
 
 def _machine(device: str) -> Row:
-    """What the results were measured on."""
+    """Describe the machine of the results."""
     gpu = torch.cuda.get_device_properties(0) if device == "cuda" else None
     return {
         "device": gpu.name if gpu else cpu(),

@@ -182,7 +182,7 @@ Scale: TypeAlias = "float | NDArray[np.float64]"
 
 
 class Division(NamedTuple):
-    """How the images are divided; see `split`. Sizes are numbers of images, or fractions below 1."""
+    """A division of the images; see `split`. Sizes are numbers of images, or fractions below 1."""
 
     validation: str
     size: float = 10_000

@@ -131,6 +131,17 @@ def test_files_of_another_program_under_our_names_are_left_alone(file, tmp_path)
     assert left_behind(tmp_path) == [tmp_path / file]
 
 
+def test_a_folder_with_the_name_of_another_run_is_refused_before_it_is_there(tmp_path):
+    name = "adam-bs1000-do0.2-ep1-seed7-0123abcd"
+    for arguments in [(f"hydra.run.dir=store/{name}",), ("-m", "hydra.sweep.dir=store", f"hydra.sweep.subdir={name}")]:
+        called = call(*QUICK, *arguments, cwd=tmp_path)
+        refused(
+            called,
+            f"{tmp_path / 'store' / name}: has the name of another run; choose another folder with hydra.run.dir",
+        )
+    assert not (tmp_path / "store" / name).exists()
+
+
 @pytest.mark.parametrize(
     "how",
     [

@@ -93,7 +93,7 @@ class ComposedJob:
 
 @dataclass(frozen=True)
 class Template:
-    """What jobs share that choose the same options.
+    """The part that is the same in all jobs that choose the same options.
 
     Attributes:
         config, execution: the checked values before a job's own.

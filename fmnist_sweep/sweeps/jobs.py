@@ -48,11 +48,11 @@ def make_job(config: Config, execution: Execution, directory: Path, *, here: boo
     if os.path.lexists(directory):
         places += [directory] if directory.name == job.name else []
         places += [path for path in directory.glob("*") if is_ours(path.name) or path.name in (".hydra", "run.log")]
-        _refuse_occupied(job)
     for path in filter(os.path.islink, places):
         raise ConfigError(
             f"{path}: is a symbolic link, so the run would write elsewhere; replace it by what it points to"
         )
+    _refuse_occupied(job)
     return job
 
 
