@@ -170,7 +170,7 @@ def _next_look(verdict: Verdict) -> int | None:
 
 def is_open(verdict: Verdict) -> bool:
     """Return True if a claim has no verdict yet."""
-    return verdict.verdict in ("inconclusive", "not run")
+    return verdict.verdict in ("open", "not run")
 
 
 def _ended(config: Config, curves: Curves) -> set[int]:

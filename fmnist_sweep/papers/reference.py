@@ -11,7 +11,7 @@ from fmnist_sweep.config.schema import CONFIG_FOLDER
 from fmnist_sweep.papers.claims import Claim, Expectation, Resolution
 from fmnist_sweep.papers.configurations import KEYS
 from fmnist_sweep.papers.metrics import METRICS
-from fmnist_sweep.papers.paper import Departure, Figure, Paper
+from fmnist_sweep.papers.paper import Departure, Figure, Finding, Paper
 from fmnist_sweep.papers.reductions import KINDS
 from fmnist_sweep.papers.yaml_file import Plain, flow
 
@@ -108,6 +108,7 @@ def reference() -> str:
         _section("Each item of `departs`", Departure),
         _section("Each of `figures`", Figure),
         _section("Each item of `claims`", Claim),
+        _section("Each item of `findings`", Finding),
         _section("`expect`", Expectation),
         _section("`resolution`, and each of `resolutions`", Resolution),
         f"## Metrics\n\nA difference is written {_code('train_accuracy - test_accuracy')}.\n\n{metrics}",

@@ -16,7 +16,7 @@ from fmnist_sweep.config.hydra_private import config_loader
 from fmnist_sweep.config.schema import Config, DataConfig, ModelConfig, TrainingConfig
 from fmnist_sweep.papers import claims, reductions
 from fmnist_sweep.papers.claims import Expectation
-from fmnist_sweep.papers.paper import Departure, PaperError
+from fmnist_sweep.papers.paper import Departure, Finding, PaperError
 from fmnist_sweep.papers.yaml_file import Plain, flow
 
 PAPER = yaml.safe_load("""
@@ -269,6 +269,11 @@ def test_a_paper_fixes_and_varies_every_key_of_the_network_and_its_training(tmp_
             "figures.final-values: must have another name: every",
         ),
         ("departs", [{"text": {"en": "x"}, "of": ["hevy"]}], "depart 1: of: there is no 'hevy'; did you mean heavy?"),
+        (
+            "findings",
+            [{"text": {"en": "x"}, "verdict": "reproduced", "claims": ["min"]}],
+            "finding 1: claims: there is no 'min'; did you mean mine?",
+        ),
         ("departs", ["So."], "depart 1: must be a mapping, of keys from text, of, not So."),
         ("departs", "So.", "departs=So.: must be a list; an example: departs: ["),
         (
@@ -450,7 +455,7 @@ def test_a_file_that_would_fill_the_memory(tmp_path, loader, content):
 
 def test_examples_in_messages_are_right():
     """Each example of a field is a value that the field takes."""
-    for model in (papers.Paper, papers.Figure, Departure, claims.Claim, Expectation, claims.Resolution):
+    for model in (papers.Paper, papers.Figure, Departure, Finding, claims.Claim, Expectation, claims.Resolution):
         for key, field in model.model_fields.items():
             typed = Annotated.__class_getitem__((field.annotation, *field.metadata, None))
             alone = create_model("Alone", __base__=Plain, **{key: (typed, ...)})

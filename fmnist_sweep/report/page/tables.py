@@ -24,7 +24,7 @@ from fmnist_sweep.store.tables import Collection
 
 NOTHING = "\N{EN DASH}"
 
-_SYMBOLS = {"reproduced": "✓", "not reproduced": "✗", "inconclusive": "?", "not run": NOTHING}
+_SYMBOLS = {"reproduced": "✓", "not reproduced": "✗", "open": "?", "not run": NOTHING}
 _NEAREST = 5
 _LISTED = 200  # the most rows that are shown of one kind of problem, and of environments
 _LAST = ["val_accuracy", "val_loss", "train_accuracy", "train_loss"]

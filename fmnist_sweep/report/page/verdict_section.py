@@ -74,7 +74,7 @@ def _summary(verdicts: Sequence[Verdict], texts: Texts) -> dict[str, str]:
     if held and held == len(verdicts):
         head, style = "holds", "reproduced"
     elif held:
-        head, style = ("holds_partly", "inconclusive") if refuted else ("holds_so_far", "reproduced")
+        head, style = ("holds_partly", "open") if refuted else ("holds_so_far", "reproduced")
     else:
         head, style = ("holds_not", "not-reproduced") if refuted else ("undecided", "not-run")
     counted = texts("page.counted", n=len(verdicts), counts=_counted(verdicts, texts))
