@@ -24,7 +24,6 @@ class Texts:
         self._texts = _read(language)
         self.classes: list[str] = self._texts["classes"]
         self.definitions: list[dict[str, str]] = self._texts["definitions"]
-        self.datatables: dict[str, str] = self._texts["datatables"]
         self.plotly: dict[str, str] = self._texts["plotly"]
 
     def __call__(self, key: str, **values: object) -> str:
