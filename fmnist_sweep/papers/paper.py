@@ -157,7 +157,7 @@ class Paper(Plain):
             examples=[[{"text": {"en": "Momentum helps."}, "verdict": "reproduced", "claims": ["fast-beats-slow"]}]],
         ),
     ] = []  # noqa: RUF012
-    """Sentences for the top of the page. It shows the first three whose verdicts hold, and completes them with claims."""
+    """Sentences for the top of the page. The first three whose verdicts hold are shown, completed with claims."""
     _name: str = PrivateAttr("")
     _configs: dict[str, Config] = PrivateAttr(default_factory=dict)
 

@@ -39,9 +39,7 @@ def paper_page(results: Results, pictures: Mapping[str, Picture], links: Sequenc
     return page(texts("page.title", paper=results.paper.byline), sections, texts, links)
 
 
-def front_page(
-    every: Sequence[tuple[Results, Mapping[str, Picture], str]], links: Sequence[Link], texts: Texts
-) -> str:
+def front_page(every: Sequence[tuple[Results, Mapping[str, Picture], str]], links: Sequence[Link], texts: Texts) -> str:
     """Return the front page on several papers as HTML. `every` holds for each its results, pictures and page."""
     answers = [(answer(results, texts), address) for results, _, address in every]
     whole = {

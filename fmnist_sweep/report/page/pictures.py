@@ -11,7 +11,8 @@ from PIL import Image
 from fmnist_sweep.report.figures.style import STYLE
 from fmnist_sweep.report.page.render import data_uri
 
-_NARROW = 3.6  # inches
+_NARROW, _NARROW_NAMES = 3.6, 4.8  # inches; the latter with long names beside the panels
+_LONG = 20  # characters of such a name
 _LINE = 55  # characters across a narrow picture
 _LEGEND_LINE = 0.15  # inches
 _DPI = 200
@@ -40,23 +41,25 @@ def _stack(figure: Figure) -> None:
     corner = {(place.rowspan.start, place.colspan.start): ax for ax, place in places.items() if place}
     rows = 1 + max(row for row, _ in corner)
     grid = figure.add_gridspec(len(corner), 1)
-    for cell, ((row, column), ax) in zip(grid, sorted(corner.items()), strict=True):
+    for place, ((row, column), ax) in enumerate(sorted(corner.items())):
         ax.set_title(ax.get_title("left") or corner.get((0, column), ax).get_title("left"), loc="left")
         ax.set_ylabel(ax.get_ylabel() or corner.get((row, 0), ax).get_ylabel())
         ax.set_xlabel(ax.get_xlabel() or corner.get((rows - 1, column), ax).get_xlabel())
         ax.tick_params(labelleft=True, labelbottom=True)
-        ax.set_subplotspec(cell)
+        ax.set_subplotspec(grid[place, 0])
     height = figure.get_figheight() * len(corner) / rows
     for legend in list(figure.legends):
         names = [text.get_text() for text in legend.get_texts()]
         title = textwrap.fill(legend.get_title().get_text(), _LINE)
         columns = max(1, _LINE // (max(map(len, names)) + 6))
         height += _LEGEND_LINE * (title.count("\n") + -(-len(names) // columns))
-        handles = legend.legend_handles
+        handles = [handle for handle in legend.legend_handles if handle]
         legend.remove()
         box = figure.legend(handles, names, loc="outside lower center", ncols=columns, title=title)
         box.get_title().set_multialignment("center")
-    figure.set_size_inches(_NARROW, height)
+    names = [label.get_text() for ax in figure.axes for label in ax.get_yticklabels()]
+    is_long = any(len(line) > _LONG for name in names for line in name.split("\n"))
+    figure.set_size_inches(_NARROW_NAMES if is_long else _NARROW, height)
 
 
 def _embedded(png: bytes) -> str:

@@ -27,7 +27,8 @@ _WIDE = 20  # an axis is logarithmic above this ratio of maximum to minimum
 
 def searches_section(searches: Sequence[Search], texts: Texts) -> Section:
     """Show searches, each with its plots and its best trials."""
-    shown, plots = [], {}
+    shown: list[dict[str, Any]] = []
+    plots: dict[str, Any] = {}
     for search in searches:
         one = _search(search, texts)
         titles = {f"search-plot-{len(plots) + n}": title for n, title in enumerate(one["plots"], 1)}

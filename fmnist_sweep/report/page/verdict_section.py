@@ -94,7 +94,7 @@ def counted(verdicts: Iterable[Verdict], texts: Texts) -> list[dict[str, Any]]:
 
 
 def _by_figure(results: Results, texts: Texts) -> list[tuple[str, str, list[Verdict]]]:
-    """Return name, label and verdicts of each figure, and of the statements that belong to none, under an empty name."""
+    """Return name, label and verdicts of each figure, and under an empty name those of statements without a figure."""
     paper = results.paper
     by_figure = [(name, tables.figure_label(paper, name, texts)) for name in paper.figures]
     if any(not verdict.claim.figure for verdict in results.verdicts):
@@ -119,10 +119,9 @@ def _findings(results: Results, texts: Texts) -> list[tuple[str, str, str]]:
     ]
     said = {claim for finding in results.paper.findings for claim in finding.claims}
     others = sorted((one for one in results.verdicts if one.claim.id not in said), key=lambda one: one.look is None)
-    in_turn = zip_longest(*([one for one in others if one.verdict == name] for name in ("reproduced", "not reproduced")))
-    rest = (
-        (one.verdict, one.claim.statement[texts.language], one.claim.id) for one in chain.from_iterable(in_turn) if one
-    )
+    decided = ([one for one in others if one.verdict == name] for name in ("reproduced", "not reproduced"))
+    in_turn = filter(None, chain.from_iterable(zip_longest(*decided)))
+    rest = ((one.verdict, one.claim.statement[texts.language], one.claim.id) for one in in_turn)
     return list(islice(chain(found, rest), _FINDINGS))
 
 
