@@ -1,6 +1,5 @@
 """The page's section on confusions: which classes each configuration confuses, with example images."""
 
-import json
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
@@ -16,10 +15,10 @@ from PIL import Image
 from fmnist_sweep import data
 from fmnist_sweep.report.figures.confusion import IMAGES, Counts, confusion, frequent
 from fmnist_sweep.report.page.render import Section, data_uri
-from fmnist_sweep.report.summaries import finals, varying
+from fmnist_sweep.report.summaries import finals
 from fmnist_sweep.report.texts import Texts, sentence
 from fmnist_sweep.store.layout import RecordError, read_predictions
-from fmnist_sweep.store.tables import CONFIGURATION, Collection
+from fmnist_sweep.store.tables import CONFIGURATION, Collection, varying
 
 SPRITE_COLUMNS = 32
 
@@ -128,7 +127,8 @@ def _images(folder: Path | None) -> tuple[data.Part, data.Part] | None:
 
 
 def _division(row: Mapping[str, Any]) -> data.Division:
-    size = json.loads(row["data.split.size"])
+    size = row["data.split.size"]
+    size = int(size) if size >= 1 else float(size)  # a column that also holds fractions is of floats
     return data.Division(row["data.validation"], size, row["data.split.take"], int(row["data.split.seed"]))
 
 
