@@ -68,7 +68,7 @@ def write_store(store: Path, labels: NDArray[np.uint8]) -> None:
     write_run(store, seed=3, epochs_done=4, status="failed", error=f"ValueError: {SCRIPT}")
     write_run(store, seed=4, epochs_done=3, status="diverged", curve=np.array([[0.5, 0.8] * 3] * 2 + [[np.nan] * 6]))
     for number, text in enumerate(HOSTILE):
-        link = '<a href="javascript:window.pwned=1">here</a>'
+        link = f'<a href="javascript:window.pwned={number + 1}">here</a>'
         arguments = {"lr": 0.01, "a": link, "b": text}
         machine = {"cpu": text, "platform": f"</td>{text}"}
         run = write_run(store, optimizer="sgd", optimizer_args=arguments, environment=machine)
