@@ -142,7 +142,7 @@ def run_table(collection: Collection, texts: Texts) -> Table:
             status += f" ({run['epochs_done']}/{run['epochs']})"
         cells = [Cell(run["name"], style="name"), Cell(run[optimizer], style="free")]
         levels = [NOTHING if pd.isna(run[factor]) else run[factor] for factor in factors]
-        cells += [Cell(f"{level}", level) for level in levels]
+        cells += [Cell(f"{level}", level, "free" if isinstance(level, str) else "") for level in levels]
         cells += [Cell(f"{run['seed']}", run["seed"]), Cell(status)]
         cells += [*(_measure(last[key]) for key in _LAST), *(_measure(run[key]) for key in tested)]
         rows.append([*cells, _measure(last["seconds"], 0)])
