@@ -68,7 +68,7 @@ grid: $(READY)  ## train every combination of what the paper varies
 report: $(READY)  ## figures, tables and claims from the runs there are
 	$(WRITE_REPORT)
 
-site: $(READY)  ## a page a paper and the front page docs/index.html, from the tables of the reports in docs/
+site: $(READY)  ## a page a paper and the front page docs/papers.html, from the tables of the reports in docs/
 	$(BIN) -m fmnist_sweep.report.site docs
 
 paper-format: $(READY)  ## docs/paper-format.md, the reference of a paper's file, from its schema

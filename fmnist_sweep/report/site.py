@@ -21,6 +21,8 @@ from fmnist_sweep.report.page.render import Link
 from fmnist_sweep.report.texts import LANGUAGES, Texts
 from fmnist_sweep.store.published import read_results
 
+_FRONT = "papers"  # the front page
+
 
 def main(arguments: list[str] | None = None) -> int:
     """Write the pages that `arguments` (by default the command line) ask for.
@@ -62,10 +64,10 @@ def _pages(every: Sequence[Results], texts: Texts) -> dict[str, str]:
         figures = paper_figures(results.paper, results.curves, texts)
         pictures = {name: picture(figure, encode(figure)["png"]) for name, figure in figures.items()}
         address = _file(results.paper.name, texts.language)
-        front = Link(_file("index", texts.language), texts("page.all_papers"))
+        front = Link(_file(_FRONT, texts.language), texts("page.all_papers"))
         pages[address] = paper_page(results, pictures, [front, *_translations(results.paper.name, texts)], texts)
         shown.append((results, pictures, address))
-    return pages | {_file("index", texts.language): front_page(shown, _translations("index", texts), texts)}
+    return pages | {_file(_FRONT, texts.language): front_page(shown, _translations(_FRONT, texts), texts)}
 
 
 def _file(name: str, language: str) -> str:

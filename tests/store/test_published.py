@@ -24,7 +24,7 @@ from fmnist_sweep.store.published import read_results
 from fmnist_sweep.store.tables import FACTORS, collect
 
 DOCS = Path(__file__).parents[2] / "docs"
-PAPERS = ("caprari2024", "bordone2025")
+PAPERS = ("chaudhary2021", "caprari2024", "bordone2025", "oren2026")  # by year
 PAGES = {"en": "{}.html", "es": "{}.es.html"}
 
 
@@ -62,7 +62,7 @@ def test_the_published_page_has_every_published_verdict(name, language):
 
 @pytest.mark.parametrize("language", LANGUAGES)
 def test_the_front_page_counts_the_published_verdicts(language):
-    page = (DOCS / PAGES[language].format("index")).read_text(encoding="utf-8")
+    page = (DOCS / PAGES[language].format("papers")).read_text(encoding="utf-8")
     verdicts = Counter(claim["verdict"] for name in PAPERS for claim in published(name))
     head = page[page.index('<h2 class="answer">') : page.index("</h2>")]
     assert f"{verdicts.total()} " in head
@@ -239,16 +239,16 @@ def test_the_pages_on_papers_are_made_of_their_tables(tmp_path, capsys):
         results = collect(tmp_path / "runs", papers.read(name).covers).metrics
         results.to_csv(tmp_path / "docs" / name / "results.csv", index=False, na_rep="nan")
     assert site.main([str(tmp_path / "docs")]) == 0
-    names = [PAGES[language].format(name) for language in LANGUAGES for name in (*PAPERS, "index")]
+    names = [PAGES[language].format(name) for language in LANGUAGES for name in (*PAPERS, "papers")]
     assert capsys.readouterr().out.splitlines() == [f"wrote {tmp_path / 'docs' / name}" for name in names]
     for language, other in (LANGUAGES, LANGUAGES[::-1]):
-        files = {name: PAGES[language].format(name) for name in (*PAPERS, "index")}
+        files = {name: PAGES[language].format(name) for name in (*PAPERS, "papers")}
         pages = {name: (tmp_path / "docs" / file).read_text(encoding="utf-8") for name, file in files.items()}
         for name, page in pages.items():
             assert f'href="{PAGES[other].format(name)}"' in page
         for name in PAPERS:
             paper = papers.read(name)
-            assert f'id="{name}"' in pages["index"] and f'href="{files[name]}"' in pages["index"]
+            assert f'id="{name}"' in pages["papers"] and f'href="{files[name]}"' in pages["papers"]
             assert re.findall(r'id="figure-([^"]+)"', pages[name])[: len(paper.figures)] == list(paper.figures)
             assert f'href="{files["index"]}"' in pages[name]
     (tmp_path / "docs" / "caprari2042").mkdir()
