@@ -15,7 +15,7 @@ from rich.table import Table
 from rich.text import Text
 
 _WIDEST = 10_000  # columns of a table, more than any terminal has
-_SILENT_SECONDS = 1.0  # elsewhere than on a terminal, what takes longer than this is said
+_SILENT_SECONDS = 2.0  # elsewhere than on a terminal, what takes longer than this is said
 
 
 def _console(*, stderr: bool) -> Console:
