@@ -395,7 +395,7 @@ def test_help_explains_every_key_setting_and_command(tmp_path):
     shown = call("--help", cwd=tmp_path).out
     short = {"training.batch_size": "batch_size", "training.epochs": "epochs", "model.dropout": "dropout"}
     for key in {*KEYS, "optimizer.schedule.name", "optimizer.decay"} - {"optimizer"}:
-        assert re.search(rf"^  {re.escape(short.get(key, key))}=\S+ +\S", shown, re.MULTILINE), key
+        assert re.search(rf"^  {re.escape(short.get(key, key))}=\S+\s+\S", shown, re.MULTILINE), key
     for settings in (SearchSweeperConf, SettlingSweeperConf):
         for setting in fields(settings):
             hidden = setting.name.startswith("_") or setting.name in ("grids", "paper")

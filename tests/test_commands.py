@@ -205,15 +205,22 @@ def test_rm_leaves_a_directory_with_a_file_of_the_users_alone(file: str, work: P
 
 
 def test_rm_follows_no_link(work: Path) -> None:
-    one, other, *_ = sorted((work / "multirun").iterdir())
-    (work / "precious.csv").write_text("the user's")
-    (one / "predictions.npy").unlink(missing_ok=True)
-    (one / "predictions.npy").symlink_to(work / "precious.csv")
+    one, other, third, *_ = sorted((work / "multirun").iterdir())
+    (work / "own").mkdir()
+    for name in ("predictions.npy", "config.yaml"):
+        (work / "own" / name).write_text("the user's")
+    (one / "predictions.npy").symlink_to(work / "own" / "predictions.npy")
+    (other / ".hydra").symlink_to(work / "own")
+    (third / ".hydra").mkdir()
+    (third / ".hydra" / "config.yaml").symlink_to(work / "own" / "config.yaml")
     (work / "linked").symlink_to(other)
-    (one / ".hydra").symlink_to(work)
     before = left(work)
-    assert "which no run writes" in run("rm", "--yes", one.name, cwd=work).err
+    for directory in (one, other, third):
+        assert "which no run writes" in run("rm", "--yes", directory.name, cwd=work).err
+    (work / "own" / "predictions.npy").rename(work / "predictions.npy")  # the folder could now be Hydra's
+    assert "which no run writes" in run("rm", "--yes", other.name, cwd=work).err
     assert "is not the directory of a run" in run("rm", "--yes", "linked", cwd=work).err
+    (work / "predictions.npy").rename(work / "own" / "predictions.npy")
     assert left(work) == before
 
 

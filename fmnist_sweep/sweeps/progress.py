@@ -27,6 +27,7 @@ from fmnist_sweep.sweeps.plan import Job, Plan, Trajectory
 
 FIRST_SECONDS = 2.0  # until the first line of progress, where there is no terminal
 CALM_SECONDS = 30.0  # between further ones
+_WIDE = 110  # columns of a terminal in which a run's name, its metrics and a bar fit
 _ENDED = (*FINISHED, "failed")
 _LOSS, _ACCURACY = MEASURES.index("val_loss"), MEASURES.index("val_accuracy")
 
@@ -87,14 +88,15 @@ class SweepDisplay:
         """Read the store and show the progress of the active stacks."""
         for members in active:
             stack = tuple(members)
-            title = stack[0].train[-1].name if len(stack) == 1 else _title(stack)
+            has_name = len(stack) == 1 and console.width >= _WIDE
+            title = stack[0].train[-1].name if has_name else _title(stack)
             line = self._lines.get(stack)
             if line is None:
                 line = self._lines[stack] = self._progress.add_task(title, total=_epochs_left(stack))
             rows = self._count(stack)
             last = [r[-1] for r in rows if len(r)]
             losses, accuracies = ([row[column] for row in last] for column in (_LOSS, _ACCURACY))
-            seen = f"  val loss {_span(losses)}  val accuracy {_span(accuracies)}" if last else ""
+            seen = f"  loss {_span(losses)}  accuracy {_span(accuracies)}" if last else ""
             self._progress.update(line, completed=self._trained[stack], description=title + seen)
         for stack in set(self._lines) - {tuple(members) for members in active}:
             self._count(stack)
@@ -250,11 +252,7 @@ def minutes(seconds: float) -> str:
 
 
 def _bars() -> Progress:
-    columns = [
-        SpinnerColumn(),
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeRemainingColumn(),
-    ]
+    is_wide = console.width >= _WIDE
+    times = [BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()] if is_wide else [MofNCompleteColumn()]
+    columns = [SpinnerColumn(), TextColumn("{task.description}"), *times]
     return Progress(*columns, console=console, disable=not console.is_terminal, transient=True)

@@ -48,3 +48,15 @@ def test_an_objective_that_is_a_measure_is_one_column(tmp_path: Path, capsys: py
     header, row, _ = capsys.readouterr().err.splitlines()
     assert header.split() == ["trial", "lr", "val_loss", "val_accuracy"]
     assert row.split()[:3] == ["best", "0", "0.5"] and row.count(" ± ") == 2
+
+
+def test_the_front_comes_before_a_trial_that_is_better_in_one_objective(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    study = optuna.create_study(directions=["minimize", "minimize"])
+    for values in [(1, 3), (2, 4), (3, 1)]:
+        study.add_trial(create_trial(values=values, params={"lr": 0.5}, distributions=RATES))
+    conclude(study.trials, study.best_trials, ["a", "b"], ["minimize", "minimize"], tmp_path)
+    _, *rows, last = capsys.readouterr().err.splitlines()
+    assert [row.split()[:2] for row in rows] == [["best", "0"], ["best", "2"], ["3", "1"]]
+    assert last == "2 on the Pareto front, of 3 complete"
