@@ -79,6 +79,7 @@ def test_best_says_how_to_train_it_again(work: Path) -> None:
 @pytest.mark.parametrize(
     "changed",
     [
+        {"optimizer": {"name": "SGD"}},
         {"optimizer": {"name": "SGD", "lr": 0.01, "momentum": 0.9, "nesterov": True}},
         {"optimizer": {"name": "Adamax", "lr": 0.002, "betas": [0.8, 0.9]}},
         {"optimizer": {"name": "Adam", "lr": 0.01, "schedule": {"name": "step", "every": 7, "factor": 0.2}}},
