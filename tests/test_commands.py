@@ -84,8 +84,28 @@ def test_best_says_how_to_train_it_again(work: Path) -> None:
         {"optimizer": {"name": "Adamax", "lr": 0.002, "betas": [0.8, 0.9]}},
         {"optimizer": {"name": "Adam", "lr": 0.01, "schedule": {"name": "step", "every": 7, "factor": 0.2}}},
         {"model": ModelConfig([], 0.0)},
-        {"model": ModelConfig([8, 4], [0.1, 0.3], ["relu", "tanh"], "normal", 0.03, "zeros", "batch", 0.1)},
-        {"data": DataConfig("split", "train", "pixel", SplitConfig(0.1, "random", 3), 1000, False)},
+        {
+            "model": ModelConfig(
+                hidden=[8, 4],
+                dropout=[0.1, 0.3],
+                activation=["relu", "tanh"],
+                init="normal",
+                init_std=0.03,
+                bias_init="zeros",
+                norm="batch",
+                input_dropout=0.1,
+            )
+        },
+        {
+            "data": DataConfig(
+                validation="split",
+                mean="train",
+                std="pixel",
+                split=SplitConfig(0.1, "random", 3),
+                train_size=1000,
+                shuffle=False,
+            )
+        },
         {"loss": LossConfig("mse_logits"), "seed": 5},
     ],
     ids=str,
