@@ -23,6 +23,10 @@ define WRITE_REPORT
 @echo "judging and drawing what is in $(RUNS); it takes up to half a minute"
 $(BIN) -m fmnist_sweep.report $(RUNS) --paper $(PAPER) --output $(REPORT) --lang $(REPORT_LANG)
 endef
+# What came out, in a few lines: of one figure, or of all.
+define VERDICTS
+@$(BIN) -m fmnist_sweep verdicts $(REPORT)
+endef
 FIGURES := fig1 fig2 fig3 fig4 fig5
 # uv leaves compiling to the first import; where that may not be kept, every process would compile torch anew.
 unexport PYTHONDONTWRITEBYTECODE
@@ -53,20 +57,24 @@ data: $(READY)  ## find or fetch Fashion-MNIST and verify it
 $(FIGURES): $(READY)  ## train what one figure needs, and draw what the runs give
 	$(SWEEP) figure=$@ seed=$(SEEDS)
 	$(WRITE_REPORT)
+	$(VERDICTS) --figure $@
 
 figures: $(READY)  ## train what the paper's figures and claims need, draw and judge them
 	$(SWEEP) figure=paper seed=$(SEEDS)
 	$(WRITE_REPORT)
+	$(VERDICTS)
 
 settle: $(READY)  ## add seeds where claims are open until each has a verdict, at most MAX_SEEDS or for BUDGET; judge them
 	$(SWEEP) until=settled max_seeds=$(MAX_SEEDS) $(if $(BUDGET),budget=$(BUDGET))
 	$(WRITE_REPORT)
+	$(VERDICTS)
 
 grid: $(READY)  ## train every combination of what the paper varies
 	$(SWEEP) figure=grid seed=$(SEEDS)
 
 report: $(READY)  ## figures, tables and claims from the runs there are
 	$(WRITE_REPORT)
+	$(VERDICTS)
 
 site: $(READY)  ## docs/index.html, one page on all papers, from the tables of the reports in docs/
 	$(BIN) -m fmnist_sweep.report.site docs

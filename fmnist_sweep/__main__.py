@@ -1,4 +1,4 @@
-"""The command `python -m fmnist_sweep`: one run, or a sweep with -m."""
+"""The command `python -m fmnist_sweep`: one run, a sweep with -m, or a command such as `ls`."""
 
 from __future__ import annotations
 
@@ -6,10 +6,10 @@ import os
 import signal
 import sys
 from argparse import Namespace
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from typing import TYPE_CHECKING
 
-from fmnist_sweep import stopping
+from fmnist_sweep import commands, console, stopping
 
 if TYPE_CHECKING:
     from hydra.core.config_loader import ConfigLoader
@@ -35,12 +35,15 @@ def main() -> int:
 
 
 def _main() -> int:
+    if len(sys.argv) > 1 and commands.is_command(sys.argv[1]):
+        return commands.main(sys.argv[1], sys.argv[2:])
     # These imports take a second, so they run after `main` has installed the signal handlers.
-    from fmnist_sweep.config import hydra_private
-    from fmnist_sweep.config.messages import reason
-    from fmnist_sweep.config.overrides import as_typed
-    from fmnist_sweep.data import DataError
-    from fmnist_sweep.errors import RunError, one_line
+    with nullcontext() if _completes() else console.busy("starting"):
+        from fmnist_sweep.config import hydra_private
+        from fmnist_sweep.config.messages import reason
+        from fmnist_sweep.config.overrides import as_typed
+        from fmnist_sweep.data import DataError
+        from fmnist_sweep.errors import RunError, one_line
 
     arguments = hydra_private.arguments()
     wants_traceback = os.environ.get("HYDRA_FULL_ERROR") == "1"
@@ -57,6 +60,11 @@ def _main() -> int:
         print(f"fmnist_sweep: {message}", file=sys.stderr)
         return 1 if isinstance(error, RunError) else 2
     return 0
+
+
+def _completes() -> bool:
+    """Return whether a shell asks for completions, so that nothing may be written to the terminal."""
+    return not {"-sc", "--shell-completion", "--shell_completion"}.isdisjoint(sys.argv)
 
 
 def _carry_out(arguments: Namespace) -> None:

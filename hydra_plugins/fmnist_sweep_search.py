@@ -71,12 +71,14 @@ class SearchSweeper(Sweeper):
         from fmnist_sweep.adaptive.conclusion import check_free, conclude, progress
         from fmnist_sweep.adaptive.problem import build_problem, check
         from fmnist_sweep.adaptive.study import open_study, sampler
+        from fmnist_sweep.console import busy
 
         settings, loader = self.settings, self.hydra_context.config_loader
-        problem = build_problem(settings, arguments, loader, ours=self.ours)
-        make_sampler = sampler(settings.sampler, settings.sampler_args or {}, settings.sampler_seed, problem)
-        if self.ours:
-            check(problem, loader, self.config)
+        with busy("checking the search"):
+            problem = build_problem(settings, arguments, loader, ours=self.ours)
+            make_sampler = sampler(settings.sampler, settings.sampler_args or {}, settings.sampler_seed, problem)
+            if self.ours:
+                check(problem, loader, self.config)
         folder = Path(self.config.hydra.sweep.dir)
         check_free(folder)
         is_dry = bool(OmegaConf.select(self.config, "dry_run", default=False))
@@ -84,7 +86,7 @@ class SearchSweeper(Sweeper):
         returns: list[Sequence[JobReturn]] = []
         with (
             open_study(url, settings.study_name, problem, make_sampler, copied=is_dry) as study,
-            keep_workers(self.launcher, settings.batch * (problem.seeds or 1)),
+            keep_workers(self.launcher, settings.batch * (problem.seeds or 1), table=False),
         ):
             while (batch := study.next_batch(settings.batch, settings.n_trials)).trials:
                 progress(study.trials(), study.best(), problem.names, settings.n_trials)
@@ -93,7 +95,7 @@ class SearchSweeper(Sweeper):
                     if any(result.working_dir is None for result in results):
                         return returns  # a dry run, or jobs left to a cluster
             if not is_dry:
-                conclude(study.trials(), study.best(), problem.names, folder)
+                conclude(study.trials(), study.best(), problem.names, problem.directions, folder)
         return returns
 
     def _carry_out(self, batch: "Batch", study: "Study", problem: "Problem") -> Iterator[Sequence[JobReturn]]:

@@ -80,12 +80,17 @@ class StackedLauncher(Launcher):
         self.config = config
 
     @contextmanager
-    def keep_workers(self, jobs: int) -> Iterator[None]:
-        """Keep the workers of a launch alive for the next launch. The largest launch has `jobs` jobs."""
+    def keep_workers(self, jobs: int, *, table: bool = True) -> Iterator[None]:
+        """Keep the workers of a launch alive for the next launch.
+
+        Args:
+            jobs: the number of jobs of the largest launch.
+            table: False if the sweeper prints a table of its own at the end.
+        """
         if not hasattr(self.task_function, "start_sweep"):
             yield
             return
-        with self.task_function.start_sweep(jobs, self.executor) as self._stays:
+        with self.task_function.start_sweep(jobs, self.executor, table=table) as self._stays:
             try:
                 yield
             finally:
@@ -101,6 +106,8 @@ class StackedLauncher(Launcher):
         from fmnist_sweep.config.compose import Composer
         from fmnist_sweep.config.hydra_jobs import SweepJobs
         from fmnist_sweep.config.hydra_private import rehearse
+        from fmnist_sweep.console import busy
+        from fmnist_sweep.errors import count
 
         task, loader = self.task_function, self.hydra_context.config_loader
         hydra_jobs = SweepJobs(task, self.hydra_context)
@@ -109,20 +116,23 @@ class StackedLauncher(Launcher):
         with begin as sweep:
             composer = Composer(loader, self.config, sweep.place)
             composed, jobs = {}, []
-            for number, overrides in enumerate(job_overrides, initial_job_idx):
-                one = composer.job(overrides, number)
-                jobs.append(sweep.make_job(one.config, one.execution, one.directory))
-                composed.setdefault(jobs[-1], one)  # other overrides may give the same run
-            rehearse(next(iter(composed.values())).hydra, loader)
+            with busy(f"checking {count(len(job_overrides), 'run')}"):
+                for number, overrides in enumerate(job_overrides, initial_job_idx):
+                    one = composer.job(overrides, number)
+                    jobs.append(sweep.make_job(one.config, one.execution, one.directory))
+                    composed.setdefault(jobs[-1], one)  # other overrides may give the same run
+                rehearse(next(iter(composed.values())).hydra, loader)
             if not sweep.check(jobs):
                 return untrained
-            for one in composed.values():
-                hydra_jobs.begin(one)
+            with busy(f"making the folders of {count(len(composed), 'run')}"):
+                for one in composed.values():
+                    hydra_jobs.begin(one)
             if not sweep.train(list(composed)):
                 return untrained
-            results = {
-                job: _ended(hydra_jobs, one, lambda job=job: sweep.outcome(job)) for job, one in composed.items()
-            }
+            with busy(f"checking the results of {count(len(composed), 'run')}"):
+                results = {
+                    job: _ended(hydra_jobs, one, lambda job=job: sweep.outcome(job)) for job, one in composed.items()
+                }
             return [results[job] for job in jobs]
 
     def _launch_one_by_one(self, job_overrides: Sequence[Sequence[str]], first: int) -> list[JobReturn]:

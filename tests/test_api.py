@@ -80,14 +80,14 @@ def test_the_names_are_those_that_are_promised() -> None:
 
 def test_a_sweep_trains_what_the_command_would(swept: Path, tmp_path: Path) -> None:
     typed = ["optimizer=adam,sgd", "batch_size=500,1000", "epochs=2", "seed=range(0,2)", "model.hidden=[8]"]
-    planned = call("-m", *typed, f"hydra.sweep.dir={swept}", "dry_run=true", cwd=tmp_path)
-    assert "0 model-epochs to train" in planned.err
-    assert planned.err.count("done: ") == 8 == len(list(swept.glob("*/run.json")))
+    planned = call("-m", *typed, f"hydra.sweep.dir={swept}", "dry_run=true", "show=plan", cwd=tmp_path)
+    assert "8 runs = 4 configurations x 2 seeds; 8 done\n" in planned.out
+    assert planned.out.count("done: ") == 8 == len(list(swept.glob("*/run.json")))
 
 
 def test_a_table_has_a_row_a_run_and_epoch(swept: Path, runs: pd.DataFrame) -> None:
     assert len(runs) == 16
-    epochs = runs.groupby(["optimizer", "training.batch_size", "seed"])["epoch"].agg(tuple)
+    epochs = runs.groupby(["optimizer", "batch_size", "seed"])["epoch"].agg(tuple)
     assert (len(epochs), set(epochs)) == (8, {(1, 2)})
     for path, rows in runs.groupby("path"):
         assert (rows[list(MEASURES)].to_numpy() == layout.read_metrics(Path(path), done=True)[0]).all()
@@ -257,7 +257,7 @@ def paper(tmp_path_factory: pytest.TempPathFactory) -> str:
 
 def test_a_claim_is_judged_by_the_runs_that_are_given(swept: Path, runs: pd.DataFrame, paper: str) -> None:
     judged = fs.judge(swept, paper=paper)
-    last = runs[(runs["optimizer"] == "SGD") & (runs["epoch"] == 2)].set_index(["training.batch_size", "seed"])
+    last = runs[(runs["optimizer"] == "SGD") & (runs["epoch"] == 2)].set_index(["batch_size", "seed"])
     difference = last.loc[500, "val_accuracy"] - last.loc[1000, "val_accuracy"]
     (claim,) = judged.to_dict("records")
     assert (claim["measured"], claim["seeds"]) == (pytest.approx(difference.mean()), [0, 1])
@@ -271,10 +271,10 @@ def test_curves_are_drawn_on_the_axes_that_are_given(runs: pd.DataFrame) -> None
     assert fs.draw.curves(runs, "val_loss", ax=ax) is ax
     labels = [f"{name}, batch {size}" for name in ("Adam", "SGD") for size in (500, 1000)]
     assert [line.get_label() for line in ax.lines] == labels
-    means = runs.groupby(["optimizer", "training.batch_size", "epoch"])["val_loss"].mean().unstack().to_numpy()
+    means = runs.groupby(["optimizer", "batch_size", "epoch"])["val_loss"].mean().unstack().to_numpy()
     assert np.allclose([line.get_ydata() for line in ax.lines], means)
     assert (ax.get_xlabel(), ax.get_ylabel()) == ("Epoch", "Loss (nats), validation")
-    large = runs[runs["training.batch_size"] == 1000]
+    large = runs[runs["batch_size"] == 1000]
     ax = fs.draw.curves(large, by="optimizer", ax=pyplot.figure().gca())
     means = large.groupby(["optimizer", "epoch"])["val_accuracy"].mean().unstack().to_numpy()
     assert np.allclose([line.get_ydata() for line in ax.lines], means)
@@ -282,9 +282,9 @@ def test_curves_are_drawn_on_the_axes_that_are_given(runs: pd.DataFrame) -> None
 
 def test_final_values_are_those_of_finished_runs(runs: pd.DataFrame) -> None:
     runs = runs[runs["optimizer"] == "SGD"]
-    ax = fs.draw.finals(runs, "train_loss", by="training.batch_size", ax=pyplot.figure().gca())
+    ax = fs.draw.finals(runs, "train_loss", by="batch_size", ax=pyplot.figure().gca())
     assert [label.get_text() for label in ax.get_yticklabels()] == ["batch 500", "batch 1000"]
-    last = runs[runs["epoch"] == 2].groupby("training.batch_size")["train_loss"]
+    last = runs[runs["epoch"] == 2].groupby("batch_size")["train_loss"]
     drawn = [line.get_xdata() for line in ax.lines if len(line.get_xdata()) == 2]
     assert [sorted(values) for values in drawn] == [sorted(values) for _, values in last]
     with pytest.raises(ConfigError, match="there are no such runs"):
@@ -328,7 +328,7 @@ def test_a_run_that_is_in_two_stores_counts_once(status: layout.Status, tmp_path
     with pytest.warns(UserWarning, match="same configuration and seed as"):
         assert set(lengths(fs.draw.curves(runs, ax=pyplot.figure().gca())).values()) == {2}
     joined = pd.concat([here, here])
-    assert set(lengths(fs.draw.curves(joined, by="training.batch_size", ax=pyplot.figure().gca())).values()) == {2}
+    assert set(lengths(fs.draw.curves(joined, by="batch_size", ax=pyplot.figure().gca())).values()) == {2}
 
 
 def test_optimizers_that_two_stores_call_alike_are_drawn_apart(tmp_path: Path) -> None:

@@ -24,6 +24,7 @@ from rich.table import Column, Table
 from fmnist_sweep import papers
 from fmnist_sweep.config import overrides
 from fmnist_sweep.config.schema import Config, leaves
+from fmnist_sweep.console import console
 from fmnist_sweep.engine.metrics import TEST_MEASURES
 from fmnist_sweep.errors import ConfigError
 from fmnist_sweep.papers import looks
@@ -33,7 +34,7 @@ from fmnist_sweep.report.claims import reason
 from fmnist_sweep.report.texts import Texts
 from fmnist_sweep.store.curves import Curves
 from fmnist_sweep.store.tables import collect, gather, recipe
-from fmnist_sweep.sweeps.progress import console, minutes
+from fmnist_sweep.sweeps.progress import minutes
 
 _UNITS = {"s": 1, "min": 60, "h": 3600}
 

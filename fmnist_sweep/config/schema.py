@@ -242,6 +242,7 @@ class How:
     max_failures: Annotated[Optional[int], Field(ge=1)] = None  # noqa: UP045
     lock: Annotated[str, _one_of("flock", "lease")] = "flock"
     dry_run: bool = False
+    show: Annotated[Optional[str], _one_of(None, "runs", "plan")] = None  # noqa: UP045
     tracker: TrackerConfig = field(default_factory=TrackerConfig)
 
 

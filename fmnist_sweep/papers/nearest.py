@@ -8,7 +8,7 @@ import pandas as pd
 from fmnist_sweep.papers.claims import Claim
 from fmnist_sweep.papers.paper import Paper
 from fmnist_sweep.store.curves import Curves
-from fmnist_sweep.store.tables import CONFIGURATION, FACTORS, Collection, recipe
+from fmnist_sweep.store.tables import CONFIGURATION, Collection, factors, recipe, sorted_by
 
 
 def quoted(paper: Paper) -> dict[tuple[str | None, str], list[Claim]]:
@@ -42,14 +42,14 @@ def nearest_configuration(
     their values are not finite.
 
     Returns:
-        A table with the columns `FACTORS`, own (whether the paper quotes the numbers for this configuration), seeds
-        (the smallest number of seeds for any claim), distance, and for each claim its id with the measured mean.
+        A table with the columns of `tables.factors`, own (whether the paper quotes the numbers for this configuration),
+        seeds (the smallest number of seeds for any claim), distance, and for each claim its id with the measured mean.
     """
     own = paper.configs[claims[0].of]
-    factors = list(FACTORS)
+    described = factors(collection.runs)
     rows = []
-    for run in collection.runs.drop_duplicates(CONFIGURATION).sort_values(factors).to_dict("records"):
-        epochs = run["training.epochs"]
+    for run in sorted_by(collection.runs.drop_duplicates(CONFIGURATION), described).to_dict("records"):
+        epochs = run["epochs"]
         if any(claim.reduce.misfit(epochs) for claim in claims):
             continue
         samples = [curves.sample(run["recipe"], epochs, claim.metrics) for claim in claims]
@@ -58,7 +58,7 @@ def nearest_configuration(
             means = [claim.quantity(sample.values).mean() for claim, sample in zip(claims, samples, strict=True)]
             is_own = (run["recipe"], epochs) == (recipe(own), own.training.epochs)
             off = distance(means, claims)
-            rows.append([*(run[factor] for factor in factors), is_own, fewest, off, *means])
-    columns = [*factors, "own", "seeds", "distance", *(claim.id for claim in claims)]
+            rows.append([*(run[factor] for factor in described), is_own, fewest, off, *means])
+    columns = [*described, "own", "seeds", "distance", *(claim.id for claim in claims)]
     table = pd.DataFrame(rows, columns=columns).dropna(subset="distance")
     return table.sort_values("distance", kind="stable", ignore_index=True)

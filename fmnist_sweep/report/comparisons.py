@@ -9,17 +9,17 @@ import pandas as pd
 
 from fmnist_sweep.papers.paper import Paper
 from fmnist_sweep.papers.statistics import balanced_interval, mean_interval
-from fmnist_sweep.report.summaries import finals, reaching, target_accuracy, varying
+from fmnist_sweep.report.summaries import finals, reaching, target_accuracy
 from fmnist_sweep.store.curves import Curves, spread
-from fmnist_sweep.store.tables import CONFIGURATION, FACTORS, Collection, recipe
+from fmnist_sweep.store.tables import CONFIGURATION, FACTORS, Collection, factors, recipe, varying
 
 MEASURES = ("val_accuracy", "val_loss")
 
 # For each figure of curves: the factor with a curve for each level, and the factor with a column for each level.
 OVERLAYS = {
-    "curves-by-optimizer": ("optimizer", "training.batch_size"),
-    "curves-by-batch-size": ("training.batch_size", "optimizer"),
-    "curves-by-dropout": ("model.dropout", "optimizer"),
+    "curves-by-optimizer": ("optimizer", "batch_size"),
+    "curves-by-batch-size": ("batch_size", "optimizer"),
+    "curves-by-dropout": ("dropout", "optimizer"),
 }
 
 # The columns of a table of effects that hold numbers, and their types.
@@ -70,7 +70,7 @@ def ranking(runs: pd.DataFrame, key: list[str], measures: Sequence[str], *, asce
         A row per configuration and measure. Columns: the describing ones, measure, mean, low, high (the 95 % t interval
         over seeds, nan for one), seeds (with a value), lacking (seeds without), values (a list, by ascending seed).
     """
-    described = [column for column in (*FACTORS, "optimizer_args", "recipe") if column in runs]
+    described = [column for column in (*factors(runs), "recipe") if column in runs]
     sign = 1 if ascending else -1
     groups = [seeds for _, seeds in runs.sort_values("seed").groupby(key)]
     groups.sort(key=lambda seeds: (seeds[measures[0]].isna().mean(), sign * seeds[measures[0]].mean(skipna=False)))
@@ -88,31 +88,33 @@ def ranking(runs: pd.DataFrame, key: list[str], measures: Sequence[str], *, asce
 def overlay(runs: pd.DataFrame, curves: Curves, by: str, across: str, base: Mapping[str, Any]) -> pd.DataFrame:
     """Take the curves of the levels of factor `by` at each level of factor `across`.
 
-    All other factors are as in `base`. A level of `across` is left out if it has fewer than two levels of `by` to
-    compare.
+    All other factors are as in `base`. An optimizer with other arguments is another level of the optimizer. A level of
+    `across` is left out if it has fewer than two levels of `by` to compare.
 
     Returns:
-        A row per configuration, measure and epoch. Columns: `FACTORS`, recipe, measure, epoch, mean, min, max and seeds
-        (the number of seeds with that epoch).
+        A row per configuration, measure and epoch. Columns: `tables.factors`, recipe, measure, epoch, mean, min, max,
+        seeds (the number of seeds with that epoch).
     """
-    held = [factor for factor in FACTORS if factor not in (by, across, "training.epochs")]
+    described, optimizer = factors(runs), [factor for factor in varying(runs) if factor.startswith("optimizer")]
+    held = [factor for factor in FACTORS if factor not in (by, across, "epochs")]
     match = runs[(runs[held] == pd.Series(base)[held]).all(axis=1)]
     drawn = []
-    for _, levels in match.drop_duplicates("recipe").groupby(across):
-        found = [(row, curves.drawn(row["recipe"], base["training.epochs"])) for row in levels.to_dict("records")]
+    panels = optimizer if across == "optimizer" else [across]
+    for _, levels in match.drop_duplicates("recipe").groupby(panels, dropna=False):
+        found = [(row, curves.drawn(row["recipe"], base["epochs"])) for row in levels.to_dict("records")]
         compared = [(row, by_seed) for row, by_seed in found if by_seed]
         if len(compared) > 1:
             drawn += compared
     tables = [
         spread(by_seed, measure).assign(
-            **{factor: row[factor] for factor in FACTORS} | {"training.epochs": base["training.epochs"]},
+            **{factor: row[factor] for factor in described} | {"epochs": base["epochs"]},
             recipe=row["recipe"],
             measure=measure,
         )
         for row, by_seed in drawn
         for measure in MEASURES
     ]
-    columns = [*FACTORS, "recipe", "measure", "epoch", "mean", "min", "max", "seeds"]
+    columns = [*described, "recipe", "measure", "epoch", "mean", "min", "max", "seeds"]
     return pd.concat(tables, ignore_index=True)[columns] if tables else pd.DataFrame(columns=columns)
 
 
@@ -125,7 +127,7 @@ def _base(paper: Paper, runs: pd.DataFrame, curves: Curves) -> dict[str, Any]:
     if not curves.serving(recipe(config), config.training.epochs):
         return {factor: runs[factor].mode()[0] for factor in FACTORS}
     own = runs[runs["recipe"] == recipe(config)].iloc[0]
-    return {factor: own[factor] for factor in FACTORS} | {"training.epochs": config.training.epochs}
+    return {factor: own[factor] for factor in FACTORS} | {"epochs": config.training.epochs}
 
 
 def main_effects(runs: pd.DataFrame) -> pd.DataFrame:
@@ -176,14 +178,14 @@ class _Block(NamedTuple):
     combinations: pd.DataFrame
 
 
-def _effects(runs: pd.DataFrame, factors: Sequence[str]) -> Iterator[tuple[Any, ...]]:
-    """Yield the levels, then `_NUMBERS`, for each measure and each combination of levels of `factors` that was run."""
-    others = [factor for factor in FACTORS if factor not in factors]
-    runs = runs[np.isfinite(runs[list(MEASURES)]).all(axis=1)]
-    blocks = [block for order in permutations(factors) for block in _blocks(runs, others, order)]
+def _effects(runs: pd.DataFrame, compared: list[str]) -> Iterator[tuple[Any, ...]]:
+    """Yield the levels, then `_NUMBERS`, for each measure and each combination of the `compared` factors' levels."""
+    others = [factor for factor in dict.fromkeys([*FACTORS, *varying(runs)]) if factor not in compared]
+    runs = runs[np.isfinite(runs[list(MEASURES)]).all(axis=1)].dropna(subset=compared)
+    blocks = [block for order in permutations(compared) for block in _blocks(runs, others, order)]
     block = min(blocks, key=_preference, default=None)
-    for key, cells in runs.groupby(list(factors)):
-        if block is None or any(level not in block.levels[f] for f, level in zip(factors, key, strict=True)):
+    for key, cells in runs.groupby(compared):
+        if block is None or any(level not in block.levels[f] for f, level in zip(compared, key, strict=True)):
             yield from ((*key, measure, np.nan, np.nan, np.nan, 0, 0, 0) for measure in MEASURES)
             continue
         table = cells.merge(block.combinations, on=others).pivot(index=others, columns="seed", values=list(MEASURES))
@@ -199,7 +201,7 @@ def _blocks(runs: pd.DataFrame, others: list[str], factors: Sequence[str]) -> It
     A block's levels of the last factor are all levels that were run with one combination of everything else.
     """
     *outer, last = factors
-    run = runs.groupby([*others, *outer])[last].agg(frozenset)
+    run = runs.groupby([*others, *outer], dropna=False)[last].agg(frozenset)
     for levels in set(run):
         if len(levels) > 1:
             rows = run.index[run.map(levels.issubset)].to_frame(index=False)

@@ -8,7 +8,6 @@ configuration and seed one is drawn.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable
 
 import pandas as pd
@@ -21,13 +20,12 @@ from fmnist_sweep.engine.metrics import MEASURES
 from fmnist_sweep.errors import ConfigError, nearest
 from fmnist_sweep.papers.statistics import mean_interval
 from fmnist_sweep.report.figures.paper_figures import paper_figure
-from fmnist_sweep.report.figures.style import Style, band, dots, epoch_axis, ordered, styles
-from fmnist_sweep.report.summaries import varying
+from fmnist_sweep.report.figures.style import Style, band, dots, epoch_axis, styles
 from fmnist_sweep.report.texts import Texts
 from fmnist_sweep.store.curves import Curves
 from fmnist_sweep.store.frames import Runs, check_paths, collected, warn_of_runs
 from fmnist_sweep.store.layout import FINISHED
-from fmnist_sweep.store.tables import CONFIGURATION, FACTORS, optimizer_labels
+from fmnist_sweep.store.tables import CONFIGURATION, factors, ordered, varying
 
 _TEXTS = Texts("en")
 
@@ -38,7 +36,7 @@ def curves(runs: pd.DataFrame, measure: str = "val_accuracy", by: str | None = N
     Args:
         runs: the runs to draw.
         measure: train_loss, train_accuracy, running_loss, running_accuracy, val_loss or val_accuracy.
-        by: the factor with a line for each level, such as optimizer or `training.batch_size`. Runs of one level must
+        by: the factor with a line for each level, such as optimizer or `batch_size`. Runs of one level must
             differ in nothing but their seeds. By default each configuration has a line, over its seeds.
         ax: the axes to draw on.
     """
@@ -63,7 +61,7 @@ def finals(runs: pd.DataFrame, measure: str = "val_accuracy", by: str | None = N
     _check("measure", measure, MEASURES)
     ax = ax or pyplot.gca()
     runs = _each_once(runs)
-    groups = _groups(runs[(runs["status"] == "done") & (runs["epoch"] == runs["training.epochs"])], by)
+    groups = _groups(runs[(runs["status"] == "done") & (runs["epoch"] == runs["epochs"])], by)
     for place, (_, rows, style) in enumerate(groups):
         values = rows[measure].to_numpy()
         dots(ax, place, values, mean_interval(values), style)
@@ -95,25 +93,13 @@ def _each_once(runs: pd.DataFrame) -> pd.DataFrame:
     check_paths(runs)
     rows = runs.drop_duplicates(["path", "epoch"], ignore_index=True)
     key = [*CONFIGURATION, "seed"]
-    found = rows.drop_duplicates("path").assign(epochs=rows["path"].map(rows["path"].value_counts()))
+    found = rows.drop_duplicates("path").assign(rows=rows["path"].map(rows["path"].value_counts()))
     found["finished"] = found["status"].isin(FINISHED)
-    found = found.sort_values(["finished", "epochs"], ascending=False, kind="stable")
+    found = found.sort_values(["finished", "rows"], ascending=False, kind="stable")
     kept = found.drop_duplicates(key)
     copies = found[~found["path"].isin(kept["path"])].merge(kept, on=key, suffixes=("", "_kept"))
     warn_of_runs(zip(copies["path"], "same configuration and seed as " + copies["path_kept"], strict=True))
-    return _labelled(rows[rows["path"].isin(kept["path"])])
-
-
-def _labelled(rows: pd.DataFrame) -> pd.DataFrame:
-    """Relabel the optimizers if tables of several stores disagree on their labels."""
-    spelled = rows[["optimizer", "optimizer_args"]].drop_duplicates()
-    names = spelled["optimizer"].str.split(" ").str[0]
-    if not spelled["optimizer"].duplicated().any() and not (names + spelled["optimizer_args"]).duplicated().any():
-        return rows
-    given = [{"name": name, **json.loads(more)} for name, more in zip(names, spelled["optimizer_args"], strict=True)]
-    labels = spelled.assign(label=optimizer_labels(given))
-    merged = rows[["optimizer", "optimizer_args"]].merge(labels, how="left", on=["optimizer", "optimizer_args"])
-    return rows.assign(optimizer=merged["label"].to_numpy())
+    return rows[rows["path"].isin(kept["path"])]
 
 
 def _groups(runs: pd.DataFrame, by: str | None) -> list[tuple[str, pd.DataFrame, Style]]:
@@ -121,13 +107,14 @@ def _groups(runs: pd.DataFrame, by: str | None) -> list[tuple[str, pd.DataFrame,
     if runs.empty:
         raise ConfigError("there are no such runs; train some, or filter less")
     if by is None:
-        factors = varying(runs)
-        labelled = {_TEXTS.configuration(rows.iloc[0], factors): rows for _, rows in runs.groupby(CONFIGURATION)}
+        varied = varying(runs)
+        labelled = {_TEXTS.configuration(rows.iloc[0], varied): rows for _, rows in runs.groupby(CONFIGURATION)}
         groups = {label: labelled[label] for label in ordered(labelled)}
     else:
-        _check("by", by, FACTORS)
-        groups = {_TEXTS.level(by, level): runs[runs[by] == level] for level in ordered(runs[by])}
-        unlike = [key for key in FACTORS if key != by and any(rows[key].nunique() > 1 for rows in groups.values())]
+        _check("by", by, factors(runs))
+        groups = {_TEXTS.level(by, level): runs[runs[by] == level] for level in ordered(runs[by].dropna())}
+        unlike = dict.fromkeys(key for rows in groups.values() for key in varying(rows) if rows[key].nunique() > 1)
+        unlike.pop(by, None)
         if unlike:
             raise ConfigError(
                 f"by={by}: runs of one level differ in {', '.join(unlike)}, and a mean over unlike configurations says "

@@ -4,21 +4,22 @@ import pandas as pd
 
 from fmnist_sweep.papers.looks import look_size
 from fmnist_sweep.papers.paper import Paper
+from fmnist_sweep.store import summary as by_configuration
 from fmnist_sweep.store.curves import Curves
-from fmnist_sweep.store.tables import CONFIGURATION, FACTORS, Collection, recipe
+from fmnist_sweep.store.tables import Collection, factors, recipe
 
 FINAL = ["train_loss", "train_accuracy", "val_loss", "val_accuracy"]
-_DESCRIPTION = [*FACTORS, "optimizer_args", "recipe"]
 
 
 def finals(collection: Collection) -> pd.DataFrame:
     """Return a row per finished run.
 
-    Columns: run (its name), `FACTORS`, optimizer_args, recipe, seed, the four final metrics `FINAL`, best_val_accuracy
-    (over all epochs), gap (final training minus final validation accuracy), seconds (of training).
+    Columns: run (its name), `tables.factors`, recipe, seed, the four final metrics `FINAL`, best_val_accuracy (over all
+    epochs), gap (final training minus final validation accuracy), seconds (of training).
     """
     metrics = collection.metrics[collection.metrics["status"] == "done"]
-    table = metrics.loc[metrics["epoch"] == metrics["training.epochs"], ["run", *_DESCRIPTION, "seed", *FINAL]]
+    columns = ["run", *factors(metrics), "recipe", "seed", *FINAL]
+    table = metrics.loc[metrics["epoch"] == metrics["epochs"], columns]
     # Without runs, pandas with pyarrow would make this a text column.
     table["best_val_accuracy"] = table["run"].map(metrics.groupby("run")["val_accuracy"].max()).astype(float)
     table["gap"] = table["train_accuracy"] - table["val_accuracy"]
@@ -27,32 +28,17 @@ def finals(collection: Collection) -> pd.DataFrame:
 
 
 def summary(collection: Collection, paper: Paper) -> pd.DataFrame:
-    """Return a row per configuration, over its seeds.
+    """Return `store.summary` with all factors and the recipe, and first each configuration's name in the paper's file.
 
-    Columns: configuration (its name in the paper's file, or ""); `FACTORS`, optimizer_args and recipe; n (finished
-    runs) and unfinished (all other runs); then mean and sample standard deviation (nan for one run) of `FINAL`,
-    best_val_accuracy and seconds, as `<metric>_mean` and `<metric>_sd`.
+    The name is "" for configurations of none.
     """
-    runs = collection.runs.sort_values(list(FACTORS), kind="stable")
-    finished = (runs["status"] == "done").groupby([runs[key] for key in CONFIGURATION])
-    counts = pd.DataFrame({"n": finished.sum(), "unfinished": finished.size() - finished.sum()})
-    measures = [*FINAL, "best_val_accuracy", "seconds"]
-    groups = finals(collection).groupby(CONFIGURATION)[measures]
-    spread = groups.mean().add_suffix("_mean").join(groups.std().add_suffix("_sd"))
-    paired = [f"{measure}_{kind}" for measure in measures for kind in ("mean", "sd")]
-    table = runs.drop_duplicates(CONFIGURATION)[_DESCRIPTION]
-    table = table.join(counts, on=CONFIGURATION).join(spread[paired], on=CONFIGURATION).reset_index(drop=True)
+    table = by_configuration.summary(collection, [*factors(collection.runs), "recipe"])
     names: dict[tuple[str, int], list[str]] = {}
     for name, config in paper.configs.items():
         names.setdefault((recipe(config), config.training.epochs), []).append(name)
-    rows = zip(table["recipe"], table["training.epochs"], strict=True)
+    rows = zip(table["recipe"], table["epochs"], strict=True)
     table.insert(0, "configuration", [", ".join(names.get(row, [])) for row in rows])
     return table
-
-
-def varying(table: pd.DataFrame) -> list[str]:
-    """Return the `FACTORS` in which the rows of a table differ. The optimizer is always included."""
-    return [factor for factor in FACTORS if factor == "optimizer" or (factor in table and table[factor].nunique() > 1)]
 
 
 def reaching(collection: Collection, accuracy: float) -> pd.DataFrame:
@@ -61,17 +47,16 @@ def reaching(collection: Collection, accuracy: float) -> pd.DataFrame:
     Finished runs that differ only in epochs are one training, and only the longest of them is used.
 
     Returns:
-        A row per recipe and seed. Columns: `FACTORS` without training.epochs, optimizer_args, recipe, seed, epochs (of
-        the longest run) and reached_epoch (nan if never reached).
+        A row per recipe and seed. Columns: `tables.factors`, where epochs is that of the longest run, recipe, seed and
+        reached_epoch (nan if never reached).
     """
     training = ["recipe", "seed"]
     metrics = collection.metrics[collection.metrics["status"] == "done"]
-    longest = metrics.groupby(training)["training.epochs"].transform("max")
-    metrics = metrics[metrics["training.epochs"] == longest]
+    longest = metrics.groupby(training)["epochs"].transform("max")
+    metrics = metrics[metrics["epochs"] == longest]
     first = metrics[metrics["val_accuracy"] >= accuracy].groupby(training)["epoch"].min().rename("reached_epoch")
-    described = [column for column in _DESCRIPTION if column != "training.epochs"]
-    table = metrics.drop_duplicates(training).rename(columns={"training.epochs": "epochs"})
-    return table[[*described, "seed", "epochs"]].join(first, on=training).reset_index(drop=True)
+    table = metrics.drop_duplicates(training)[[*factors(metrics), "recipe", "seed"]]
+    return table.join(first, on=training).reset_index(drop=True)
 
 
 def target_accuracy(paper: Paper) -> float | None:

@@ -73,7 +73,7 @@ class Curves:
             good = np.append((trained <= np.finfo(np.float32).max).all(axis=1), False)
             usable = int(good.argmin())
             diverged = run["status"] == "diverged" or usable < len(values)
-            curve = Curve(run["name"], run["training.epochs"], values[:usable], diverged)
+            curve = Curve(run["name"], run["epochs"], values[:usable], diverged)
             self._runs.setdefault(run["recipe"], {}).setdefault(run["seed"], []).append(curve)
 
     def serving(self, recipe: str, epochs: int) -> dict[int, Curve]:

@@ -28,7 +28,7 @@ def read(store: str | Path = "multirun") -> pd.DataFrame:
 
     Returns:
         A row per run and epoch: run (its name), path (its directory), status, recipe (a digest of all but seed and
-        epochs), optimizer (in words), the other factors by full key, such as `training.batch_size`, seed, epoch,
+        epochs), the keys of the command line, such as `optimizer`, `optimizer.lr` and `batch_size`, seed, epoch,
         train_loss, train_accuracy, running_loss, running_accuracy, val_loss, val_accuracy, and seconds: the run's share
         of its stack's training time up to the epoch's end, which is not elapsed time.
 

@@ -12,13 +12,13 @@ import numpy as np
 import pandas as pd
 from pydantic import TypeAdapter
 
-from fmnist_sweep.config.identity import DEFAULTS
 from fmnist_sweep.config.schema import Config, nested
+from fmnist_sweep.config.settings import SHORT
 from fmnist_sweep.engine.metrics import MEASURES, TEST_MEASURES
-from fmnist_sweep.store.tables import COLUMNS, FACTORS, Collection, cell, recipe, typed
+from fmnist_sweep.store.tables import Collection, factors, metrics_table, recipe, runs_table
 
-_METRICS = ["run", "status", "recipe", *FACTORS, "optimizer_args", "seed", "epoch", *MEASURES, "seconds"]
-_LATER = {key: str(cell(DEFAULTS[key])) for key in FACTORS if key in DEFAULTS}  # a table may be older than these
+_NEEDED = ["run", "status", "recipe", "optimizer", "seed", "epoch", *MEASURES, "seconds"]
+_FULL = {short: key for key, short in SHORT.items()}
 _CONFIG = TypeAdapter(Config)
 
 
@@ -32,48 +32,47 @@ def read_results(path: Path, covers: Callable[[Config], bool] = lambda _: True) 
     """
     try:
         # Read text first, then convert: before version 3, pandas reads the last digit of some numbers wrong.
-        metrics = pd.read_csv(path, dtype="str", keep_default_na=False)
-        metrics = metrics.assign(**{key: text for key, text in _LATER.items() if key not in metrics})
-        tests = [name for name in TEST_MEASURES if name in metrics]
-        columns = [*_METRICS[:-1], *tests, _METRICS[-1]]
-        if missing := [name for name in columns if name not in metrics]:
+        text = pd.read_csv(path, dtype="str", keep_default_na=False).rename(columns=SHORT)
+        if missing := [name for name in _NEEDED if name not in text]:
             raise ValueError(f"columns expected but not found: {missing}")
-        numbers = dict.fromkeys([*MEASURES, *tests], "float64")
-        metrics = typed(metrics[columns].astype({"run": "str", "epoch": "int64", **numbers}))
-        runs = metrics.drop_duplicates("run", keep="last")
-        configs = [_config(row) for row in runs.to_dict("records")]
-        if (twice := metrics["run"][metrics.duplicated(["run", "epoch"])]).size:  # someone joined two tables
+        tests = [name for name in TEST_MEASURES if name in text]
+        numbers = dict.fromkeys([*MEASURES, *tests, "seconds"], "float64")
+        measured = text[["run", "epoch", *numbers]].astype({"epoch": "int64", **numbers})
+        if (twice := measured["run"][measured.duplicated(["run", "epoch"])]).size:  # someone joined two tables
             raise ValueError(f"{twice.iloc[0]} has an epoch twice")
+        last = text.drop_duplicates("run", keep="last")
+        configs = [_config(row, factors(text)) for row in last.to_dict("records")]
     except (ValueError, KeyError) as error:
         raise ValueError(f"{path}: not a report's results.csv: {str(error).splitlines()[0]}") from error
-    covered = np.array([covers(config) for config in configs], bool)
-    kept = runs[covered].rename(columns={"run": "name", "epoch": "epochs_done"})
-    kept = typed(kept.assign(path="", has_predictions=False).reindex(columns=list(COLUMNS)))
-    metrics = metrics[metrics["run"].isin(kept["name"])]
-    problems = kept.loc[kept["status"] != "done", ["name", "status"]].set_axis(["name", "kind"], axis=1)
-    progress = kept["epochs_done"].astype(str) + " of " + kept["training.epochs"].astype(str) + " epochs"
-    problems = problems.assign(message=progress).astype("str")
-    others = len(runs) - len(kept)
-    return Collection(
-        kept.reset_index(drop=True), metrics.reset_index(drop=True), problems.reset_index(drop=True), others
-    )
+    covered = [covers(config) for config in configs]
+    ends = measured.loc[last.index].rename(columns={"epoch": "epochs_done"})
+    rows = last[["run", "status", "recipe"]].join(ends[["epochs_done", "seconds", *tests]])
+    rows = rows.rename(columns={"run": "name"}).assign(path="", has_predictions=False)[np.array(covered, bool)]
+    kept = [config for config, is_covered in zip(configs, covered, strict=True) if is_covered]
+    runs = runs_table(kept, rows.to_dict("records"))
+    problems = runs.loc[runs["status"] != "done", ["name", "status"]].set_axis(["name", "kind"], axis=1)
+    progress = runs["epochs_done"].astype(str) + " of " + runs["epochs"].astype(str) + " epochs"
+    problems = problems.assign(message=progress).astype("str").reset_index(drop=True)
+    metrics = metrics_table(runs, measured[measured["run"].isin(runs["name"])])
+    return Collection(runs, metrics, problems, len(configs) - len(runs))
 
 
-def _config(row: dict[str, Any]) -> Config:
-    """Return the configuration of a row. The first word of the optimizer's label is its class."""
-    values = {key: _value(row[key]) for key in (*FACTORS, "seed")}
+def _config(row: dict[str, Any], keys: list[str]) -> Config:
+    """Return the configuration of a row. An optimizer lacks the arguments that its class does not have."""
+    told = {key: row[key] for key in (*keys, "seed") if key == "model.hidden" or row[key] not in ("nan", "")}
+    values = {_FULL.get(key, key): _value(text) for key, text in told.items()}
     values["model.hidden"] = [int(units) for units in row["model.hidden"].split("-") if units]
-    values["optimizer"] = {"name": row["optimizer"].partition(" ")[0], **json.loads(row["optimizer_args"])}
+    if "optimizer_args" in row:  # a table of version 0.1
+        values["optimizer"] = {"name": row["optimizer"].partition(" ")[0], **json.loads(row["optimizer_args"])}
+        del values["optimizer.name"]
     config = _CONFIG.validate_json(json.dumps(nested(values)))
     if recipe(config) != row["recipe"]:
         raise ValueError(f"{row['run']}: its recipe does not match its configuration")
     return config
 
 
-def _value(text: Any) -> Any:
+def _value(text: str) -> Any:
     """Return the value of which `tables.cell` made a text."""
-    if not isinstance(text, str):
-        return text
     try:
         return json.loads(text)
     except ValueError:

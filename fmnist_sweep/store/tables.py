@@ -10,6 +10,7 @@ import hashlib
 import json
 import math
 import os
+import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -22,25 +23,29 @@ import numpy as np
 import pandas as pd
 from omegaconf import MISSING
 
-from fmnist_sweep.config.identity import identity, is_run_name, trajectory_values
-from fmnist_sweep.config.optimizers import complete
-from fmnist_sweep.config.schema import Config, leaves
+from fmnist_sweep.config.identity import is_run_name, trajectory_values
+from fmnist_sweep.config.schema import Config, ModelConfig, TrainingConfig, leaves
+from fmnist_sweep.config.settings import SHORT, settings, varied
 from fmnist_sweep.engine.metrics import MEASURES, TEST_MEASURES, FloatArray
 from fmnist_sweep.errors import one_line
 from fmnist_sweep.store import layout
 from fmnist_sweep.store.layout import MissingFileError, Record, RecordError
 
-# Columns by which a reader distinguishes configurations: the optimizer in words, the rest as configuration keys.
-FACTORS = tuple(key for key in leaves(Config) if key != "seed")
+# Columns by which a reader distinguishes configurations: the keys of the command line. The arguments of optimizers are
+# further ones, which depend on the table; see `factors`.
+_FIRST = ("optimizer", "batch_size", "dropout", "epochs")
+FACTORS = tuple(dict.fromkeys([*_FIRST, *(SHORT.get(key, key) for key in leaves(Config) if key != "seed")]))
 # Columns by which a program distinguishes them, apart from the seed. A recipe leaves out seed and epochs.
-CONFIGURATION = ["recipe", "training.epochs"]
+CONFIGURATION = ["recipe", "epochs"]
 
-# The columns of `Collection.runs` and their types.
-COLUMNS = dict.fromkeys(["name", "status", "recipe", *FACTORS, "optimizer_args"], "str") | {
-    **dict.fromkeys(["training.batch_size", "training.epochs", "seed", "epochs_done"], "int64"),
-    **dict.fromkeys(["model.dropout", "data.mean", "data.std", "seconds", "test_accuracy"], "float64"),  # see `typed`
-    "path": "object",  # a folder's name may not be encodable as text
-    "has_predictions": "bool",
+_ARGUMENT = "optimizer."  # the beginning of the columns of an optimizer's arguments
+_EXAMPLE = Config({"name": "Adam", "lr": 0.01}, TrainingConfig(1, 1), ModelConfig([1], 0.0))
+
+# The other columns of `Collection.runs`, and their types.
+_BEFORE = dict.fromkeys(["name", "status", "recipe"], "str")
+_AFTER = {
+    **{"epochs_done": "int64", "seconds": "float64", "test_accuracy": "float64"},
+    **{"path": "object", "has_predictions": "bool"},  # a folder's name may not be encodable as text
 }
 _LONGEST_NAME = 2000  # long enough to cut no name, since cut names might not be unique
 _LONGEST_ARGUMENTS = 1000
@@ -54,12 +59,11 @@ class Collection:
 
     Attributes:
         runs: a row per run directory with a readable run.json: name (of the directory; its whole path if two have the
-            same name), status (from run.json, or `unreadable` if a finished run lacks rows), recipe, the columns
-            `FACTORS`, seed, optimizer_args (all given arguments, as JSON), epochs_done (rows of metrics), seconds (see
-            `layout.read_timing`), test_accuracy (after the last epoch; nan if it was not measured), path (text),
-            has_predictions.
-        metrics: a row per run and epoch: run (its name), status, recipe, `FACTORS`, optimizer_args, seed, epoch,
-            `MEASURES`, `TEST_MEASURES` if a run has them (nan for the others), and seconds (nan if unknown).
+            same name), status (from run.json, or `unreadable` if a finished run lacks rows), recipe, the columns of
+            `describe`, epochs_done (rows of metrics), seconds (see `layout.read_timing`), test_accuracy (after the last
+            epoch; nan if it was not measured), path (text), has_predictions.
+        metrics: a row per run and epoch: run (its name), status, recipe, the columns of `describe`, epoch, `MEASURES`,
+            `TEST_MEASURES` if a run has them (nan for the others), and seconds (nan if unknown).
         problems: a row per directory that is incomplete or cannot be used: name, kind (`unreadable`, `failed`,
             `diverged`, `running`, `interrupted`, `waiting`: not started, `foreign`: not a run, `superseded`: another
             directory has the same configuration and seed), message (one line).
@@ -95,6 +99,74 @@ def recipe(config: Config) -> str:
     return hashlib.sha256(json.dumps(rest, sort_keys=True).encode()).hexdigest()[:12]
 
 
+def describe(configs: Sequence[Config]) -> pd.DataFrame:
+    """Return a row per configuration, in columns by the keys of the command line.
+
+    Columns: `FACTORS`, seed, and after `optimizer` a column for each argument that one of the optimizers was given,
+    such as `optimizer.lr`. It has the default if an optimizer was not given this argument, and is missing if the class
+    has no such argument. A column is numeric if all its values are numbers; else it has them as they are typed, but
+    widths are joined as in `128-64`.
+    """
+    if not configs:
+        return describe([_EXAMPLE])[:0]
+    given = {key for config in configs for key in config.optimizer}
+    rows = []
+    for config in configs:
+        values = settings(config) | {"model.hidden": "-".join(map(str, config.model.hidden))}
+        kept = [key for key in values if not key.startswith(_ARGUMENT) or key.split(".")[1] in given]
+        rows.append({one_line(key, _LONGEST_NAME): cell(values[key]) for key in kept})
+    found = sorted({key for row in rows for key in row if key.startswith(_ARGUMENT)})
+    lr = [key for key in found if key == "optimizer.lr"]
+    order = [*_FIRST[:1], *lr, *_FIRST[1:], *found, *FACTORS, "seed"]
+    return pd.DataFrame(rows, columns=list(dict.fromkeys(order))).apply(_typed)
+
+
+def factors(table: pd.DataFrame) -> list[str]:
+    """Return the columns of a table that describe configurations: those of `FACTORS`, and optimizers' arguments."""
+    return [column for column in table if column in FACTORS or str(column).startswith(_ARGUMENT)]
+
+
+def ordered(levels: Iterable[Any]) -> list[Any]:
+    """Sort the distinct levels of one factor. Numbers within words sort as numbers, so 64-32 comes before 128-64."""
+    return sorted(set(levels), key=_order)
+
+
+def _order(level: Any) -> Any:
+    if not isinstance(level, str):
+        return level
+    parts = re.split(r"(\d+(?:\.\d+)?(?:e[+-]?\d+)?)", level)
+    return [float(part) if i % 2 else part for i, part in enumerate(parts)]
+
+
+def sorted_by(table: pd.DataFrame, columns: Sequence[str]) -> pd.DataFrame:
+    """Sort rows by the levels of some factors as `ordered` does. Missing levels come last."""
+
+    def places(column: pd.Series) -> pd.Series:
+        return column.map({level: place for place, level in enumerate(ordered(column.dropna()))})
+
+    return table.sort_values(list(columns), key=places, kind="stable")
+
+
+def varying(table: pd.DataFrame) -> list[str]:
+    """Return the optimizer, and all other `factors` in which the rows of a table differ; see `settings.varied`."""
+    rows = table[factors(table)].drop_duplicates().to_dict("records")
+    found = varied([{key: value for key, value in row.items() if pd.notna(value)} for row in rows])
+    return list(dict.fromkeys(["optimizer", *found]))
+
+
+def runs_table(configs: Sequence[Config], rows: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
+    """Return `Collection.runs`, from the configuration of each run and its values in the other columns."""
+    others = pd.DataFrame(rows, columns=[*_BEFORE, *_AFTER]).astype(_BEFORE | _AFTER)
+    return pd.concat([others[list(_BEFORE)], describe(configs), others[list(_AFTER)]], axis=1)
+
+
+def metrics_table(runs: pd.DataFrame, measured: pd.DataFrame) -> pd.DataFrame:
+    """Return `Collection.metrics`, from `Collection.runs` and columns run (its name), epoch and measures."""
+    columns = ["status", "recipe", *factors(runs), "seed"]
+    told = runs.set_index("name").loc[measured["run"], columns].reset_index(names="run")
+    return pd.concat([told, measured.drop(columns="run").reset_index(drop=True)], axis=1)
+
+
 def collect(store: Path, covers: Callable[[Config], bool] = lambda _: True) -> Collection:
     """Read every run directory of `store` whose configuration `covers` accepts.
 
@@ -111,7 +183,7 @@ def gather(directories: Iterable[Path], covers: Callable[[Config], bool] = lambd
 
 
 def _collected(directories: Iterable[Path], covers: Callable[[Config], bool], problems: list[_Problem]) -> Collection:
-    runs: dict[tuple[Any, ...], _Run] = {}
+    runs: dict[tuple[str, int, int], _Run] = {}
     others = 0
     for path, name in _names(list(directories)).items():
         try:
@@ -123,16 +195,14 @@ def _collected(directories: Iterable[Path], covers: Callable[[Config], bool], pr
             others += 1
             continue
         run = _read(path, name, record)
-        key = tuple(run.columns[column] for column in (*CONFIGURATION, "seed"))
+        key = (run.columns["recipe"], record.config.training.epochs, record.config.seed)
         if key in runs:
             run, loser = sorted((run, runs[key]), key=_precedence, reverse=True)
             message = f"same configuration and seed as {run.columns['name']}"
             problems.append((loser.columns["name"], "superseded", message))
         runs[key] = run
     found = sorted(runs.values(), key=lambda run: str(run.columns["name"]))
-    table = pd.DataFrame([run.columns for run in found], columns=list(COLUMNS))
-    table["optimizer"] = optimizer_labels([run.record.config.optimizer for run in found])
-    table = typed(table)
+    table = runs_table([run.record.config for run in found], [run.columns for run in found])
     problems += [run.problem for run in found if run.problem]
     listed = pd.DataFrame(problems, columns=["name", "kind", "message"], dtype="str")
     return Collection(table, _metrics(table, found), listed.sort_values("name", ignore_index=True), others)
@@ -206,15 +276,10 @@ def _read(path: Path, name: str, record: Record) -> _Run:
     problem = (name, kind, one_line("; ".join(complaints))) if complaints else None
     padded = np.full(epochs_done, np.nan)
     padded[: len(seconds)] = seconds[:epochs_done]
-    given = {key: value for key, value in record.config.optimizer.items() if key != "name"}
     tested = epochs_done > 0 and metrics.shape[1] > len(MEASURES)
     last = metrics[epochs_done - 1, -1] if tested else math.nan
     columns = {
-        **{key: cell(value) for key, value in identity(record.config).items() if key in FACTORS},
-        "model.hidden": "-".join(map(str, record.config.model.hidden)),
-        "optimizer_args": json.dumps(given, sort_keys=True, separators=(",", ":")),
         "recipe": recipe(record.config),
-        "seed": record.config.seed,
         "name": name,
         "status": status,
         "epochs_done": epochs_done,
@@ -229,32 +294,17 @@ def _read(path: Path, name: str, record: Record) -> _Run:
 def cell(value: Any) -> Any:
     """Return a value of a configuration as a table holds it: numbers and words, and anything else as it is typed."""
     if isinstance(value, list):
-        return f"[{','.join(map(str, value))}]"
+        return f"[{','.join(str(cell(one)) for one in value)}]"
+    if isinstance(value, str):
+        return one_line(value, _LONGEST_ARGUMENTS)
     return json.dumps(value) if value is None or isinstance(value, bool) else value
 
 
-def typed(table: pd.DataFrame) -> pd.DataFrame:
-    """Give the columns of a table that `COLUMNS` names their types, but text to those numbers that may be words."""
-    columns = {name: kind for name, kind in COLUMNS.items() if name in table}
-    for name in ("model.dropout", "data.mean", "data.std"):
-        if pd.to_numeric(table[name], errors="coerce").isna().any():
-            columns[name] = "str"
-    return table.astype(columns)
-
-
-def optimizer_labels(given: Iterable[Mapping[str, Any]]) -> list[str]:
-    """Describe each optimizer in words: its class, and the arguments in which the given optimizers of it differ."""
-    optimizers = [complete(one) for one in given]
-    distinct = {str(optimizer): optimizer for optimizer in optimizers}
-    labels: dict[str, str] = {}
-    for spelling, one in sorted(distinct.items()):
-        rivals = [other for other in distinct.values() if other["name"] == one["name"]]
-        differing = [key for key in sorted(one) if any(other.get(key) != one[key] for other in rivals)]
-        label = one_line(" ".join([one["name"], *(f"{key}={one[key]}" for key in differing)]), 80)
-        # Number different optimizers whose labels were cut to the same words.
-        alike = sum(other.startswith(label) for other in labels.values())
-        labels[spelling] = f"{label} ({alike + 1})" if alike and label.endswith("…") else label
-    return [labels[str(optimizer)] for optimizer in optimizers]
+def _typed(column: pd.Series) -> pd.Series:
+    """Give a column of cells one type: numbers if all are numbers, else text."""
+    if all(isinstance(value, int | float) for value in column):
+        return column.astype("float64" if any(isinstance(value, float) for value in column) else "int64")
+    return pd.Series([value if pd.isna(value) else str(value) for value in column], name=column.name)
 
 
 def _precedence(run: _Run) -> tuple[bool, bool, float, str]:
@@ -272,13 +322,12 @@ def _precedence(run: _Run) -> tuple[bool, bool, float, str]:
 
 def _metrics(table: pd.DataFrame, runs: Sequence[_Run]) -> pd.DataFrame:
     lengths = table["epochs_done"].to_numpy()
-    metrics = table[["name", "status", "recipe", *FACTORS, "optimizer_args", "seed"]].rename(columns={"name": "run"})
-    metrics = metrics.loc[np.repeat(table.index, lengths)]
-    metrics["epoch"] = metrics.groupby(level=0).cumcount() + 1
+    measured = table[["name"]].rename(columns={"name": "run"}).loc[np.repeat(table.index, lengths)]
+    measured["epoch"] = measured.groupby(level=0).cumcount() + 1
     columns = [*MEASURES, *TEST_MEASURES][: max((run.metrics.shape[1] for run in runs), default=len(MEASURES))]
-    values = np.full((len(metrics), len(columns)), np.nan)
+    values = np.full((len(measured), len(columns)), np.nan)
     for run, rows in zip(runs, np.split(values, np.cumsum(lengths)[:-1]), strict=False):
         rows[:, : run.metrics.shape[1]] = run.metrics
-    metrics[columns] = values
-    metrics["seconds"] = np.concatenate([np.empty(0), *(run.seconds for run in runs)])
-    return metrics.reset_index(drop=True)
+    measured[columns] = values
+    measured["seconds"] = np.concatenate([np.empty(0), *(run.seconds for run in runs)])
+    return metrics_table(table, measured)

@@ -314,5 +314,5 @@ def test_a_dry_run_plans_the_first_look_and_leaves_nothing(spelled: Callable[[st
     write_paper(tmp_path, CONFIGURATIONS, REAL)
     planned = call(*SETTLE, spelled("max_seeds=10"), "dry_run=true", cwd=tmp_path)
     assert planned.code == 0, planned.err
-    assert "30 model-epochs to train" in planned.err
+    assert "30 epochs to train" in planned.out
     assert not (tmp_path / "multirun").exists()

@@ -106,7 +106,8 @@ def test_whatever_can_change_the_results_changes_the_digits():
     assert len(set(digits)) == len(digits)
 
 
-SAME = """workers=3 data.dir=/some/where rerun=true retry=failed dry_run=true device=cpu hydra.sweep.dir=/some/where
+SAME = """workers=3 data.dir=/some/where rerun=true retry=failed dry_run=true show=runs device=cpu
+    hydra.sweep.dir=/some/where
     hydra.job.name=other optimizer=adam batch_size='100' dropout=0.20 epochs=3e1 training.batch_size=100
     optimizer.lr=1e-2 optimizer.betas=[0.9,0.999] optimizer.weight_decay=0 optimizer.weight_decay=0.0
     optimizer.amsgrad=false data.mean=5e-1 model.activation=relu model.activation=[relu,relu] dropout=[0.2,0.2]
@@ -272,7 +273,9 @@ def test_a_configuration_survives_being_written_and_read_again():
     assert parse(OmegaConf.create(OmegaConf.to_yaml(ours))) == parse(composed)
 
 
-@pytest.mark.parametrize(("key", "value"), [("workers", 2), ("rerun", True), ("retry", "failed"), ("dry_run", True)])
+@pytest.mark.parametrize(
+    ("key", "value"), [("workers", 2), ("rerun", True), ("retry", "failed"), ("dry_run", True), ("show", "plan")]
+)
 def test_what_holds_for_a_sweep_must_agree(key, value):
     one, other = Execution(), Execution(**{key: value})
     agree([one, one])

@@ -51,7 +51,7 @@ def test_five_seeds(tmp_path):
     assert "not run" not in verdicts.values()
     table = nearest_configuration(quoted(paper)["fig5", "adam-100-epochs"], paper, collection, Curves(collection))
     assert len(table) == len(MEASURED) and table["distance"][0] > 1
-    assert (table["optimizer"][0], table["training.batch_size"][0]) == ("Adam", 1000)
+    assert (table["optimizer"][0], table["batch_size"][0]) == ("Adam", 1000)
 
 
 def test_one_seed_and_none(tmp_path):

@@ -466,7 +466,7 @@ def test_nearest_configuration_takes_each_length_of_a_run_as_its_own(runs, neare
     runs("adam", [0.3], ramp=0.01)
     runs("adam", [0.3], ramp=0.01, epochs=5)
     table = nearest(ABOUT)[OWN]
-    assert table[["training.epochs", "own"]].to_numpy().tolist() == [[10, True], [5, False]]
+    assert table[["epochs", "own"]].to_numpy().tolist() == [[10, True], [5, False]]
     assert table["distance"].tolist() == pytest.approx([0, 1])
 
 
@@ -476,7 +476,7 @@ def test_nearest_configuration_leaves_out_what_cannot_be_measured(runs, nearest)
     runs("sgd", [0.5])
     runs("adam", [0.9], epochs=4)
     table = nearest({**ABOUT, "reduce": {"climbs_to": 0.8}}, {**ABOUT, "id": "late", "reduce": {"at": 5}})[OWN]
-    assert table[["optimizer", "training.epochs"]].to_numpy().tolist() == [["Adam", 10]]
+    assert table[["optimizer", "epochs"]].to_numpy().tolist() == [["Adam", 10]]
 
 
 def test_a_metric_is_read_at_the_epoch_where_another_is_best(runs, judge):

@@ -373,7 +373,7 @@ def test_curves_by_batch_size_are_told_apart_by_colour_and_line(stores, comparis
     lines = figure.axes[0].lines
     assert [one.get_label() for one in lines] == ["batch 100", "batch 500", "batch 1000"]
     assert len({one.get_color() for one in lines}) == 3
-    assert len({style.line for style in styles("training.batch_size", [100, 500, 1000]).values()}) == 3
+    assert len({style.line for style in styles("batch_size", [100, 500, 1000]).values()}) == 3
     config = read(CURVES).configs["adam-500"]
     sample = Curves(collect(stores[CURVES])).sample(recipe(config), 30, ["val_loss"])
     expected = sample.values("val_loss").mean(axis=0)
@@ -382,7 +382,7 @@ def test_curves_by_batch_size_are_told_apart_by_colour_and_line(stores, comparis
 
 def test_configurations_are_ranked_by_accuracy(stores, comparisons):
     ax = comparisons["final-values"].axes[0]
-    factors = ["optimizer", "training.batch_size", "training.epochs", "model.dropout"]
+    factors = ["optimizer", "batch_size", "epochs", "dropout"]
     means = finals(collect(stores[CURVES])).groupby(factors)["val_accuracy"].mean().sort_values(ascending=False)
     names = [f"{opt}, batch {size}, {epochs} epochs, dropout {dropout:g}" for opt, size, epochs, dropout in means.index]
     assert ticks(ax) == names

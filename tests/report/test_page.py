@@ -147,7 +147,7 @@ def test_curves_of_runs_that_differ_only_in_epochs_are_one(tmp_path):
     assert more == 0
     assert [(line["name"], len(line["x"])) for line in drawn] == [("Adam", 8), ("SGD", 3)]
     metrics = collect(tmp_path).metrics
-    whole = (metrics["optimizer"] == "Adam") & (metrics["training.epochs"] == 8)
+    whole = (metrics["optimizer"] == "Adam") & (metrics["epochs"] == 8)
     first = metrics.loc[whole & (metrics["epoch"] == 1), "val_accuracy"]
     band, line = views["val_accuracy"]["y"][:2]
     assert line[0] == pytest.approx(first.mean(), abs=1e-4)

@@ -14,7 +14,7 @@ from fmnist_sweep.report.summaries import finals
 from fmnist_sweep.store.curves import Curves
 from fmnist_sweep.store.tables import FACTORS, collect
 
-BATCH, DROPOUT = "training.batch_size", "model.dropout"
+BATCH, DROPOUT = "batch_size", "dropout"
 
 
 def rows(train, val):

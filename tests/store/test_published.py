@@ -101,7 +101,7 @@ def compared(request):
     path = DOCS / request.param / "results.csv"
     rows, paper = pd.read_csv(path), papers.read(request.param)
     collection = read_results(path, paper.covers)
-    last = rows[(rows["status"] == "done") & (rows["epoch"] == rows["training.epochs"])]
+    last = rows[(rows["status"] == "done") & (rows["epoch"] == rows["epochs"])]
     return rows, last, comparison_tables(paper, collection, Curves(collection))
 
 
@@ -130,8 +130,8 @@ def test_rankings_are_those_of_the_published_rows(compared):
     last = last.assign(gap=last["train_accuracy"] - last["val_accuracy"])
     by_name = {"final-values": ["val_accuracy", "val_loss"], "generalisation-gap": ["gap"]}
     for name, measures in by_name.items():
-        key = ["recipe", "training.epochs", "measure"]
-        long = last.melt(["recipe", "training.epochs", "seed"], measures, "measure").groupby(key)["value"]
+        key = ["recipe", "epochs", "measure"]
+        long = last.melt(["recipe", "epochs", "seed"], measures, "measure").groupby(key)["value"]
         half = long.sem() * stats.t.ppf(0.975, long.size() - 1)
         table = tables[name].set_index(key)
         assert not table.index.has_duplicates and set(table.index) == set(half.index)
@@ -142,7 +142,7 @@ def test_rankings_are_those_of_the_published_rows(compared):
         assert list(first) == sorted(first, reverse=name == "final-values")
     reached = {}
     for (recipe, seed), training in rows[rows["status"] == "done"].groupby(["recipe", "seed"]):
-        longest = training[training["training.epochs"] == training["training.epochs"].max()].sort_values("epoch")
+        longest = training[training["epochs"] == training["epochs"].max()].sort_values("epoch")
         there = longest["val_accuracy"].to_numpy() >= tables["convergence-speed"]["accuracy"].iloc[0]
         reached.setdefault(recipe, {})[seed] = there.argmax() + 1 if there.any() else None
     table = tables["convergence-speed"].set_index("recipe")
@@ -161,10 +161,10 @@ def test_rankings_are_those_of_the_published_rows(compared):
 def test_curves_are_those_of_the_published_rows(compared, name):
     rows, _, tables = compared
     table, (by, across) = tables[name], OVERLAYS[name]
-    (epochs,) = set(table["training.epochs"])
-    held = [factor for factor in FACTORS if factor in rows and factor not in (by, across, "training.epochs")]
+    (epochs,) = set(table["epochs"])
+    held = [factor for factor in FACTORS if factor in rows and factor not in (by, across, "epochs")]
     (base,) = table[held].drop_duplicates().to_dict("records")
-    alike = rows[(rows[held] == pd.Series(base)).all(axis=1) & (rows["training.epochs"] >= epochs)]
+    alike = rows[(rows[held] == pd.Series(base)).all(axis=1) & (rows["epochs"] >= epochs)]
     alike = alike[(alike["epoch"] <= epochs) & (alike.groupby(across)[by].transform("nunique") > 1)]
     once = alike.drop_duplicates([by, across, "seed", "epoch"])
     key = [by, across, "epoch", "measure"]

@@ -108,7 +108,7 @@ def test_a_sweep_that_is_interrupted_goes_on(launcher: list[str], local: dict[st
 def test_a_dry_run_says_what_it_would_cost(tmp_path: Path) -> None:
     planned = run_command(*GRID, *SLURM, "dry_run=true", cwd=tmp_path)
     assert planned.returncode == 0, planned.stderr
-    assert re.search(r"4 stacks in 2 jobs of 2 side by side, about \S+ node-hours", planned.stderr)
+    assert re.search(r"4 stacks in 2 jobs of 2 side by side, about \S+ node-hours", planned.stdout)
     assert not metrics(tmp_path)
 
 

@@ -1,6 +1,6 @@
 """Figures that compare the configurations of a store: overlaid curves, and rankings by a result."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 
 import numpy as np
@@ -19,14 +19,12 @@ from fmnist_sweep.report.figures.style import (
     dots,
     epoch_axis,
     legend,
-    ordered,
     styled,
     styles,
     wrapped,
 )
-from fmnist_sweep.report.summaries import varying
 from fmnist_sweep.report.texts import Texts, sentence
-from fmnist_sweep.store.tables import FACTORS
+from fmnist_sweep.store.tables import factors, ordered, varying
 
 _MOST_LEVELS = 8
 _MOST_COLUMNS = 3
@@ -41,9 +39,10 @@ def comparison_figures(tables: Mapping[str, pd.DataFrame], runs: pd.DataFrame, t
         tables: the tables by name.
         runs: all runs of the store, so that each level has the same look in all figures.
     """
-    looks = {factor: styles(factor, runs[factor]) for factor in FACTORS}
+    looks = {factor: styles(factor, runs[factor].dropna()) for factor in factors(runs)}
+    looks["optimizer"] |= styles("optimizer", _optimizers(runs, varying(runs), texts))
     drawings: dict[str, Callable[..., Figure | None]] = {
-        **{name: partial(overlay_figure, *factors, varying(runs)) for name, factors in OVERLAYS.items()},
+        **{name: partial(overlay_figure, *pair, varying(runs)) for name, pair in OVERLAYS.items()},
         "final-values": ranking_figure,
         "generalisation-gap": ranking_figure,
         "convergence-speed": convergence_figure,
@@ -54,17 +53,24 @@ def comparison_figures(tables: Mapping[str, pd.DataFrame], runs: pd.DataFrame, t
     return {name: figure for name, figure in figures.items() if figure is not None}
 
 
+def _optimizers(table: pd.DataFrame, varied: Sequence[str], texts: Texts) -> list[str]:
+    """Describe the optimizer of each row in words, with its arguments among the `varied` columns."""
+    columns = [column for column in varied if column.startswith("optimizer")]
+    return [texts.configuration(row, columns) for row in table[columns].to_dict("records")]
+
+
 @styled
-def overlay_figure(by: str, across: str, factors: list[str], table: pd.DataFrame, looks: Looks, texts: Texts) -> Figure:
+def overlay_figure(by: str, across: str, varied: list[str], table: pd.DataFrame, looks: Looks, texts: Texts) -> Figure:
     """Draw validation curves by the levels of the factor `by`, loss above accuracy.
 
     Each level of the factor `across` has a column of panels. At most three levels are drawn, those with the most
     curves.
 
     Args:
-        factors: the factors that vary in the store. The note gives the levels that all curves share.
+        varied: the factors that vary in the store. The note gives the levels that all curves share.
         table: as `comparisons.overlay` returns it.
     """
+    table = table.assign(optimizer=_optimizers(table, varied, texts))
     compared = table.groupby(across)[by].nunique()
     shown = ordered(sorted(ordered(compared.index), key=lambda panel: -compared[panel])[:_MOST_COLUMNS])
     levels = ordered(table.loc[table[across].isin(shown), by])
@@ -82,7 +88,7 @@ def overlay_figure(by: str, across: str, factors: list[str], table: pd.DataFrame
             ax.set_ylabel(texts(f"figures.{measure}"))
             ax.label_outer()
         column[0].set_title(wrapped(sentence(texts.level(across, panel)), 80 // len(shown)))
-    held = [factor for factor in factors if factor not in (by, across)]
+    held = [factor for factor in varied if factor not in (by, across) and not factor.startswith("optimizer.")]
     shared = texts("figures.shared", shared=texts.configuration(table.iloc[0], held)) if held else ""
     notes = [shared, texts("figures.band")]
     if len(drawn) < len(levels):
@@ -99,11 +105,11 @@ def ranking_figure(table: pd.DataFrame, looks: Looks, texts: Texts) -> Figure:
     """Draw the configurations in the order of a table of `comparisons.ranking`, with a panel for each measure."""
     measures = list(table["measure"].unique())
     panels = [table[table["measure"] == measure].head(_MOST_ROWS).to_dict("records") for measure in measures]
-    factors = varying(table[table["measure"] == measures[0]].head(_MOST_ROWS))
+    varied = varying(table[table["measure"] == measures[0]].head(_MOST_ROWS))
     names = []
     for row in panels[0]:
-        words = texts.configuration(row, factors)
-        if row["lacking"] and "epochs" in row:
+        words = texts.configuration(row, varied)
+        if row["lacking"] and "accuracy" in row:
             fields = {"n": row["seeds"], "of": row["seeds"] + row["lacking"], "epochs": row["epochs"]}
             words += texts("figures.reached_by", **fields)
         names.append(wrapped(sentence(words), _LINE))

@@ -10,8 +10,9 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from fmnist_sweep.report.comparisons import MEASURES
-from fmnist_sweep.report.figures.style import WIDTH, Looks, Style, ordered, styled, wrapped
+from fmnist_sweep.report.figures.style import WIDTH, Looks, Style, styled, wrapped
 from fmnist_sweep.report.texts import Texts
+from fmnist_sweep.store.tables import ordered
 
 _MOST_PAIRS = 4
 _ROOM, _TITLE = 64, 95  # characters across a figure: in tick labels, in titles
@@ -132,7 +133,7 @@ def _axes(ax: Axes, factor: str, levels: list[Any], measure: str, room: int, tex
     crowded = sum(len(name) + 1 for name in names) > room
     ax.set_xlim(-0.5, len(levels) - 0.5)
     ax.set_xticks(range(len(levels)), names, rotation=40 if crowded else 0, ha="right" if crowded else "center")
-    ax.set_xlabel(texts(f"factors.{factor}"))
+    ax.set_xlabel(texts.factor(factor))
     ax.set_ylabel(textwrap.fill(texts(f"figures.{measure}"), 24))
     ax.label_outer()
 

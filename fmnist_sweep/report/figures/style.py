@@ -4,7 +4,6 @@ Colours are from Okabe and Ito's palette (Color Universal Design, 2008) and Paul
 colour-blind readers. A line style or a marker also shows what a colour shows, for print in grey.
 """
 
-import re
 import textwrap
 from collections.abc import Iterable, Mapping, Sequence
 from io import BytesIO
@@ -20,6 +19,7 @@ from matplotlib.ticker import MaxNLocator
 from fmnist_sweep.engine.metrics import FloatArray
 from fmnist_sweep.papers.statistics import Interval
 from fmnist_sweep.report.texts import Texts
+from fmnist_sweep.store.tables import ordered
 
 STYLE: dict[Any, Any] = {
     "font.family": "DejaVu Sans",
@@ -73,7 +73,7 @@ _MARKERS = "os^DvPX<"
 
 # The index of each factor's first colour, so that two factors share no colour. Factors that are not listed seldom vary
 # and may share one.
-_FIRST = {"optimizer": 0, "training.batch_size": 2, "model.dropout": 5, "training.epochs": 7, "model.hidden": 9}
+_FIRST = {"optimizer": 0, "batch_size": 2, "dropout": 5, "epochs": 7, "model.hidden": 9, "optimizer.lr": 11}
 
 
 def styles(factor: str, levels: Iterable[Any]) -> dict[Any, Style]:
@@ -83,18 +83,6 @@ def styles(factor: str, levels: Iterable[Any]) -> dict[Any, Style]:
         level: Style(_COLOURS[(first + i) % len(_COLOURS)], _LINES[i % len(_LINES)], _MARKERS[i % len(_MARKERS)])
         for i, level in enumerate(ordered(levels))
     }
-
-
-def ordered(levels: Iterable[Any]) -> list[Any]:
-    """Sort the distinct levels of one factor. Numbers within words sort as numbers, so 64-32 comes before 128-64."""
-    return sorted(set(levels), key=_order)
-
-
-def _order(level: Any) -> Any:
-    if not isinstance(level, str):
-        return level
-    parts = re.split(r"(\d+(?:\.\d+)?(?:e[+-]?\d+)?)", level)
-    return [float(part) if i % 2 else part for i, part in enumerate(parts)]
 
 
 def wrapped(words: str, width: int) -> str:

@@ -1,6 +1,5 @@
 """The page's section on confusions: which classes each configuration confuses, with example images."""
 
-import json
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
@@ -112,7 +111,8 @@ def _images(folder: Path | None) -> tuple[data.Part, data.Part] | None:
 
 
 def _division(row: Mapping[str, Any]) -> data.Division:
-    size = json.loads(row["data.split.size"])
+    size = row["data.split.size"]
+    size = int(size) if size >= 1 else float(size)  # a column that also holds fractions is of floats
     return data.Division(row["data.validation"], size, row["data.split.take"], int(row["data.split.seed"]))
 
 

@@ -12,10 +12,9 @@ from plotly.colors import hex_to_rgb
 from fmnist_sweep.engine.metrics import TEST_MEASURES
 from fmnist_sweep.report.claims import Results
 from fmnist_sweep.report.figures.style import Style, styles, wrapped
-from fmnist_sweep.report.summaries import varying
 from fmnist_sweep.report.texts import Texts, sentence
 from fmnist_sweep.store.curves import spread
-from fmnist_sweep.store.tables import recipe
+from fmnist_sweep.store.tables import recipe, sorted_by, varying
 
 _METRICS = ("val_accuracy", "val_loss", "train_accuracy", "train_loss", "running_accuracy", "running_loss")
 _MOST_CURVES = 60
@@ -68,8 +67,8 @@ def curves_plot(results: Results, texts: Texts) -> CurvesPlot:
     best = {key: max(c.values("val_accuracy").max() for c in seeds.values()) for key, seeds in longest.items() if seeds}
     kept = sorted(best, key=lambda key: -best[key])[:_MOST_CURVES]
     rows = runs[runs["recipe"].isin(kept)].drop_duplicates("recipe").set_index("recipe")
-    rows = rows.sort_values(varying(rows), kind="stable")
-    factors = [factor for factor in varying(rows) if factor != "training.epochs"]
+    rows = sorted_by(rows, varying(rows))
+    factors = [factor for factor in varying(rows) if factor != "epochs"]
     papers_own = [key for key in dict.fromkeys(map(recipe, results.paper.configs.values())) if key in rows.index]
     first_shown = (papers_own or list(rows.index))[:_FIRST_SHOWN]
     tables = {key: {metric: _thinned(spread(longest[key], metric)) for metric in metrics} for key in rows.index}
@@ -138,6 +137,7 @@ def _looks(rows: pd.DataFrame) -> list[dict[str, Any]]:
     They encode the three factors with the most levels. If these do not tell all rows apart, a row's position sets its
     look.
     """
+    rows = rows.astype("object").where(rows.notna(), "")  # an optimizer may lack an argument
     ranked = sorted(rows.columns, key=lambda factor: -rows[factor].nunique())[:3]
     by_factor = [[styles(factor, rows[factor])[level] for level in rows[factor]] for factor in ranked]
     chosen = list(zip(*by_factor, strict=True))

@@ -25,8 +25,9 @@ from fmnist_sweep.report.page.confusion_section import SPRITE_COLUMNS, Examples
 from fmnist_sweep.report.page.search_section import section
 from fmnist_sweep.report.page.verdict_section import judgement
 from fmnist_sweep.report.search_history import Search
-from fmnist_sweep.report.summaries import seeds_of, varying
+from fmnist_sweep.report.summaries import seeds_of
 from fmnist_sweep.report.texts import Texts, sentence
+from fmnist_sweep.store.tables import varying
 
 _COLOURS = 32  # in an embedded picture: it looks as good at a sixth of the size
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import plotly.graph_objects as go
 
-from fmnist_sweep.config.overrides import NUMBERS
+from fmnist_sweep.config.settings import SHORT
 from fmnist_sweep.engine.metrics import MEASURES
 from fmnist_sweep.errors import one_line
 from fmnist_sweep.report.figures.style import TRAINING, VALIDATION
@@ -17,7 +17,6 @@ from fmnist_sweep.report.page.curves_section import AXIS, LAYOUT
 from fmnist_sweep.report.page.tables import Cell, Table
 from fmnist_sweep.report.search_history import Search, Trial
 from fmnist_sweep.report.texts import Texts, sentence
-from fmnist_sweep.store.tables import FACTORS
 
 _SHOWN = 10
 _WIDE = 20  # an axis is logarithmic above this ratio of maximum to minimum
@@ -143,8 +142,7 @@ def _objective(name: str, texts: Texts) -> str:
 
 
 def _factor(key: str, texts: Texts) -> str:
-    whole = NUMBERS.get(key, key)
-    return texts(f"factors.{whole}") if whole in FACTORS else key
+    return texts.factor(SHORT.get(key, key))
 
 
 def _short(value: object) -> str:

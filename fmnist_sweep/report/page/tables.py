@@ -16,11 +16,11 @@ from fmnist_sweep.papers.nearest import nearest_configuration, quoted
 from fmnist_sweep.papers.paper import Departure, Paper
 from fmnist_sweep.papers.verdicts import VERDICTS, Verdict
 from fmnist_sweep.report.claims import Results, reason
-from fmnist_sweep.report.summaries import missing, varying
+from fmnist_sweep.report.summaries import missing
 from fmnist_sweep.report.texts import Texts, ranges, sentence
 from fmnist_sweep.store.curves import Curves
 from fmnist_sweep.store.layout import RecordError, read_record
-from fmnist_sweep.store.tables import Collection
+from fmnist_sweep.store.tables import Collection, varying
 
 NOTHING = "\N{EN DASH}"
 
@@ -141,14 +141,15 @@ def run_table(collection: Collection, texts: Texts) -> Table:
     rows = []
     for run, last in zip(runs.to_dict("records"), ends.reindex(runs["name"]).to_dict("records"), strict=True):
         status = texts(f"page.{run['status']}")
-        if run["epochs_done"] < run["training.epochs"]:
-            status += f" ({run['epochs_done']}/{run['training.epochs']})"
+        if run["epochs_done"] < run["epochs"]:
+            status += f" ({run['epochs_done']}/{run['epochs']})"
         cells = [Cell(run["name"], style="name"), Cell(run[optimizer], style="free")]
-        cells += [Cell(f"{run[factor]}", run[factor]) for factor in factors]
+        levels = [NOTHING if pd.isna(run[factor]) else run[factor] for factor in factors]
+        cells += [Cell(f"{level}", level) for level in levels]
         cells += [Cell(f"{run['seed']}", run["seed"]), Cell(status)]
         cells += [*(_measure(last[key]) for key in _LAST), *(_measure(run[key]) for key in tested)]
         rows.append([*cells, _measure(last["seconds"], 0)])
-    headings = [texts(f"factors.{factor}") for factor in (optimizer, *factors)]
+    headings = [texts.factor(factor) for factor in (optimizer, *factors)]
     measures = [texts(f"page.column_{measure}") for measure in (*_LAST, *tested, "seconds")]
     return Table([texts("page.run"), *headings, texts("page.seed"), texts("page.status"), *measures], rows)
 
@@ -181,7 +182,7 @@ def problem_table(collection: Collection, texts: Texts) -> tuple[Table, list[str
         kind_name = texts(f"page.{kind}")
         for name, message in problems[["name", "message"]].head(_LISTED).itertuples(index=False):
             if name in runs.index:
-                done, epochs = runs.loc[name, ["epochs_done", "training.epochs"]]
+                done, epochs = runs.loc[name, ["epochs_done", "epochs"]]
                 english, own = (t("figures.unfinished", done=done, epochs=epochs) for t in (Texts("en"), texts))
                 message = message.replace(english, own, 1)
             rows.append([Cell(kind_name), Cell(name, style="name"), Cell(message, style="free")])

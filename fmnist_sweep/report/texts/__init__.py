@@ -6,14 +6,15 @@ from importlib import resources
 from itertools import groupby
 from typing import Any
 
+import pandas as pd
 import yaml
 
-from fmnist_sweep.config.identity import identity
 from fmnist_sweep.config.schema import Config
+from fmnist_sweep.config.settings import settings, varied
 from fmnist_sweep.papers.reductions import Reduction
 
 LANGUAGES = ("en", "es")
-OPTIMIZER = "optimizer.name"  # the key of a configuration's first phrase
+OPTIMIZER = "optimizer"  # the key of a configuration's first phrase
 
 
 class Texts:
@@ -34,26 +35,27 @@ class Texts:
         return text.format(**values)
 
     def level(self, factor: str, value: Any) -> str:
-        """Describe a level of a factor in words, as `batch 100` or `SGD`."""
-        return self(f"levels.{factor}", value=f"{value:g}" if isinstance(value, float) else value)
+        """Describe a level of a factor in words, as `batch 100`, `SGD` or, for an optimizer's argument, `lr 0.01`."""
+        shown = f"{value:g}" if isinstance(value, float) else value
+        argument = factor.removeprefix("optimizer.")
+        return f"{argument} {shown}" if argument != factor else self(f"levels.{factor}", value=shown)
+
+    def factor(self, factor: str) -> str:
+        """Name a factor in words, as `Batch size`. An optimizer's argument has torch's name for it."""
+        named = factor in self._texts["factors"]
+        return self(f"factors.{factor}") if named else factor.removeprefix("optimizer.")
 
     def configuration(self, values: Mapping[str, Any], factors: Iterable[str]) -> str:
-        """Describe a configuration in words: its level of each of `factors`, separated by commas."""
-        return ", ".join(self.level(factor, values[factor]) for factor in factors)
+        """Describe a configuration in words: its level of each of `factors`, separated by commas.
+
+        An argument that its optimizer does not have is left out.
+        """
+        return ", ".join(self.level(factor, values[factor]) for factor in factors if not pd.isna(values[factor]))
 
     def phrases(self, configs: Mapping[str, Config]) -> dict[str, dict[str, str]]:
-        """Describe each configuration in words, by keys of `identity`: the optimizer's class, and all keys that differ.
-
-        An argument of an optimizer counts only if it differs between optimizers of one class.
-        """
-        every = {name: identity(config) for name, config in configs.items()}
-        keys = [OPTIMIZER]
-        for key in dict.fromkeys(key for values in every.values() for key in values if key != OPTIMIZER):
-            of_class = key.startswith("optimizer.")
-            having = [values for values in every.values() if key in values]
-            seen = {(values[OPTIMIZER] if of_class else "", str(values[key])) for values in having}
-            if len(seen) > len({name for name, _ in seen}):
-                keys.append(key)
+        """Describe each configuration in words, by keys of `settings`: the optimizer, and all keys that differ."""
+        every = {name: settings(config) for name, config in configs.items()}
+        keys = list(dict.fromkeys([OPTIMIZER, *varied(list(every.values()))]))
         return {
             name: {key: self._phrase(key, values[key]) for key in keys if key in values}
             for name, values in every.items()
@@ -81,11 +83,6 @@ class Texts:
         return self(f"page.reduce_{key}", **values)
 
     def _phrase(self, key: str, value: Any) -> str:
-        section, _, argument = key.partition(".")
-        if key == OPTIMIZER:
-            return str(value)
-        if section == "optimizer":
-            return f"{argument} {value}"
         return self.level(
             key, "-".join(map(str, value)) if isinstance(value, list) else "null" if value is None else value
         )
