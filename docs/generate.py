@@ -13,8 +13,8 @@ from pathlib import Path
 import pandas as pd
 
 from fmnist_sweep.config.overrides import NUMBERS
-from fmnist_sweep.config.schema import CONFIG_FOLDER, KEYS, TRACKERS, decides
-from fmnist_sweep.papers.reference import comments, described, keys_table, reference
+from fmnist_sweep.config.schema import CONFIG_FOLDER, KEYS, decides
+from fmnist_sweep.papers.reference import described, keys_table, reference
 from hydra_plugins.fmnist_sweep_grids import GridSweeperConf
 from hydra_plugins.fmnist_sweep_search import SearchSweeperConf
 from hydra_plugins.fmnist_sweep_settle import SettlingSweeperConf
@@ -96,8 +96,6 @@ def keys() -> str:
         ["optimizer", *NUMBERS, *(key for key in said if key.startswith("optimizer.")), *filter(decides, typed)]
     )
     execution = [key for key in typed if key not in deciding]
-    files = {name: (CONFIG_FOLDER / "tracker" / f"{name}.yaml").read_text(encoding="utf-8") for name in TRACKERS}
-    of_trackers = {f"tracker.{name}.{key}": about for name in TRACKERS for key, about in comments(files[name]).items()}
     return _KEYS.format(
         options=_options(),
         deciding=keys_table(deciding, said),
@@ -107,7 +105,7 @@ def keys() -> str:
         search=_settings(SearchSweeperConf, leave_out=["grids"]),
         slurm=_settings(StackedSlurmConf),
         ray=_settings(StackedRayConf),
-        trackers=keys_table(of_trackers, of_trackers),
+        trackers=keys_table([key for key in KEYS if key.startswith("tracker.")], said),
     )
 
 

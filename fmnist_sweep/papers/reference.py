@@ -1,10 +1,8 @@
 """Write the reference of the format of a paper's file from its schema, and the file that a new paper starts from."""
 
 from collections.abc import Iterable, Mapping
-from typing import Any
 
-import yaml
-
+from fmnist_sweep.config.keys import keys
 from fmnist_sweep.config.overrides import NUMBERS
 from fmnist_sweep.config.schedules import ARGUMENTS
 from fmnist_sweep.config.schema import CONFIG_FOLDER
@@ -132,21 +130,22 @@ def _configuration_keys() -> str:
     options = sorted(path.stem for path in (CONFIG_FOLDER / "optimizer").glob("*.yaml"))
     said = described()
     short = {name: key for key, name in NUMBERS.items()}  # a key with a short name is listed under that
-    keys = dict.fromkeys(short.get(key, key) for key in [*KEYS, *(key for key in said if key.startswith("optimizer."))])
+    names = dict.fromkeys(
+        short.get(key, key) for key in [*KEYS, *(key for key in said if key.startswith("optimizer."))]
+    )
     return (
         "## Keys of `protocol` and `configurations`\n\n"
         "They are those of the command line, with one value each; a list only where the key takes one. Any argument of "
         "the optimizer's class can be set, such as `optimizer.momentum` or `optimizer.weight_decay`. Options of "
         "`optimizer`: "
-        f"{', '.join(options)}.\n\n{keys_table(keys, said)}"
+        f"{', '.join(options)}.\n\n{keys_table(names, said)}"
     )
 
 
 def described() -> dict[str, tuple[str, str]]:
-    """Return the default and the meaning of each key, from the comments of `conf/config.yaml`."""
-    content = (CONFIG_FOLDER / "config.yaml").read_text(encoding="utf-8")
+    """Return the default and the meaning of each key, from the comments in `conf/`."""
     schedules = [f"{name} ({', '.join(takes)})" if takes else name for name, takes in ARGUMENTS.items()]
-    return comments(content) | {
+    return {key.name: (key.default, key.words) for key in keys()} | {
         "optimizer.name": (
             "",
             "a class of torch.optim, in place of `optimizer`; its arguments have torch's defaults",
@@ -158,33 +157,13 @@ def described() -> dict[str, tuple[str, str]]:
     }
 
 
-def keys_table(keys: Iterable[str], said: Mapping[str, tuple[str, str]]) -> str:
+def keys_table(names: Iterable[str], said: Mapping[str, tuple[str, str]]) -> str:
     """Return a Markdown table of keys with their defaults and meanings."""
     rows = []
-    for key in keys:
+    for key in names:
         default, meaning = said.get(key, ("", ""))
         rows.append([_code(key), _code(default) if default else "", meaning])
     return _table(["key", "default", "meaning"], rows)
-
-
-def comments(content: str) -> dict[str, tuple[str, str]]:
-    """Return the default of each key in a YAML file, and the comment on the same line, by dotted key."""
-    return _comments(yaml.compose(content), content.splitlines())
-
-
-def _comments(node: Any, lines: list[str], prefix: str = "") -> dict[str, tuple[str, str]]:
-    found: dict[str, tuple[str, str]] = {}
-    for key, value in node.value:
-        if isinstance(value, yaml.MappingNode):
-            found |= _comments(value, lines, f"{prefix}{key.value}.")
-        elif key.value == "defaults":
-            chosen = [option for option in value.value if isinstance(option, yaml.MappingNode)]
-            found |= {name: told for option in chosen for name, told in _comments(option, lines).items()}
-        else:
-            comment = lines[value.end_mark.line][value.end_mark.column :].partition("#")[2].strip()
-            default = lines[value.start_mark.line][value.start_mark.column : value.end_mark.column]
-            found[f"{prefix}{key.value}"] = (default.strip('"'), comment)
-    return found
 
 
 def _table(headings: list[str], rows: Iterable[list[str]]) -> str:
