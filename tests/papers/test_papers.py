@@ -258,6 +258,11 @@ def test_a_paper_fixes_and_varies_every_key_of_the_network_and_its_training(tmp_
             "at_best takes of, patience (optional), min_delta (opt",
         ),
         ("claims/1/reduce", {"at_stop": "val_loss"}, "claim mine: reduce: at_stop takes of, patience, min_delta (opt"),
+        (
+            "claims/1/reduce",
+            {"at_stop": {"of": "val_loss", "patience": 3, "min_delta": 0, "tol": 0.1}},
+            "claim mine: reduce: at_stop: min_delta is Keras's rule and tol is scikit-learn's; give one of them",
+        ),
         ("claims/1/reduce", {"at_stop": {"of": "val_loss", "patience": 0}}, "patience 0 does not lie within the 30 ep"),
         ("claims/1/statement", "So.", "claim mine: statement=So.: must be a mapping; an example: statement: {en: "),
         ("claims/1/expect", ..., "claim mine: expect: is missing; an example: expect: {about: 0.87, tolerance: 0.005}"),

@@ -79,6 +79,8 @@ class Texts:
             values["of"] = self.metric(reduce.chooser)
             delta = values.pop("min_delta", 0)
             values["delta"] = self("page.min_delta", value=delta) if delta else ""
+            if "tol" in values:
+                values["delta"] = self("page.tol", value=values.pop("tol"))
             key += "_with_patience" if reduce.name == "at_best" and "patience" in values else ""
         return self(f"page.reduce_{key}", **values)
 
