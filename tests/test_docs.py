@@ -22,6 +22,7 @@ from matplotlib import pyplot
 
 import fmnist_sweep as fs
 from fmnist_sweep import papers
+from fmnist_sweep.commands import COMMANDS, main
 from fmnist_sweep.papers.reference import STARTER
 
 ROOT = Path(__file__).parents[1]
@@ -56,9 +57,14 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 @having("bash")
-def test_commands_compose(page: Path, folder: Path) -> None:
+def test_commands_compose(page: Path, store: Path, folder: Path) -> None:
+    shutil.copytree(store, folder / "multirun")
     for words in commands(page):
         match words:
+            case ["fmnist-sweep", "ls" | "best" as name, *arguments]:
+                assert main(name, arguments) == 0
+            case ["fmnist-sweep", name, *arguments]:
+                importlib.import_module(COMMANDS[name][0])._parser().parse_args(arguments)
             case ["python", "-m", "fmnist_sweep", "--help"] | ["python", "-m", "fmnist_sweep", "--cfg", *_]:
                 pass  # test_command.py runs them
             case ["python", "-m", "fmnist_sweep", "-m", *overrides]:
@@ -127,14 +133,14 @@ def test_claims_of_the_tutorial_are_read(folder: Path) -> None:
     ],
 )
 def test_files_of_options_are_read(
-    page: str, option: str, runs: int, folder: Path, capsys: pytest.CaptureFixture[str]
+    page: str, option: str, runs: int, folder: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     (block,) = blocks(DOCS / page, "yaml")
     (folder / option).parent.mkdir()
     (folder / option).write_text(block)
     group, name = option.removesuffix(".yaml").split("/")
     fs.sweep(f"hydra.searchpath=[file://{folder}]", f"{group}={name}", dry_run=True)
-    assert str(runs) in capsys.readouterr().out
+    assert re.search(rf"^{runs} runs? = ", capfd.readouterr().out, re.M)
 
 
 @pytest.mark.parametrize("page", [*PAGES, ROOT / "README.md", ROOT / "CONTRIBUTING.md"], ids=lambda page: page.name)
