@@ -244,7 +244,7 @@ KINDS: Mapping[str, Kind] = {
     "climbs_to": Kind(
         lambda curves, value: first_epoch(curves >= value),
         example="{climbs_to: 0.8}",
-        meaning="first epoch at or above a value",
+        meaning="first epoch at or above a value; where none is, the epoch after the last",
         required=("value",),
         shorthand="value",
         gives="epoch",
@@ -252,7 +252,7 @@ KINDS: Mapping[str, Kind] = {
     "falls_to": Kind(
         lambda curves, value: first_epoch(curves <= value),
         example="{falls_to: 0.475}",
-        meaning="first epoch at or below a value",
+        meaning="first epoch at or below a value; where none is, the epoch after the last",
         required=("value",),
         shorthand="value",
         gives="epoch",

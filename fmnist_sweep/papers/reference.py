@@ -86,6 +86,26 @@ as it is written there: 0.90 stays 0.90.
       each: [{of: adam, epoch: 1, value: 0.82}, {of: adam, epoch: 30, value: 0.90}]
       ...
 
+## Configurations that share values
+
+YAML can repeat a mapping: `&base` names it, `<<: *base` takes its values, and further values replace them. A file may
+give each name once.
+
+    base: &base {optimizer: adam, batch_size: 256, epochs: 20}
+    tanh: {<<: *base, model.activation: tanh}
+
+## Other images than the study's
+
+Where a study validates on random images, these runs validate on others. Then half a unit of the last digit is too
+narrow a tolerance. The standard error of an accuracy `p` over `n` images is `sqrt(p (1 - p) / n)`; take two of them.
+For a loss, take what two splits differ by (`data.split.seed=0,1`). `data.split.seed` does not follow `seed`: all seeds
+of a configuration train on the same images. Their interval therefore lacks what other images would change. Say so under
+`departs`.
+
+## Some configurations only
+
+`figure=NAME` trains what one figure shows. So give configurations that you want to train alone a figure of their own.
+
 ## What no file can state
 
 There is no verdict on how long training takes: it depends on the machine, and on the runs that train beside it. Losses

@@ -199,7 +199,7 @@ def _lacking(results: Results) -> Iterator[str]:
         words = ",".join(map(str, seeds))
         yield (
             f"no verdict yet: {few} of {len(results.verdicts)} claims are numbers that one run gave and take {FEWEST} "
-            f"seeds: seed={words}, or make figures SEEDS={words}"
+            f"seeds: seed={words}, or make figures PAPER={results.paper.name} SEEDS={words}"
         )
 
 

@@ -303,6 +303,7 @@ def test_a_mistake_is_said_in_one_line(tmp_path, loader, place, value, said):
         (b"claims: [", "line 1: not plain YAML"),
         (b"title: a\nyear: !!python/object/apply:os.getcwd []", "line 2: not plain YAML: could not determine"),
         (b"title: a\ntitle: b", "line 1: not plain YAML: the key title is there twice"),
+        (b"a: &x {}\nb: &x {}", "line 2: not plain YAML: &x is there twice; give this one another name"),
         (b"\xff\xfe\xff", "not plain YAML: "),
         (b"[" * 5000, "nested too deeply"),
         (b"title: 0x" + b"f" * 9999, "Exceeds the limit"),
