@@ -44,7 +44,7 @@ These keys tell one configuration from another. `optimizer` also takes any argum
 {deciding}
 ## How it is carried out
 
-These keys change no result and no name.
+These keys change no result and no name. All runs of a sweep share them, but for `device`.
 
 {execution}
 ## Sweeps

@@ -39,6 +39,7 @@ def _main() -> int:
         return commands.main(sys.argv[1], sys.argv[2:])
     # These imports take a second, so they run after `main` has installed the signal handlers.
     with nullcontext() if _completes() else console.busy("starting"):
+        from fmnist_sweep import cli  # noqa: F401, which `_carry_out` needs
         from fmnist_sweep.config import hydra_private
         from fmnist_sweep.config.messages import reason
         from fmnist_sweep.config.overrides import as_typed
@@ -75,7 +76,8 @@ def _carry_out(arguments: Namespace) -> None:
     if arguments.shell_completion:
         return hydra_private.complete(arguments, lambda words: _completable(words, loader), cli.Application())
     shows = arguments.help or arguments.hydra_help or arguments.cfg or arguments.info
-    lines = cli.rewrite(arguments.overrides, loader, trains=not shows)
+    with console.busy("reading the configuration"):
+        lines = cli.rewrite(arguments.overrides, loader, trains=not shows)
     if shows or arguments.resolve or arguments.experimental_rerun:
         return hydra_private.show(arguments, lines, cli.Application())
     cli.carry_out(lines, loader, multirun=arguments.multirun, config_name=arguments.config_name)

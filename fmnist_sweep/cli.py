@@ -44,7 +44,8 @@ class Application:
             executor: the launcher's settings.
             table: False if the sweeper prints a table of its own at the end.
         """
-        from fmnist_sweep.sweeps.run import Sweep
+        with busy("starting"):  # this imports torch
+            from fmnist_sweep.sweeps.run import Sweep
 
         return Sweep(jobs, executor, table=table)
 

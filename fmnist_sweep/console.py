@@ -15,13 +15,14 @@ from rich.table import Table
 from rich.text import Text
 
 _WIDEST = 10_000  # columns of a table, more than any terminal has
-_SILENT_SECONDS = 1.0  # elsewhere than on a terminal, what takes longer than this is said
+_SILENT_SECONDS = 2.0  # elsewhere than on a terminal, what takes longer than this is said
 
 
 def _console(*, stderr: bool) -> Console:
-    made = Console(stderr=stderr, highlight=False, soft_wrap=True, markup=False)
+    made = Console(stderr=stderr, highlight=False, markup=False)
     if not made.is_terminal:
-        made.width = 200  # only a terminal limits the width, and names must not be cut
+        made.width = 200  # only a terminal limits the width
+        made.soft_wrap = True  # a line of a file is not broken
     return made
 
 

@@ -68,13 +68,14 @@ class SearchSweeper(Sweeper):
 
     def sweep(self, arguments: list[str]) -> list[Sequence[JobReturn]]:
         """Search until the study has `n_trials` trials, including earlier ones. Raise `RunError` if none succeeded."""
-        from fmnist_sweep.adaptive.conclusion import check_free, conclude, progress
-        from fmnist_sweep.adaptive.problem import build_problem, check
-        from fmnist_sweep.adaptive.study import open_study, sampler
         from fmnist_sweep.console import busy
 
         settings, loader = self.settings, self.hydra_context.config_loader
         with busy("checking the search"):
+            from fmnist_sweep.adaptive.conclusion import check_free, conclude, progress
+            from fmnist_sweep.adaptive.problem import build_problem, check
+            from fmnist_sweep.adaptive.study import open_study, sampler
+
             problem = build_problem(settings, arguments, loader, ours=self.ours)
             make_sampler = sampler(settings.sampler, settings.sampler_args or {}, settings.sampler_seed, problem)
             if self.ours:

@@ -12,6 +12,7 @@ from omegaconf import OmegaConf
 from optuna.trial import FrozenTrial, TrialState
 
 from fmnist_sweep import files
+from fmnist_sweep.config.settings import SHORT
 from fmnist_sweep.console import console, print_table
 from fmnist_sweep.engine.metrics import MEASURES
 from fmnist_sweep.errors import ConfigError, RunError, count
@@ -71,20 +72,20 @@ def conclude(
     counts = Counter(trial.state.name.lower() for trial in trials)
     said = ", ".join(f"{number} {state.replace('fail', 'failed')}" for state, number in counts.items())
     if len(names) == 1:
-        params = " ".join(f"{name}={_short(value)}" for name, value in best[0].params.items())
+        params = " ".join(f"{SHORT.get(key, key)}={_short(value)}" for key, value in best[0].params.items())
         console.print(f"best {names[0]} {best[0].value:.6g}: {params} (trial {best[0].number} of {said})")
     else:
         console.print(f"{len(best)} on the Pareto front, of {said}")
 
 
 def _ranked(trials: Sequence[FrozenTrial], best: Sequence[FrozenTrial], directions: Sequence[str]) -> list[FrozenTrial]:
-    """Sort trials: the best ones, then complete ones by their first value, then those pruned last, then failed ones."""
+    """Sort trials: the best, complete ones by their first value, pruned ones from the highest rung, failed ones."""
     first = {trial.number for trial in best}
     sign = 1 if directions[0] == "minimize" else -1
 
-    def key(trial: FrozenTrial) -> tuple[bool, int, float, int]:
-        values = trial.values or [math.inf]
-        return trial.number not in first, -(trial.last_step or 0), sign * values[0], trial.number
+    def key(trial: FrozenTrial) -> tuple[bool, bool, int, float]:
+        is_complete = trial.state == TrialState.COMPLETE
+        return trial.number not in first, not is_complete, -(trial.last_step or 0), sign * trial.values[0]
 
     valued = [trial for trial in trials if trial.values]
     return [*sorted(valued, key=key), *(trial for trial in trials if not trial.values)]
@@ -100,22 +101,22 @@ def _print_trials(
     measures = [one for one in _SHOWN if one not in names and any(measured.values())]
     marked = {trial.number for trial in best}
     rows = []
-    for trial in ranked[:SHOWN]:
+    for place, trial in enumerate(ranked[:SHOWN], 1):
         of_trial = measured[trial.number]
         given = [f"{value:.6g}" for value in trial.values or []] or [""] * len(names)
         values = [of_trial.get(name, value) for name, value in zip(names, given, strict=True)]
         values += [of_trial.get(one, "") for one in measures]
-        place = [_short(trial.params.get(key, "")) for key in keys]
-        rows.append([_mark(trial, marked), f"{trial.number}", *place, *values])
-    print_table(console, ["", "trial", *keys, *names, *measures], rows)
+        params = [_short(trial.params.get(key, "")) for key in keys]
+        rows.append([_mark(trial, place, marked), f"{trial.number}", *params, *values])
+    print_table(console, ["", "trial", *(SHORT.get(key, key) for key in keys), *names, *measures], rows)
     if len(ranked) > SHOWN:
         console.print(f"and {count(len(ranked) - SHOWN, 'trial')} more, in the report")
 
 
-def _mark(trial: FrozenTrial, best: Set[int]) -> str:
+def _mark(trial: FrozenTrial, place: int, best: Set[int]) -> str:
     if trial.number in best:
         return "best"
-    return {TrialState.COMPLETE: "", TrialState.FAIL: "failed"}.get(trial.state, trial.state.name.lower())
+    return {TrialState.COMPLETE: f"{place}", TrialState.FAIL: "failed"}.get(trial.state, trial.state.name.lower())
 
 
 def _measured(trial: FrozenTrial, folder: Path) -> Mapping[str, str]:

@@ -7,6 +7,7 @@ import re
 import sys
 from collections.abc import Sequence
 
+from fmnist_sweep.console import busy
 from fmnist_sweep.errors import nearest
 
 # Each command's module, which has a function `main(arguments)` that returns the exit code, and what it does.
@@ -37,5 +38,7 @@ def main(name: str, arguments: Sequence[str]) -> int:
             file=sys.stderr,
         )
         return 2
-    code: int = importlib.import_module(COMMANDS[name][0]).main(list(arguments))
+    with busy("starting"):
+        module = importlib.import_module(COMMANDS[name][0])
+    code: int = module.main(list(arguments))
     return code

@@ -13,6 +13,7 @@ from fmnist_sweep.store.tables import Collection
 from fmnist_sweep.sweeps.leaderboard import print_leaderboard
 
 _NOT_RUNS = ("unreadable", "waiting", "foreign", "superseded")  # kinds of problems of directories without a row
+_WORDS = {"waiting": "not started", "foreign": "not a run", "superseded": "another directory of the same run"}
 
 
 def main(arguments: list[str]) -> int:
@@ -29,7 +30,7 @@ def main(arguments: list[str]) -> int:
     statuses = Counter(collection.runs["status"])
     problems = collection.problems.loc[~collection.problems["name"].isin(collection.runs["name"]), "kind"]
     others = Counter(kind for kind in problems if kind in _NOT_RUNS)
-    told = [f"{number:,} {status}" for status, number in (statuses + others).most_common()]
+    told = [f"{number:,} {_WORDS.get(status, status)}" for status, number in (statuses + others).most_common()]
     output.print(f"{count(len(collection.runs), 'run')} in {options.folder}: {', '.join(told)}")
     return 0
 

@@ -54,6 +54,8 @@ class Closing:
             taken = minutes(time.monotonic() - self._started)
             how = "found done" if version(job) == self._before[job] else f"done in {taken}"
             console.print(f"{job.name}: {how}; {last}; see {job.directory}")
+        elif status == "interrupted":
+            console.print(f"{job.name}: interrupted after {len(metrics)} of {count(job.epochs, 'epoch')}")
         elif status != "failed" and job.execution.retry == "failed":
             console.print(f"{job.name}: has not failed, so retry=failed leaves it as it is")
 

@@ -257,4 +257,4 @@ def _bars() -> Progress:
         MofNCompleteColumn(),
         TimeRemainingColumn(),
     ]
-    return Progress(*columns, console=console, disable=not console.is_terminal)
+    return Progress(*columns, console=console, disable=not console.is_terminal, transient=True)
