@@ -257,7 +257,7 @@ def test_verdicts_are_counted_and_those_that_fail_are_named(tmp_path: Path) -> N
     (tmp_path / "report" / "claims.csv").write_text(text)
     assert run("verdicts", "report", "--figure", "fig1", cwd=tmp_path).out == (
         "fig1: 2 statements: 1 reproduced, 1 not reproduced\n"
-        "  not reproduced: It climbs. (measured 0.8123)\n"
+        "  not reproduced: It climbs (measured 0.8123)\n"
         "open report/index.html\n"
     )
     assert run("verdicts", cwd=tmp_path).out.startswith("3 statements: 1 reproduced, 1 not reproduced, 1 open\n")

@@ -6,7 +6,7 @@ from fmnist_sweep.commands.again import command
 from fmnist_sweep.commands.folders import run_directory
 from fmnist_sweep.config.identity import DEFAULTS
 from fmnist_sweep.config.settings import settings
-from fmnist_sweep.console import Parser, output, program, refuse
+from fmnist_sweep.console import Parser, busy, output, program, refuse
 from fmnist_sweep.engine.metrics import MEASURES, TEST_MEASURES
 from fmnist_sweep.errors import ConfigError
 from fmnist_sweep.store import layout
@@ -19,9 +19,12 @@ def main(arguments: list[str]) -> int:
     """Run the command. Return 0, or 2 if there is no such run or its run.json is unusable."""
     parser = Parser(prog=program("fmnist_sweep show"), description=__doc__)
     parser.add_argument("run", metavar="RUN", help="a run's directory, its name in multirun, or a part of the name")
+    options = parser.parse_args(arguments)
     try:
-        path = run_directory(parser.parse_args(arguments).run)
-        record = layout.read_record(path)
+        path = run_directory(options.run)
+        with busy("reading the run"):  # this imports torch
+            record = layout.read_record(path)
+            described = settings(record.config)
     except ConfigError as error:
         return refuse(str(error))
     except layout.RecordError as error:
@@ -41,8 +44,8 @@ def main(arguments: list[str]) -> int:
     if record.test:
         output.print(f"  test_loss: {record.test.loss:.4f}")
         output.print(f"  test_accuracy: {record.test.accuracy:.4f}")
-    output.print("configuration, apart from defaults")
-    for key, value in settings(record.config).items():
+    output.print("configuration; keys that are not listed have their defaults")
+    for key, value in described.items():
         if key not in DEFAULTS or DEFAULTS[key] != value:
             output.print(f"  {key}: {text_of(value)}")
     output.print(f"files in {path}")

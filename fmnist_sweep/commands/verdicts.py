@@ -43,7 +43,7 @@ def main(arguments: list[str]) -> int:
     output.print(f"{what}{count(len(claims), 'statement')}{f': {parts}' if parts else ''}")
     for claim in claims[claims["verdict"] == "not reproduced"].to_dict("records"):
         measured = f" (measured {float(claim['measured']):.4g})" if claim["measured"] else ""
-        output.print(f"  not reproduced: {claim['statement_en']}{measured}")
+        output.print(f"  not reproduced: {claim['statement_en'].rstrip('.')}{measured}")
     output.print(f"open {options.report / 'index.html'}")
     return 0
 
