@@ -29,10 +29,10 @@ class GridSweeperConf:
     """
 
     _target_: str = "hydra_plugins.fmnist_sweep_grids.GridSweeper"
-    max_batch_size: Optional[int] = None
-    params: dict[str, Any] = field(default_factory=dict)
-    grids: Any = None
-    zip: Any = None
+    max_batch_size: Optional[int] = None  # runs launched together; null: all
+    params: dict[str, Any] = field(default_factory=dict)  # values that all grids of a file have
+    grids: Any = None  # the grids of a file
+    zip: Any = None  # keys whose values are paired, such as [batch_size,optimizer.lr]
 
 
 ConfigStore.instance().store(group="hydra/sweeper", name="grids", node=GridSweeperConf, provider="fmnist_sweep")

@@ -16,9 +16,9 @@ class SettlingSweeperConf:
     """Settings: the paper, the largest number of seeds, and the time limit `budget`, such as 30min."""
 
     _target_: str = "hydra_plugins.fmnist_sweep_settle.SettlingSweeper"
-    paper: str = MISSING
-    max_seeds: int = 40
-    budget: Optional[str] = None
+    paper: str = MISSING  # set by paper=NAME
+    max_seeds: int = 40  # the most seeds of a configuration
+    budget: Optional[str] = None  # how long to train, such as 90s, 30min or 2h; null: no limit
 
 
 ConfigStore.instance().store(group="hydra/sweeper", name="settle", node=SettlingSweeperConf, provider="fmnist_sweep")

@@ -1,10 +1,8 @@
 """Write the reference of the format of a paper's file from its schema, and the file that a new paper starts from."""
 
-from collections.abc import Iterable
-from typing import Any
+from collections.abc import Iterable, Mapping
 
-import yaml
-
+from fmnist_sweep.config.keys import keys
 from fmnist_sweep.config.overrides import NUMBERS
 from fmnist_sweep.config.schedules import ARGUMENTS
 from fmnist_sweep.config.schema import CONFIG_FOLDER
@@ -69,9 +67,8 @@ A paper is one YAML file: what it trained, its figures, and what it says. No Pyt
 
 In a clone of this project `conf/` is known, and `--config-dir conf` can go. `new NAME --config-dir FOLDER` writes
 `FOLDER/paper/NAME.yaml`. A mistake in the file is said in one line: the place, what is wrong, and an example of what is
-right. [caprari2024.yaml](../conf/paper/caprari2024.yaml) and [bordone2025.yaml](../conf/paper/bordone2025.yaml) are
-whole files. Texts "by language" are mappings such as `{en: ..., es: ...}`; the report can be written in the languages
-that all texts have.
+right. `caprari2024.yaml` and `bordone2025.yaml` in `conf/paper/` are whole files. Texts "by language" are mappings such
+as `{en: ..., es: ...}`; the report can be written in the languages that all texts have.
 """
 
 _EACH = """\
@@ -151,12 +148,25 @@ def _section(title: str, model: type[Plain]) -> str:
 
 
 def _configuration_keys() -> str:
-    """List the keys of a configuration with their defaults and the comments of `conf/config.yaml`."""
-    content = (CONFIG_FOLDER / "config.yaml").read_text(encoding="utf-8")
-    said = _comments(yaml.compose(content), content.splitlines())
     options = sorted(path.stem for path in (CONFIG_FOLDER / "optimizer").glob("*.yaml"))
+    said = described()
+    short = {name: key for key, name in NUMBERS.items()}  # a key with a short name is listed under that
+    names = dict.fromkeys(
+        short.get(key, key) for key in [*KEYS, *(key for key in said if key.startswith("optimizer."))]
+    )
+    return (
+        "## Keys of `protocol` and `configurations`\n\n"
+        "They are those of the command line, with one value each; a list only where the key takes one. Any argument of "
+        "the optimizer's class can be set, such as `optimizer.momentum` or `optimizer.weight_decay`. Options of "
+        "`optimizer`: "
+        f"{', '.join(options)}.\n\n{keys_table(names, said)}"
+    )
+
+
+def described() -> dict[str, tuple[str, str]]:
+    """Return the default and the meaning of each key, from the comments in `conf/`."""
     schedules = [f"{name} ({', '.join(takes)})" if takes else name for name, takes in ARGUMENTS.items()]
-    said |= {
+    return {key.name: (key.default, key.words) for key in keys()} | {
         "optimizer.name": (
             "",
             "a class of torch.optim, in place of `optimizer`; its arguments have torch's defaults",
@@ -166,35 +176,15 @@ def _configuration_keys() -> str:
         "optimizer.schedule.name": ("constant", f"learning rate by epoch: {' | '.join(schedules)}"),
         "optimizer.schedule.warmup": ("0", "epochs of warm-up; a schedule's other arguments are written like this one"),
     }
-    short = {name: key for key, name in NUMBERS.items()}  # a key with a short name is listed under that
-    keys = dict.fromkeys(short.get(key, key) for key in [*KEYS, *(key for key in said if key.startswith("optimizer."))])
+
+
+def keys_table(names: Iterable[str], said: Mapping[str, tuple[str, str]]) -> str:
+    """Return a Markdown table of keys with their defaults and meanings."""
     rows = []
-    for key in keys:
-        default, comment = said.get(key, ("", ""))
-        rows.append([_code(key), _code(default) if default else "", comment])
-    return (
-        "## Keys of `protocol` and `configurations`\n\n"
-        "They are those of the command line, with one value each; a list only where the key takes one. Any argument of "
-        "the optimizer's class can be set, such as `optimizer.momentum` or `optimizer.weight_decay`. Options of "
-        "`optimizer`: "
-        f"{', '.join(options)}.\n\n{_table(['key', 'default', 'meaning'], rows)}"
-    )
-
-
-def _comments(node: Any, lines: list[str], prefix: str = "") -> dict[str, tuple[str, str]]:
-    """Return the default and the comment on the same line of each key of a YAML mapping, by dotted key."""
-    found: dict[str, tuple[str, str]] = {}
-    for key, value in node.value:
-        if isinstance(value, yaml.MappingNode):
-            found |= _comments(value, lines, f"{prefix}{key.value}.")
-        elif key.value == "defaults":
-            chosen = [option for option in value.value if isinstance(option, yaml.MappingNode)]
-            found |= {name: told for option in chosen for name, told in _comments(option, lines).items()}
-        else:
-            comment = lines[value.end_mark.line][value.end_mark.column :].partition("#")[2].strip()
-            default = lines[value.start_mark.line][value.start_mark.column : value.end_mark.column]
-            found[f"{prefix}{key.value}"] = (default.strip('"'), comment)
-    return found
+    for key in names:
+        default, meaning = said.get(key, ("", ""))
+        rows.append([_code(key), _code(default) if default else "", meaning])
+    return _table(["key", "default", "meaning"], rows)
 
 
 def _table(headings: list[str], rows: Iterable[list[str]]) -> str:

@@ -165,7 +165,7 @@ def outcome(job: Job) -> float | None:
     return float(directory.metrics()[job.epochs - 1, MEASURES.index("val_loss")])
 
 
-# Training and evaluation reach this share of the rate of a core's best matrix product: see docs/benchmark.md.
+# Training and evaluation reach this share of a core's best matrix product: see docs/explanation/benchmark.md.
 EXPECTED_SHARE = 0.64
 
 
