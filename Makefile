@@ -23,11 +23,15 @@ define WRITE_REPORT
 @echo "judging and drawing what is in $(RUNS); it takes up to half a minute"
 $(BIN) -m fmnist_sweep.report $(RUNS) --paper $(PAPER) --output $(REPORT) --lang $(REPORT_LANG)
 endef
+# What came out, in a few lines: of one figure, or of all.
+define VERDICTS
+@$(BIN) -m fmnist_sweep verdicts $(REPORT)
+endef
 FIGURES := fig1 fig2 fig3 fig4 fig5
 # uv leaves compiling to the first import; where that may not be kept, every process would compile torch anew.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help setup data $(FIGURES) figures settle grid report site paper-format test test-browser test-cluster test-trackers test-slow faults lint bench pins dist clean
+.PHONY: help setup data $(FIGURES) figures settle grid report site reference docs test test-browser test-cluster test-trackers test-slow faults lint bench pins dist clean
 .DEFAULT_GOAL := help
 
 help:  ## list the targets
@@ -53,26 +57,35 @@ data: $(READY)  ## find or fetch Fashion-MNIST and verify it
 $(FIGURES): $(READY)  ## train what one figure needs, and draw what the runs give
 	$(SWEEP) figure=$@ seed=$(SEEDS)
 	$(WRITE_REPORT)
+	$(VERDICTS) --figure $@
 
 figures: $(READY)  ## train what the paper's figures and claims need, draw and judge them
 	$(SWEEP) figure=paper seed=$(SEEDS)
 	$(WRITE_REPORT)
+	$(VERDICTS)
 
 settle: $(READY)  ## add seeds where claims are open until each has a verdict, at most MAX_SEEDS or for BUDGET; judge them
 	$(SWEEP) until=settled max_seeds=$(MAX_SEEDS) $(if $(BUDGET),budget=$(BUDGET))
 	$(WRITE_REPORT)
+	$(VERDICTS)
 
 grid: $(READY)  ## train every combination of what the paper varies
 	$(SWEEP) figure=grid seed=$(SEEDS)
 
 report: $(READY)  ## figures, tables and claims from the runs there are
 	$(WRITE_REPORT)
+	$(VERDICTS)
 
-site: $(READY)  ## docs/index.html, one page on all papers, from the tables of the reports in docs/
+site: $(READY)  ## a page a paper and the front page docs/papers.html, from the tables of the reports in docs/
 	$(BIN) -m fmnist_sweep.report.site docs
 
-paper-format: $(READY)  ## docs/paper-format.md, the reference of a paper's file, from its schema
-	$(BIN) -m fmnist_sweep.papers format > docs/paper-format.md
+reference: $(READY)  ## the pages of docs/ that are made from code and data: keys, the format of a paper's file, verdicts
+	PYTHONPATH=. $(BIN) docs/generate.py
+
+docs: reference  ## the documentation as a site in site/, from docs/; needs Python 3.11
+	$(INSTALL) '.[docs]'
+	$(VENV)/bin/zensical build --clean --strict
+	@echo "open site/index.html"
 
 test: $(READY)  ## the tests
 	$(BIN) -m pytest -q -n 2 --dist worksteal -m "not slow and not browser and not cluster and not tracker"
@@ -91,7 +104,7 @@ test-trackers: $(READY)  ## the tests with a real TensorBoard, a real MLflow ser
 test-slow: $(READY)  ## the tests that take minutes
 	$(BIN) -m pytest -q -n 2 --dist loadfile -m slow
 
-faults: $(READY)  ## break runs in every way there is, and write docs/faults.md; as root, for it mounts small disks
+faults: $(READY)  ## break runs in every way there is, and write docs/explanation/faults.md; as root, for it mounts small disks
 	HOSTILE_SHARE=1 $(BIN) -m pytest -q -m slow tests/store/test_hostile_input.py
 	PYTHONPATH=.:tests OMP_NUM_THREADS=1 $(BIN) -m faults
 

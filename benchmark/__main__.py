@@ -16,7 +16,7 @@ def main() -> None:
     parser.add_argument(
         "--epochs", type=int, default=6, help="epochs a run of the engine; a quarter for the tuned loop"
     )
-    parser.add_argument("--output", type=Path, default=Path("docs/benchmark.md"))
+    parser.add_argument("--output", type=Path, default=Path("docs/explanation/benchmark.md"))
     options = parser.parse_args()
     text = page(options.rounds, options.epochs, lambda line: print(line, file=sys.stderr, flush=True))
     print(text)

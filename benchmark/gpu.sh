@@ -6,7 +6,7 @@
 #                                 pandas and Matplotlib
 #   benchmark/gpu.sh speed jax    only some of the parts: tests equality speed jax profile
 #
-# OUT is the folder for the results (default: gpu-results); gpu.md in it becomes docs/gpu.md. DEVICE=cpu SMALL=1 tries
+# OUT is the folder for the results (default: gpu-results); gpu.md in it becomes docs/explanation/gpu-benchmark.md. DEVICE=cpu SMALL=1 tries
 # the script without a GPU. PYTHON chooses the interpreter.
 set -euo pipefail
 cd "$(dirname "$0")/.."

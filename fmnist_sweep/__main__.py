@@ -1,4 +1,4 @@
-"""The command `python -m fmnist_sweep`: one run, or a sweep with -m."""
+"""The command `python -m fmnist_sweep`: one run, a sweep with -m, or a command such as `ls`."""
 
 from __future__ import annotations
 
@@ -6,10 +6,10 @@ import os
 import signal
 import sys
 from argparse import Namespace
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from typing import TYPE_CHECKING
 
-from fmnist_sweep import stopping
+from fmnist_sweep import commands, console, stopping
 
 if TYPE_CHECKING:
     from hydra.core.config_loader import ConfigLoader
@@ -35,12 +35,16 @@ def main() -> int:
 
 
 def _main() -> int:
+    if len(sys.argv) > 1 and commands.is_command(sys.argv[1]):
+        return commands.main(sys.argv[1], sys.argv[2:])
     # These imports take a second, so they run after `main` has installed the signal handlers.
-    from fmnist_sweep.config import hydra_private
-    from fmnist_sweep.config.messages import reason
-    from fmnist_sweep.config.overrides import as_typed
-    from fmnist_sweep.data import DataError
-    from fmnist_sweep.errors import RunError, one_line
+    with nullcontext() if _completes() else console.busy("starting"):
+        from fmnist_sweep import cli  # noqa: F401, which `_carry_out` needs
+        from fmnist_sweep.config import hydra_private
+        from fmnist_sweep.config.messages import reason
+        from fmnist_sweep.config.overrides import as_typed
+        from fmnist_sweep.data import DataError
+        from fmnist_sweep.errors import RunError, one_line
 
     arguments = hydra_private.arguments()
     wants_traceback = os.environ.get("HYDRA_FULL_ERROR") == "1"
@@ -59,6 +63,11 @@ def _main() -> int:
     return 0
 
 
+def _completes() -> bool:
+    """Return whether a shell asks for completions, so that nothing may be written to the terminal."""
+    return not {"-sc", "--shell-completion", "--shell_completion"}.isdisjoint(sys.argv)
+
+
 def _carry_out(arguments: Namespace) -> None:
     from fmnist_sweep import cli
     from fmnist_sweep.config import hydra_private
@@ -67,7 +76,8 @@ def _carry_out(arguments: Namespace) -> None:
     if arguments.shell_completion:
         return hydra_private.complete(arguments, lambda words: _completable(words, loader), cli.Application())
     shows = arguments.help or arguments.hydra_help or arguments.cfg or arguments.info
-    lines = cli.rewrite(arguments.overrides, loader, trains=not shows)
+    with console.busy("reading the configuration"):
+        lines = cli.rewrite(arguments.overrides, loader, trains=not shows)
     if shows or arguments.resolve or arguments.experimental_rerun:
         return hydra_private.show(arguments, lines, cli.Application())
     cli.carry_out(lines, loader, multirun=arguments.multirun, config_name=arguments.config_name)

@@ -316,7 +316,7 @@ def judge(runs: Runs, paper: str = "caprari2024") -> pd.DataFrame:
     Returns:
         A row per claim, indexed by the claim's id. The columns are those of the report's `claims.csv`, among them
         statement, expected, measured (the mean over seeds), interval_low, interval_high, seeds, p_value, verdict
-        ("reproduced", "not reproduced", "inconclusive" or "not run") and the reason for the verdict.
+        ("reproduced", "not reproduced", "open" or "not run") and the reason for the verdict.
 
     Raises:
         ConfigError: there is no such paper or folder, or the paper has a mistake.

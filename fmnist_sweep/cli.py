@@ -18,6 +18,7 @@ from fmnist_sweep.config import compose, hydra_private, overrides
 from fmnist_sweep.config.overrides import FIGURE
 from fmnist_sweep.config.parsing import parse as parse_overrides
 from fmnist_sweep.config.validation import parse
+from fmnist_sweep.console import busy
 from fmnist_sweep.errors import ConfigError
 from fmnist_sweep.papers.paper_option import consume_paper_option
 
@@ -36,11 +37,17 @@ class Application:
             job = sweep.make_job(*parse(composed), Path(HydraConfig.get().runtime.output_dir))
             return sweep.train_one(job) if sweep.check([job]) else None
 
-    def start_sweep(self, jobs: int, executor: Mapping[str, Any]) -> Sweep:
-        """Begin a sweep whose launches have at most `jobs` jobs; `executor` holds the launcher's settings."""
-        from fmnist_sweep.sweeps.run import Sweep
+    def start_sweep(self, jobs: int, executor: Mapping[str, Any], *, table: bool = True) -> Sweep:
+        """Begin a sweep whose launches have at most `jobs` jobs.
 
-        return Sweep(jobs, executor)
+        Args:
+            executor: the launcher's settings.
+            table: False if the sweeper prints a table of its own at the end.
+        """
+        with busy("starting"):  # this imports torch
+            from fmnist_sweep.sweeps.run import Sweep
+
+        return Sweep(jobs, executor, table=table)
 
 
 def loader_for(typed: Sequence[str], folder: str | None = None, config_path: str | None = None) -> ConfigLoader:
@@ -98,14 +105,16 @@ def carry_out(
     with hydra_private.HydraApplication(loader, config_name) as application:
         if is_sweep or several:
             return application.sweep(lines, task)
-        composed = application.compose(lines)
+        with busy("reading the configuration"):
+            composed = application.compose(lines)
         if composed.hydra.mode == RunMode.MULTIRUN:
             return application.sweep(lines, task)
 
-        from fmnist_sweep.sweeps.run import INLINE
+        with busy("preparing the run"):  # this imports torch
+            from fmnist_sweep.sweeps.run import INLINE
 
-        directory = hydra_private.place(composed, "hydra.run.dir")
-        application.rehearse(composed)
+            directory = hydra_private.place(composed, "hydra.run.dir")
+            application.rehearse(composed)
         with task.start_sweep(1, INLINE) as sweep:
             job = sweep.make_job(*parse(composed), directory)
             if not sweep.check([job]):

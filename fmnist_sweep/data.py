@@ -309,15 +309,17 @@ def load(
     return Data(*on_device(train), *on_device(val), test_images, test_labels, scaled_mean, scaled_std, every_epoch)
 
 
-def main() -> None:
-    """Prepare the data and print their folder. The exit code is 1 if they are unavailable."""
+def main(arguments: list[str] | None = None) -> int:
+    """Find or fetch the data, verify them and print their folder. The exit code is 1 if they are unavailable."""
     parser = argparse.ArgumentParser(prog=program("fmnist_sweep.data"), description=main.__doc__)
     parser.add_argument("--dir", type=Path, help="where they are or shall be (default: a folder of the user's cache)")
     try:
-        print(prepare(parser.parse_args().dir))
+        print(prepare(parser.parse_args(arguments).dir))
     except DataError as error:
-        sys.exit(f"error: {error}")
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    return 0
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

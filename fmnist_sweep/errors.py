@@ -46,8 +46,8 @@ def first_problem(error: ValidationError, allowed: Sequence[str] = ()) -> str:
 
 
 def count(number: int, noun: str) -> str:
-    """Format a number with its noun, as in `1 run` and `2 runs`."""
-    return f"{number} {noun}{'' if number == 1 else 's'}"
+    """Format a number with its noun, as in `1 run` and `2,000 runs`."""
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"
 
 
 class RunError(UserError, RuntimeError):

@@ -29,10 +29,10 @@ class GridSweeperConf:
     """
 
     _target_: str = "hydra_plugins.fmnist_sweep_grids.GridSweeper"
-    max_batch_size: Optional[int] = None
-    params: dict[str, Any] = field(default_factory=dict)
-    grids: Any = None
-    zip: Any = None
+    max_batch_size: Optional[int] = None  # runs launched together; null: all
+    params: dict[str, Any] = field(default_factory=dict)  # values that all grids of a file have
+    grids: Any = None  # the grids of a file
+    zip: Any = None  # keys whose values are paired, such as [batch_size,optimizer.lr]
 
 
 ConfigStore.instance().store(group="hydra/sweeper", name="grids", node=GridSweeperConf, provider="fmnist_sweep")
@@ -94,10 +94,12 @@ class GridSweeper(Sweeper):
 
     def sweep(self, arguments: list[str]) -> Any:
         """Compose the union of the grids and launch it. Raise `RunError` if runs failed; it says how many."""
-        from fmnist_sweep.errors import ConfigError
+        from fmnist_sweep.console import busy
+        from fmnist_sweep.errors import ConfigError, count
         from fmnist_sweep.sweeps.jobs import check_jobs
 
-        jobs = self.asked(arguments)
+        with busy("listing the runs"):
+            jobs = self.asked(arguments)
         most = self.settings.max_batch_size
         size = len(jobs) if most in (None, -1) else most  # Hydra's -1 means all
         if size < 1:
@@ -108,7 +110,8 @@ class GridSweeper(Sweeper):
         if failures is not None and not is_ours:
             raise ConfigError(f"max_failures={failures}: only the launchers stacked* count failures; leave one out")
         if len(batches) > 1 or not is_ours:
-            check_jobs(jobs, self.hydra_context.config_loader, self.config)
+            with busy(f"checking {count(len(jobs), 'run')}"):
+                check_jobs(jobs, self.hydra_context.config_loader, self.config)
         returns: list[Sequence[JobReturn]] = []
         with keep_workers(self.launcher, size), self.multirun_file():
             for batch in batches:
@@ -170,10 +173,13 @@ class GridSweeper(Sweeper):
         return union(combined, parser)
 
 
-def keep_workers(launcher: Launcher, jobs: int) -> AbstractContextManager[None]:
-    """Keep a launcher's workers alive between launches of at most `jobs` jobs, if the launcher supports this."""
+def keep_workers(launcher: Launcher, jobs: int, *, table: bool = True) -> AbstractContextManager[None]:
+    """Keep a launcher's workers alive between launches of at most `jobs` jobs, if the launcher supports this.
+
+    `table` is False for a sweeper that prints a table of its own at the end.
+    """
     kept: AbstractContextManager[None] = (
-        launcher.keep_workers(jobs) if hasattr(launcher, "keep_workers") else nullcontext()
+        launcher.keep_workers(jobs, table=table) if hasattr(launcher, "keep_workers") else nullcontext()
     )
     return kept
 

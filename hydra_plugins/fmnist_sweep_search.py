@@ -29,18 +29,19 @@ class SearchSweeperConf:
 
     _target_: str = "hydra_plugins.fmnist_sweep_search.SearchSweeper"
     _convert_: str = "all"  # plain lists and dictionaries
-    n_trials: int = 32
+    n_trials: int = 32  # in all, earlier ones included
     batch: int = 16  # number of trials launched together
     sampler: str = "tpe"  # any of optuna.samplers
-    sampler_args: Any = None  # a dictionary; untyped, or OmegaConf would not accept it from the command line
-    sampler_seed: int = 0
+    # Untyped, or OmegaConf would not accept a dictionary from the command line.
+    sampler_args: Any = None  # a dictionary of its arguments, such as {multivariate:true}
+    sampler_seed: int = 0  # another one proposes other trials
     seeds: Optional[int] = None  # jobs per trial, with seed=0, seed=1, ...; the mean counts
     objective: Any = None  # names of objectives; null: the default one, or the value that a job returns
     direction: Any = None  # for the value that a job returns: minimize | maximize, or a list of these
     rungs: Optional[list[int]] = None  # successive halving: the best trials of a batch go on to the next rung
     resource: str = "epochs"  # the key that the rungs set
     storage: Optional[str] = None  # URL or SQLite file; null: search.db in the sweep's folder
-    study_name: str = "search"
+    study_name: str = "search"  # two searches in one folder need two
     params: dict[str, Any] = field(default_factory=dict)  # the search space, for configuration files
     grids: Any = None  # rejected: figure=NAME sets it for the sweeper `grids`
 
@@ -67,15 +68,18 @@ class SearchSweeper(Sweeper):
 
     def sweep(self, arguments: list[str]) -> list[Sequence[JobReturn]]:
         """Search until the study has `n_trials` trials, including earlier ones. Raise `RunError` if none succeeded."""
-        from fmnist_sweep.adaptive.conclusion import check_free, conclude, progress
-        from fmnist_sweep.adaptive.problem import build_problem, check
-        from fmnist_sweep.adaptive.study import open_study, sampler
+        from fmnist_sweep.console import busy
 
         settings, loader = self.settings, self.hydra_context.config_loader
-        problem = build_problem(settings, arguments, loader, ours=self.ours)
-        make_sampler = sampler(settings.sampler, settings.sampler_args or {}, settings.sampler_seed, problem)
-        if self.ours:
-            check(problem, loader, self.config)
+        with busy("checking the search"):
+            from fmnist_sweep.adaptive.conclusion import check_free, conclude, progress
+            from fmnist_sweep.adaptive.problem import build_problem, check
+            from fmnist_sweep.adaptive.study import open_study, sampler
+
+            problem = build_problem(settings, arguments, loader, ours=self.ours)
+            make_sampler = sampler(settings.sampler, settings.sampler_args or {}, settings.sampler_seed, problem)
+            if self.ours:
+                check(problem, loader, self.config)
         folder = Path(self.config.hydra.sweep.dir)
         check_free(folder)
         is_dry = bool(OmegaConf.select(self.config, "dry_run", default=False))
@@ -83,7 +87,7 @@ class SearchSweeper(Sweeper):
         returns: list[Sequence[JobReturn]] = []
         with (
             open_study(url, settings.study_name, problem, make_sampler, copied=is_dry) as study,
-            keep_workers(self.launcher, settings.batch * (problem.seeds or 1)),
+            keep_workers(self.launcher, settings.batch * (problem.seeds or 1), table=False),
         ):
             while (batch := study.next_batch(settings.batch, settings.n_trials)).trials:
                 progress(study.trials(), study.best(), problem.names, settings.n_trials)
@@ -92,7 +96,7 @@ class SearchSweeper(Sweeper):
                     if any(result.working_dir is None for result in results):
                         return returns  # a dry run, or jobs left to a cluster
             if not is_dry:
-                conclude(study.trials(), study.best(), problem.names, folder)
+                conclude(study.trials(), study.best(), problem.names, problem.directions, folder)
         return returns
 
     def _carry_out(self, batch: "Batch", study: "Study", problem: "Problem") -> Iterator[Sequence[JobReturn]]:

@@ -16,9 +16,9 @@ class SettlingSweeperConf:
     """Settings: the paper, the largest number of seeds, and the time limit `budget`, such as 30min."""
 
     _target_: str = "hydra_plugins.fmnist_sweep_settle.SettlingSweeper"
-    paper: str = MISSING
-    max_seeds: int = 40
-    budget: Optional[str] = None
+    paper: str = MISSING  # set by paper=NAME
+    max_seeds: int = 40  # the most seeds of a configuration
+    budget: Optional[str] = None  # how long to train, such as 90s, 30min or 2h; null: no limit
 
 
 ConfigStore.instance().store(group="hydra/sweeper", name="settle", node=SettlingSweeperConf, provider="fmnist_sweep")
@@ -32,12 +32,15 @@ class SettlingSweeper(GridSweeper):
 
     def sweep(self, arguments: list[str]) -> Any:
         """Launch jobs until no more runs are needed. Raise `RunError` if runs failed; it says how many."""
-        from fmnist_sweep.adaptive.settle import Settling
         from fmnist_sweep.config.grids import read
         from fmnist_sweep.config.hydra_private import resolve
+        from fmnist_sweep.console import busy
 
         loader, settings = self.hydra_context.config_loader, self.settings
-        settling = Settling(settings.paper, loader, arguments, settings.max_seeds, settings.budget)
+        with busy("reading the paper"):
+            from fmnist_sweep.adaptive.settle import Settling
+
+            settling = Settling(settings.paper, loader, arguments, settings.max_seeds, settings.budget)
         store = resolve(self.config, "hydra.sweep.dir")
         returns: list[Sequence[JobReturn]] = []
         with keep_workers(self.launcher, settling.most), settling.within_budget(), self.multirun_file():

@@ -31,18 +31,18 @@ class StackedSlurmConf(StackedLauncherConf):
     """Settings for Slurm, with the names of hydra-submitit-launcher. `sweeps/executors/slurm.py` trains the stacks."""
 
     executor: str = "slurm"
-    partition: Optional[str] = None
-    account: Optional[str] = None
-    qos: Optional[str] = None
-    timeout_min: int = 60
-    cpus_per_task: int = 1
-    gpus_per_node: Optional[int] = None
-    mem_gb: Optional[float] = None
-    array_parallelism: int = 16
-    max_num_timeout: int = 3
-    setup: Optional[list[str]] = None
-    additional_parameters: dict[str, Any] = field(default_factory=dict)
-    detach: bool = False
+    partition: Optional[str] = None  # as in sbatch
+    account: Optional[str] = None  # as in sbatch
+    qos: Optional[str] = None  # as in sbatch
+    timeout_min: int = 60  # minutes that a job may take
+    cpus_per_task: int = 1  # stacks that a job trains side by side on CPUs
+    gpus_per_node: Optional[int] = None  # 1: a job trains one wide stack at a time on a GPU
+    mem_gb: Optional[float] = None  # memory of a job in GB
+    array_parallelism: int = 16  # jobs at a time
+    max_num_timeout: int = 3  # how often a job that was lost or preempted is queued again
+    setup: Optional[list[str]] = None  # shell commands before the work, such as [module load python]
+    additional_parameters: dict[str, Any] = field(default_factory=dict)  # further options of sbatch
+    detach: bool = False  # leave the jobs to Slurm and return
 
 
 @dataclass
@@ -50,10 +50,10 @@ class StackedRayConf(StackedLauncherConf):
     """Settings for Ray, on this machine if `address` is None. `sweeps/executors/ray.py` trains the stacks."""
 
     executor: str = "ray"
-    address: Optional[str] = None
-    num_cpus: float = 1
-    num_gpus: float = 0
-    max_retries: int = 3
+    address: Optional[str] = None  # of a cluster, or auto; null: this machine
+    num_cpus: float = 1  # CPUs of a stack
+    num_gpus: float = 0  # GPUs of a stack
+    max_retries: int = 3  # how often a stack that was lost with a node begins again from its checkpoints
 
 
 for _name, _node in {
@@ -80,12 +80,17 @@ class StackedLauncher(Launcher):
         self.config = config
 
     @contextmanager
-    def keep_workers(self, jobs: int) -> Iterator[None]:
-        """Keep the workers of a launch alive for the next launch. The largest launch has `jobs` jobs."""
+    def keep_workers(self, jobs: int, *, table: bool = True) -> Iterator[None]:
+        """Keep the workers of a launch alive for the next launch.
+
+        Args:
+            jobs: the number of jobs of the largest launch.
+            table: False if the sweeper prints a table of its own at the end.
+        """
         if not hasattr(self.task_function, "start_sweep"):
             yield
             return
-        with self.task_function.start_sweep(jobs, self.executor) as self._stays:
+        with self.task_function.start_sweep(jobs, self.executor, table=table) as self._stays:
             try:
                 yield
             finally:
@@ -101,6 +106,8 @@ class StackedLauncher(Launcher):
         from fmnist_sweep.config.compose import Composer
         from fmnist_sweep.config.hydra_jobs import SweepJobs
         from fmnist_sweep.config.hydra_private import rehearse
+        from fmnist_sweep.console import busy
+        from fmnist_sweep.errors import count
 
         task, loader = self.task_function, self.hydra_context.config_loader
         hydra_jobs = SweepJobs(task, self.hydra_context)
@@ -109,20 +116,23 @@ class StackedLauncher(Launcher):
         with begin as sweep:
             composer = Composer(loader, self.config, sweep.place)
             composed, jobs = {}, []
-            for number, overrides in enumerate(job_overrides, initial_job_idx):
-                one = composer.job(overrides, number)
-                jobs.append(sweep.make_job(one.config, one.execution, one.directory))
-                composed.setdefault(jobs[-1], one)  # other overrides may give the same run
-            rehearse(next(iter(composed.values())).hydra, loader)
+            with busy(f"checking {count(len(job_overrides), 'run')}"):
+                for number, overrides in enumerate(job_overrides, initial_job_idx):
+                    one = composer.job(overrides, number)
+                    jobs.append(sweep.make_job(one.config, one.execution, one.directory))
+                    composed.setdefault(jobs[-1], one)  # other overrides may give the same run
+                rehearse(next(iter(composed.values())).hydra, loader)
             if not sweep.check(jobs):
                 return untrained
-            for one in composed.values():
-                hydra_jobs.begin(one)
+            with busy(f"making the folders of {count(len(composed), 'run')}"):
+                for one in composed.values():
+                    hydra_jobs.begin(one)
             if not sweep.train(list(composed)):
                 return untrained
-            results = {
-                job: _ended(hydra_jobs, one, lambda job=job: sweep.outcome(job)) for job, one in composed.items()
-            }
+            with busy(f"checking the results of {count(len(composed), 'run')}"):
+                results = {
+                    job: _ended(hydra_jobs, one, lambda job=job: sweep.outcome(job)) for job, one in composed.items()
+                }
             return [results[job] for job in jobs]
 
     def _launch_one_by_one(self, job_overrides: Sequence[Sequence[str]], first: int) -> list[JobReturn]:

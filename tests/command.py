@@ -28,7 +28,7 @@ INLINE = "hydra.launcher.executor=inline"  # a sweep trains in the process that 
 
 def run_command(*arguments: str, cwd: Path, **environment: str) -> subprocess.CompletedProcess[str]:
     """Run `python -m fmnist_sweep` with these arguments, as a user would in the folder `cwd`."""
-    return subprocess.run(
+    done = subprocess.run(
         [sys.executable, "-m", "fmnist_sweep", *arguments],
         cwd=cwd,
         env={**os.environ, "COLUMNS": "200", **environment},
@@ -38,6 +38,13 @@ def run_command(*arguments: str, cwd: Path, **environment: str) -> subprocess.Co
         timeout=300,
         check=False,
     )
+    done.stderr = _without_waiting(done.stderr)
+    return done
+
+
+def _without_waiting(err: str) -> str:
+    """Leave out the lines such as `starting …`: which there are depends on the speed of the machine."""
+    return "".join(line for line in err.splitlines(keepends=True) if not line.endswith(" …\n"))
 
 
 @dataclass(frozen=True)
@@ -72,7 +79,7 @@ def captured(function: Callable[[], int], cwd: Path) -> Called:
             code: int | str | None = function()
         except SystemExit as end:
             code = end.code
-    return Called(code, out.getvalue(), err.getvalue())
+    return Called(code, out.getvalue(), _without_waiting(err.getvalue()))
 
 
 @contextlib.contextmanager

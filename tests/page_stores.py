@@ -16,8 +16,9 @@ from fmnist_sweep.report.figures.comparisons import comparison_figures
 from fmnist_sweep.report.figures.paper_figures import paper_figure
 from fmnist_sweep.report.figures.style import encode
 from fmnist_sweep.report.page.confusion_section import examples
-from fmnist_sweep.report.page.render import render, render_papers
-from fmnist_sweep.report.page.verdict_section import judgement
+from fmnist_sweep.report.page.pages import front_page, paper_page, report
+from fmnist_sweep.report.page.pictures import picture
+from fmnist_sweep.report.page.render import Link
 from fmnist_sweep.report.search_history import read_searches
 from fmnist_sweep.report.texts import LANGUAGES, Texts
 from fmnist_sweep.store.tables import collect
@@ -67,7 +68,7 @@ def write_store(store: Path, labels: NDArray[np.uint8]) -> None:
     write_run(store, seed=3, epochs_done=4, status="failed", error=f"ValueError: {SCRIPT}")
     write_run(store, seed=4, epochs_done=3, status="diverged", curve=np.array([[0.5, 0.8] * 3] * 2 + [[np.nan] * 6]))
     for number, text in enumerate(HOSTILE):
-        link = '<a href="javascript:window.pwned=1">here</a>'
+        link = f'<a href="javascript:window.pwned={number + 1}">here</a>'
         arguments = {"lr": 0.01, "a": link, "b": text}
         machine = {"cpu": text, "platform": f"</td>{text}"}
         run = write_run(store, optimizer="sgd", optimizer_args=arguments, environment=machine)
@@ -104,31 +105,39 @@ def write_search(
     database.engine.dispose()
 
 
+def drawn(results, figures, texts):
+    """The pictures of some figures of a paper, by name."""
+    found = {name: paper_figure(results.paper, name, results.curves, texts) for name in figures}
+    return {name: picture(figure, encode(figure)["png"]) for name, figure in found.items() if figure is not None}
+
+
 def write_page(store: Path, fashion: Path, output: Path, language: str, paper: papers.Paper = PAPER) -> Path:
-    """The page for a store, as the command writes it, but with two figures only."""
+    """The page for a store, as the command writes it, but with two figures and one comparison only."""
     results, texts = judged(paper, collect(store, paper.covers)), Texts(language)
     _, collection, curves, _ = results
-    figures = {name: paper_figure(paper, name, curves, texts) for name in list(paper.figures)[1:3]}
+    pictures = drawn(results, list(paper.figures)[1:3], texts)
     tables = comparison_tables(paper, collection, curves)
-    figures["generalisation-gap"] = comparison_figures(tables, collection.runs, texts).get("generalisation-gap")
-    drawn = {name: encode(figure)["png"] for name, figure in figures.items() if figure is not None}
+    for name, figure in comparison_figures(tables, collection.runs, texts).items():
+        if name == "generalisation-gap":
+            pictures[name] = picture(figure, encode(figure)["png"])
     searches, _ = read_searches(store)
-    page = render(results, searches, drawn, examples(collection, fashion), texts)
+    page = report(results, searches, pictures, examples(collection, fashion), texts)
     output.mkdir()
     (output / "index.html").write_text(page, encoding="utf-8")
     return output / "index.html"
 
 
-def write_papers_page(store: Path, output: Path, language: str) -> Path:
-    """The page on both papers, each judged by the runs of `store` that are of its protocol, with two figures each."""
+def write_site(store: Path, output: Path, language: str) -> tuple[Path, Path]:
+    """The front page on two papers, judged by the runs of `store` of their protocols, and the page on the first."""
     texts = Texts(language)
-    judgements = []
+    every = []
     for paper in (PAPER, papers.read("bordone2025")):
         results = judged(paper, collect(store, paper.covers))
-        figures = {name: paper_figure(paper, name, results.curves, texts) for name in list(paper.figures)[1:3]}
-        drawn = {name: encode(figure)["png"] for name, figure in figures.items() if figure is not None}
-        judgements.append(judgement(results, drawn, texts))
+        every.append((results, drawn(results, list(paper.figures)[1:2], texts), f"{paper.name}.html"))
+    links = [Link(f"../{one}/index.html", one, one) for one in LANGUAGES if one != language]
     output.mkdir()
-    files = {one: f"../papers-{one}/index.html" for one in LANGUAGES}
-    (output / "index.html").write_text(render_papers(judgements, files, texts), encoding="utf-8")
-    return output / "index.html"
+    (output / "index.html").write_text(front_page(every, links, texts), encoding="utf-8")
+    results, pictures, address = every[0]
+    page = paper_page(results, pictures, [Link("index.html", texts("page.all_papers")), *links], texts)
+    (output / address).write_text(page, encoding="utf-8")
+    return output / "index.html", output / address

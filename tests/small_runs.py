@@ -53,6 +53,12 @@ LOSSES = [
     {"name": "mse_softmax"},
     {"name": "mse_logits"},
 ]
+# Every order of normalisation, activation and dropout, the default first; the last one of each pair drops.
+ORDERS: list[dict[str, Any]] = [
+    {"norm_after": norm_after, "dropout_after": dropout_after}
+    for dropout_after in ("activation", "linear")
+    for norm_after in ("linear", "activation", "dropout")
+]
 # Values of every key that changes the network, its loss, its steps or their order.
 NEW_KEYS: list[dict[str, Any]] = [
     *({"activation": name} for name in ACTIVATIONS[1:]),
@@ -65,7 +71,11 @@ NEW_KEYS: list[dict[str, Any]] = [
     {"norm": "batch"},
     {"norm": "batch", "activation": ["sigmoid", "elu"], "dropout": 0.0},
     {"norm": "batch", "hidden": [5, 1]},
+    *({"norm": "batch", **steps} for steps in ORDERS[1:]),
+    {"norm": "batch", **ORDERS[1], "activation": ["elu", "gelu"], "dropout": [0.3, 0.0]},
+    {**ORDERS[3], "activation": ["relu", "sigmoid"]},
     {"init": "he_normal", "bias_init": "zeros"},
+    {"init": "glorot_uniform", "bias_init": "weights"},
     *({"loss": loss} for loss in LOSSES[1:]),
     {"data": {"shuffle": False}},
     {"optimizer": MOMENTUM | {"weight_decay": 0.01, "decay": "weights"}},
@@ -76,7 +86,8 @@ NEW_KEYS: list[dict[str, Any]] = [
 
 def same_stack(keys: Mapping[str, Any]) -> dict[str, Any]:
     """Those of the keys that the models of a stack share."""
-    return {key: value for key, value in keys.items() if key in ("hidden", "norm", "loss", "input_dropout")}
+    shared = ("hidden", "norm", "norm_after", "dropout_after", "loss", "input_dropout")
+    return {key: value for key, value in keys.items() if key in shared}
 
 
 def config(

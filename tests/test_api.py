@@ -84,9 +84,9 @@ def test_the_names_are_those_that_are_promised() -> None:
 
 def test_a_sweep_trains_what_the_command_would(swept: Path, tmp_path: Path) -> None:
     typed = ["optimizer=adam,sgd", "batch_size=500,1000", "epochs=2", "seed=range(0,2)", "model.hidden=[8]"]
-    planned = call("-m", *typed, f"hydra.sweep.dir={swept}", "dry_run=true", cwd=tmp_path)
-    assert "0 model-epochs to train" in planned.err
-    assert planned.err.count("done: ") == 8 == len(list(swept.glob("*/run.json")))
+    planned = call("-m", *typed, f"hydra.sweep.dir={swept}", "dry_run=true", "show=plan", cwd=tmp_path)
+    assert "8 runs = 4 configurations x 2 seeds; 8 done\n" in planned.out
+    assert planned.out.count("done: ") == 8 == len(list(swept.glob("*/run.json")))
 
 
 def test_a_table_has_a_row_a_run_and_epoch(swept: Path, runs: pd.DataFrame) -> None:
@@ -265,7 +265,7 @@ def test_a_claim_is_judged_by_the_runs_that_are_given(swept: Path, runs: pd.Data
     difference = last.loc[500, "val_accuracy"] - last.loc[1000, "val_accuracy"]
     (claim,) = judged.to_dict("records")
     assert (claim["measured"], claim["seeds"]) == (pytest.approx(difference.mean()), [0, 1])
-    assert claim["verdict"] in ("reproduced", "inconclusive") and claim["statement_en"].startswith("The small batch")
+    assert claim["verdict"] in ("reproduced", "open") and claim["statement_en"].startswith("The small batch")
     pd.testing.assert_frame_equal(fs.judge(runs, paper=paper), judged)
     assert fs.judge(runs[runs["seed"] == 1], paper=paper)["seeds"].tolist() == [[1]]
 

@@ -1,12 +1,18 @@
 """Type commands as users do: the paper's sweep, Hydra's own features, and every kind of bad input."""
 
 import json
+import re
+from dataclasses import fields
 from importlib import metadata
 
 import pytest
 from command import INLINE, Called, call, run_command
 
 from fmnist_sweep import data
+from fmnist_sweep.commands import COMMANDS
+from fmnist_sweep.config.schema import KEYS
+from hydra_plugins.fmnist_sweep_search import SearchSweeperConf
+from hydra_plugins.fmnist_sweep_settle import SettlingSweeperConf
 
 SWEEP = ("-m", "optimizer=adam,sgd", "batch_size=100,500,1000")
 QUICK = ("epochs=1", "batch_size=1000", "model.hidden=[8]")
@@ -29,9 +35,9 @@ def snapshot(run):
 
 
 def planned(called):
-    """The runs that a dry run would train, without their digits."""
+    """The runs that a dry run with show=plan would train, without their digits."""
     assert called.code == 0, called.err
-    lines = [line.partition("train: ")[2] for line in called.err.splitlines()]
+    lines = [line.partition("  train: ")[2] for line in called.out.splitlines()]
     names = [name for line in lines for name in line.removesuffix(" (one trajectory)").split(", ") if name]
     return sorted(name.rsplit("-", 1)[0] for name in names)
 
@@ -96,9 +102,21 @@ def test_hydra_run_dir_moves_a_single_run(alone):
 
 def test_without_a_terminal_there_is_no_progress_bar(alone):
     shown = (alone / "stderr").read_text()
-    assert "1 done in" in shown and "\x1b" not in shown
-    assert "adam-bs1000-do0.2-ep1-seed0-" in (alone / "stdout").read_text()
-    assert "\x1b" not in (alone / "stdout").read_text()
+    lines = shown.splitlines()
+    assert re.fullmatch(r"1 run, (adam-bs1000-do0.2-ep1-seed0-\w{8}); 1 epoch to train", lines[0])
+    assert re.fullmatch(
+        r"adam-\S+: done in \d+ s; validation loss 0\.\d{4}, accuracy 0\.\d{4}; see \S+/chosen", lines[1]
+    )
+    assert len(lines) == 2 and "\x1b" not in shown
+    assert (alone / "stdout").read_text() == ""
+
+
+def test_a_run_that_is_found_done_says_so_with_its_accuracy(alone):
+    called = call(*QUICK, "hydra.run.dir=chosen", cwd=alone)
+    assert called.code == 0 and called.out == ""
+    assert re.fullmatch(
+        r"adam-\S+: found done; validation loss 0\.\d{4}, accuracy 0\.\d{4}; see \S+/chosen\n", called.err
+    )
 
 
 @pytest.mark.parametrize("another", [("epochs=1", "seed=1"), ("epochs=3",), ("epochs=1", "seed=1", "rerun=true")])
@@ -220,7 +238,7 @@ def test_another_launcher_trains_an_optimizer_of_the_users_own(own, tmp_path):
 
 @pytest.mark.parametrize("form", ["--config-dir={}", "hydra.searchpath=[file://{}]"])
 def test_options_of_the_users_own_are_found(form, own, tmp_path):
-    called = call(form.format(own), "optimizer=mine", "dry_run=true", cwd=tmp_path)
+    called = call(form.format(own), "optimizer=mine", "dry_run=true", "show=plan", cwd=tmp_path)
     assert planned(called) == ["adagrad-bs100-do0.2-ep30-seed0"]
 
 
@@ -230,23 +248,31 @@ def test_a_misspelt_option_of_the_users_own_is_found_too(own, tmp_path):
 
 
 def test_arguments_of_an_optimizer_can_be_swept(tmp_path):
-    called = call("-m", "optimizer.lr=0.1,0.01", "dry_run=true", cwd=tmp_path)
+    called = call("-m", "optimizer.lr=0.1,0.01", "dry_run=true", "show=plan", cwd=tmp_path)
     assert planned(called) == ["adam-bs100-do0.2-ep30-seed0"] * 2
-    called = call("-m", "optimizer=sgd", "optimizer.momentum=0.5,0.9", "optimizer.lr=0.1", "dry_run=true", cwd=tmp_path)
+    called = call(
+        "-m",
+        "optimizer=sgd",
+        "optimizer.momentum=0.5,0.9",
+        "optimizer.lr=0.1",
+        "dry_run=true",
+        "show=plan",
+        cwd=tmp_path,
+    )
     assert planned(called) == ["sgd-bs100-do0.2-ep30-seed0"] * 2
 
 
 @pytest.mark.parametrize("form", [("-m",), ("--multirun",), ("hydra.mode=MULTIRUN",)])
 def test_a_sweep_can_be_asked_for_in_each_of_hydras_ways(form, tmp_path):
-    called = call(*form, "batch_size=64,100", "seed=range(2)", "dry_run=true", cwd=tmp_path)
+    called = call(*form, "batch_size=64,100", "seed=range(2)", "dry_run=true", "show=plan", cwd=tmp_path)
     assert planned(called) == sorted(f"adam-bs{size}-do0.2-ep30-seed{seed}" for size in (64, 100) for seed in (0, 1))
 
 
 @pytest.mark.parametrize("form", [(), ("-m",)])
 def test_a_dry_run_leaves_nothing_behind(form, tmp_path):
-    called = call(*form, "batch_size=64", "epochs=5", "dry_run=true", cwd=tmp_path)
+    called = call(*form, "batch_size=64", "epochs=5", "dry_run=true", "show=plan", cwd=tmp_path)
     assert planned(called) == ["adam-bs64-do0.2-ep5-seed0"]
-    assert "5 model-epochs to train" in called.err
+    assert "5 epochs to train" in called.out and called.err == ""
     assert left_behind(tmp_path) == []
 
 
@@ -277,7 +303,7 @@ RESOLVED = [
 
 @pytest.mark.parametrize(("argument", "others"), RESOLVED)
 def test_hydras_resolver_is_known_in_every_setting(argument, others, tmp_path):
-    called = call(argument, *others, "dry_run=true", cwd=tmp_path)
+    called = call(argument, *others, "dry_run=true", "show=plan", cwd=tmp_path)
     assert len(planned(called)) == (2 if others else 1)
 
 
@@ -289,7 +315,7 @@ def test_a_sweeps_folder_may_be_what_hydra_resolves(tmp_path):
 
 
 def test_overrides_may_follow_options(tmp_path):
-    called = call("dry_run=true", "-m", "epochs=5", "--config-dir=.", "seed=0,1", cwd=tmp_path)
+    called = call("dry_run=true", "show=plan", "-m", "epochs=5", "--config-dir=.", "seed=0,1", cwd=tmp_path)
     assert planned(called) == [f"adam-bs100-do0.2-ep5-seed{seed}" for seed in (0, 1)]
 
 
@@ -354,11 +380,28 @@ def test_help_explains_groups_options_and_examples(tmp_path):
         "paper: bordone2025, caprari2024, chaudhary2021, oren2026",
         "  python -m fmnist_sweep -m optimizer=adam,sgd batch_size=100,500,1000",
         "  python -m fmnist_sweep batch_size=64 dropout=0.5 epochs=5    any number will do",
-        "  batch_size: 100",
-        "  validation: test",
+        "  batch_size=100                      images in a batch",
+        "  model.hidden=[128,64]               units of each hidden layer; []: softmax regression",
+        "  data.split.take=last                which ones: last | first | random",
+        "  tracker.wandb.project=fmnist_sweep  which the runs go to",
+        '  eval "$(fmnist-sweep -sc install=bash)"',
     ):
         assert line in done.out.splitlines()
+    assert max(map(len, done.out.splitlines())) <= 120
     assert left_behind(tmp_path) == []
+
+
+def test_help_explains_every_key_setting_and_command(tmp_path):
+    shown = call("--help", cwd=tmp_path).out
+    short = {"training.batch_size": "batch_size", "training.epochs": "epochs", "model.dropout": "dropout"}
+    for key in {*KEYS, "optimizer.schedule.name", "optimizer.decay"} - {"optimizer"}:
+        assert re.search(rf"^  {re.escape(short.get(key, key))}=\S+\s+\S", shown, re.MULTILINE), key
+    for settings in (SearchSweeperConf, SettlingSweeperConf):
+        for setting in fields(settings):
+            hidden = setting.name.startswith("_") or setting.name in ("grids", "paper")
+            assert hidden or re.search(rf"^  {setting.name}=\S+ +\S", shown, re.MULTILINE), setting.name
+    for name in COMMANDS:
+        assert re.search(rf"^  {name} ", shown, re.MULTILINE), name
 
 
 @pytest.mark.slow
@@ -368,7 +411,9 @@ def test_every_example_in_the_help_works(tmp_path):
     assert len(lines) >= 6
     for line in lines:
         words = line.split("   ")[0].split()
-        assert planned(call(*words, *(["dry_run=true"] if "dry_run=true" not in words else []), cwd=tmp_path))
+        assert planned(
+            call(*words, "show=plan", *(["dry_run=true"] if "dry_run=true" not in words else []), cwd=tmp_path)
+        )
 
 
 @pytest.mark.parametrize(
@@ -448,6 +493,7 @@ BAD = [
     ("workers=0", "workers=0: must be greater than or equal to 1"),
     ("rerun=maybe", "rerun=maybe: must be true or false"),
     ("retry=all", "retry=all: must be one of null, failed"),
+    ("show=run", "show=run: must be one of null, runs, plan; did you mean runs?"),
     ("paper=capari2024", "paper=capari2024: must be one of bordone2025, caprari2024, "),
     ("paper=caprari2024,bordone2025", "paper=caprari2024,bordone2025: one paper at a time; choose one of bordone2025,"),
     ("+paper=caprari2024", "+paper=caprari2024: a paper is chosen on the command line alone"),

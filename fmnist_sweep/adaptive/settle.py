@@ -19,11 +19,11 @@ from pathlib import Path
 
 from hydra.core.config_loader import ConfigLoader
 from hydra.core.override_parser.overrides_parser import OverridesParser
-from rich.table import Column, Table
 
 from fmnist_sweep import papers
 from fmnist_sweep.config import overrides
 from fmnist_sweep.config.schema import Config, leaves
+from fmnist_sweep.console import busy, console, print_table
 from fmnist_sweep.engine.metrics import TEST_MEASURES
 from fmnist_sweep.errors import ConfigError
 from fmnist_sweep.papers import looks
@@ -33,7 +33,7 @@ from fmnist_sweep.report.claims import reason
 from fmnist_sweep.report.texts import Texts
 from fmnist_sweep.store.curves import Curves
 from fmnist_sweep.store.tables import collect, gather, recipe
-from fmnist_sweep.sweeps.progress import console, minutes
+from fmnist_sweep.sweeps.progress import minutes
 
 _UNITS = {"s": 1, "min": 60, "h": 3600}
 
@@ -76,8 +76,9 @@ class Settling:
 
     def look(self, store: Path) -> list[dict[str, str]]:
         """Judge the runs in a store. Return the grids to train next; an empty list if nothing is left to train."""
-        curves = self._curves(store)
-        verdicts = judge(self.paper, curves)
+        with busy("judging the runs"):
+            curves = self._curves(store)
+            verdicts = judge(self.paper, curves)
         for look, size in enumerate(self._sizes, start=1):
             grids = {}
             for name in wanted(self.paper, verdicts, look):
@@ -116,17 +117,18 @@ class Settling:
 
     def close(self, store: Path) -> None:
         """Print the open claims, the reasons, and how many seeds would settle each."""
-        curves = self._curves(store)
-        verdicts = judge(self.paper, curves)
+        with busy("judging the runs"):
+            curves = self._curves(store)
+            verdicts = judge(self.paper, curves)
         self._say(curves, verdicts)
         left = [verdict for verdict in verdicts if is_open(verdict) and verdict.seeds]
         if not left:
             return
-        table = Table(Column("open claim", overflow="fold"), "seeds", "would settle it", Column("why", overflow="fold"))
+        rows = []
         for verdict in left:
             needed = "" if verdict.seeds_needed is None else f"{verdict.seeds_needed} seeds"
-            table.add_row(verdict.claim.id, str(len(verdict.seeds)), needed, reason(verdict, Texts("en")))
-        console.print(table)
+            rows.append([verdict.claim.id, str(len(verdict.seeds)), needed, reason(verdict, Texts("en"))])
+        print_table(console, ["open claim", "seeds", "would settle it", "why"], rows)
 
     def _curves(self, store: Path) -> Curves:
         return Curves(collect(store, self.paper.covers) if store.is_dir() else gather([]))
@@ -170,7 +172,7 @@ def _next_look(verdict: Verdict) -> int | None:
 
 def is_open(verdict: Verdict) -> bool:
     """Return True if a claim has no verdict yet."""
-    return verdict.verdict in ("inconclusive", "not run")
+    return verdict.verdict in ("open", "not run")
 
 
 def _ended(config: Config, curves: Curves) -> set[int]:

@@ -25,6 +25,7 @@ from fmnist_sweep.adaptive.problem import Problem
 from fmnist_sweep.adaptive.space import Space
 from fmnist_sweep.adaptive.storage import REMAKE, SQLITE, database, in_file, lock
 from fmnist_sweep.config.messages import reason
+from fmnist_sweep.console import busy
 from fmnist_sweep.errors import ConfigError, nearest
 from fmnist_sweep.store.search_seals import BATCH, SEAL, check, digest, seal
 
@@ -183,25 +184,26 @@ def open_study(url: str, name: str, problem: Problem, make_sampler: MakeSampler,
     path = None if "://" in url and not url.startswith(SQLITE) else Path(url.removeprefix(SQLITE))
     where, remedy = f"{path or url}: the study {name}", REMAKE if path else _ANOTHER
     with ExitStack() as held:
-        backend = None
-        if not copied or path is None or path.exists():
-            if path is not None:
-                held.enter_context(lock(path))
-            backend = database(url) if path is None else in_file(path)
-            held.callback(backend.engine.dispose)
-        try:
-            storage: BaseStorage = InMemoryStorage() if copied or backend is None else backend
-            if copied and backend and name in [one.study_name for one in backend.get_all_studies()]:
-                optuna.copy_study(from_study_name=name, from_storage=backend, to_storage=storage)
-            study = optuna.create_study(
-                storage=storage, study_name=name, directions=problem.directions, load_if_exists=True
-            )
-            check(study.get_trials(deepcopy=False))
-            _agree(study, storage, problem, where)
-        except ConfigError:
-            raise
-        except Exception as error:  # errors of Optuna and SQLAlchemy; the file may hold anything
-            raise ConfigError(f"{where} is damaged: {reason(error)}; {remedy}") from error
+        with busy("opening the trials"):
+            backend = None
+            if not copied or path is None or path.exists():
+                if path is not None:
+                    held.enter_context(lock(path))
+                backend = database(url) if path is None else in_file(path)
+                held.callback(backend.engine.dispose)
+            try:
+                storage: BaseStorage = InMemoryStorage() if copied or backend is None else backend
+                if copied and backend and name in [one.study_name for one in backend.get_all_studies()]:
+                    optuna.copy_study(from_study_name=name, from_storage=backend, to_storage=storage)
+                study = optuna.create_study(
+                    storage=storage, study_name=name, directions=problem.directions, load_if_exists=True
+                )
+                check(study.get_trials(deepcopy=False))
+                _agree(study, storage, problem, where)
+            except ConfigError:
+                raise
+            except Exception as error:  # errors of Optuna and SQLAlchemy; the file may hold anything
+                raise ConfigError(f"{where} is damaged: {reason(error)}; {remedy}") from error
         yield Study(study, storage, problem.space, make_sampler)
 
 

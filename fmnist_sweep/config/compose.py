@@ -20,7 +20,7 @@ from hydra.core.override_parser.types import Override, OverrideType
 from omegaconf import DictConfig, OmegaConf
 from pydantic import ValidationError
 
-from fmnist_sweep.config import hydra_private
+from fmnist_sweep.config import hydra_private, keys
 from fmnist_sweep.config.identity import digest, run_name
 from fmnist_sweep.config.schema import Config, Execution, Schema, decides, device_type, flat
 from fmnist_sweep.config.validation import parse, parse_config, with_values
@@ -30,11 +30,12 @@ _SUBDIR = "${run_name:}"
 
 
 def register() -> None:
-    """Register the schema and the resolver `${run_name:}` with Hydra."""
+    """Register the schema and the resolvers `${run_name:}` and, for --help, `${keys_in_words:}` with Hydra."""
     ConfigStore.instance().store(name="schema", node=Schema)
     OmegaConf.register_new_resolver(
         "run_name", lambda *, _root_: _name(parse_config(_root_), _root_.device), replace=True
     )
+    OmegaConf.register_new_resolver("keys_in_words", keys.text, replace=True)
 
 
 def name_of(config: Config, execution: Execution) -> str:

@@ -48,6 +48,7 @@ from omegaconf import DictConfig, FloatNode, OmegaConf, open_dict
 
 from fmnist_sweep.config.schema import CONFIG_FOLDER
 from fmnist_sweep.config.validation import resolving
+from fmnist_sweep.console import busy
 from fmnist_sweep.errors import ConfigError, one_line
 
 
@@ -254,7 +255,8 @@ class HydraApplication:
     def sweep(self, overrides: Sequence[str], task: TaskFunction) -> list[Path]:
         """Run a sweep with Hydra's sweeper and launcher. Return the directories of the jobs that ran."""
         lines = [*overrides, "hydra.mode=MULTIRUN"]
-        composed = self._hydra.compose_config(self._name, lines, RunMode.MULTIRUN, with_log_configuration=True)
+        with busy("reading the configuration"):
+            composed = self._hydra.compose_config(self._name, lines, RunMode.MULTIRUN, with_log_configuration=True)
         resolve(composed, "hydra.sweep.dir")  # check it here: the whole sweep shares this one folder
         # `Hydra.multirun` would leave `${hydra:...}` unresolved in the sweep's own configuration.
         with resolving(composed):

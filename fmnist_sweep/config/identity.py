@@ -56,6 +56,8 @@ def identity(config: Config) -> dict[str, Any]:
         values[key] = _shortest(values[key])
     # What nothing reads cannot change a result.
     unread = ["seed"] if config.data.split.take != "random" else []
+    if config.model.init == "default" and config.model.bias_init == "weights":  # nn.Linear draws both alike
+        values["model.bias_init"] = "default"
     for key in ("size", "take", "seed") if config.data.validation != "split" else unread:
         values[f"data.split.{key}"] = DEFAULTS[f"data.split.{key}"]
     return values
@@ -64,8 +66,9 @@ def identity(config: Config) -> dict[str, Any]:
 # A key that came after the first runs is left out of their digests while it has its default value. So a new key renames
 # no run, and a table of runs that lacks it can be read.
 _ALWAYS = (
-    "training.",
-    "optimizer.",
+    "training.batch_size",
+    "training.epochs",
+    "optimizer",
     "seed",
     "model.hidden",
     "model.dropout",
@@ -73,7 +76,7 @@ _ALWAYS = (
     "data.mean",
     "data.std",
 )
-DEFAULTS = {key: value for key, value in flat(asdict(Config())).items() if not key.startswith(_ALWAYS)} | {
+DEFAULTS = {key: value for key, value in flat(asdict(Config())).items() if key not in _ALWAYS} | {
     f"optimizer.{key}": value for key, value in flat(optimizers.DEFAULTS).items()
 }
 

@@ -113,8 +113,10 @@ class ModelConfig:
         activation: the activation function of all hidden layers, or a list with one for each.
         init: how weights are initialised; see `engine.initialisation`.
         init_std: the standard deviation for `normal` and `truncated_normal`.
-        bias_init: how biases are initialised: as `nn.Linear` does, or with zeros.
-        norm: `batch` for batch normalisation between each hidden linear layer and its activation.
+        bias_init: how biases are initialised: as `nn.Linear` does, with zeros, or drawn as their layer's weights are.
+        norm: `batch` for batch normalisation of each hidden layer.
+        norm_after: the step of a hidden layer that normalisation follows; see `order`.
+        dropout_after: the step of a hidden layer that dropout follows; see `order`.
         input_dropout: the probability of dropping a pixel.
     """
 
@@ -124,8 +126,10 @@ class ModelConfig:
     activation: Annotated[Any, _each_layer(_word_of(*ACTIVATIONS))] = "relu"
     init: Annotated[str, _one_of(*INITS)] = "default"
     init_std: Annotated[Optional[float], Field(gt=0)] = None  # noqa: UP045
-    bias_init: Annotated[str, _one_of("default", "zeros")] = "default"
+    bias_init: Annotated[str, _one_of("default", "zeros", "weights")] = "default"
     norm: Annotated[Optional[str], _one_of(None, "batch")] = None  # noqa: UP045
+    norm_after: Annotated[str, _one_of("linear", "activation", "dropout")] = "linear"
+    dropout_after: Annotated[str, _one_of("activation", "linear")] = "activation"
     input_dropout: Annotated[float, Field(ge=0, lt=1)] = 0.0
 
     @property
@@ -137,6 +141,14 @@ class ModelConfig:
     def dropouts(self) -> list[float]:
         """Return the probability of dropping a unit of each hidden layer."""
         return self.dropout if isinstance(self.dropout, list) else [self.dropout] * len(self.hidden)
+
+    @property
+    def order(self) -> tuple[str, ...]:
+        """Return what follows the linear step of each hidden layer, such as `("norm", "activation", "dropout")`."""
+        steps = ["activation", "dropout"] if self.dropout_after == "activation" else ["dropout", "activation"]
+        if self.norm is not None:
+            steps.insert(["linear", *steps].index(self.norm_after), "norm")
+        return tuple(steps)
 
 
 @dataclass(config=_CHECKED)
@@ -242,6 +254,7 @@ class How:
     max_failures: Annotated[Optional[int], Field(ge=1)] = None  # noqa: UP045
     lock: Annotated[str, _one_of("flock", "lease")] = "flock"
     dry_run: bool = False
+    show: Annotated[Optional[str], _one_of(None, "runs", "plan")] = None  # noqa: UP045
     tracker: TrackerConfig = field(default_factory=TrackerConfig)
 
 

@@ -21,4 +21,4 @@ def chosen(trackers: TrackerConfig) -> dict[str, Any]:
 def check(name: str) -> None:
     """Raise `ConfigError` if the package of a tracker is not installed."""
     if find_spec(name) is None:
-        raise ConfigError(f"tracker={name}: {name} is not installed; pip install 'fmnist-sweep[{name}]'")
+        raise ConfigError(f"tracker={name}: {name} is not installed; pip install {name}, or '.[{name}]' in the clone")

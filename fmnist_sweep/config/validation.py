@@ -108,6 +108,11 @@ def _check_layers(config: Config) -> None:
         raise ConfigError(
             f"model.init_std={'null' if model.init_std is None else model.init_std}: model.init={model.init} {needs}"
         )
+    if model.norm is None and model.norm_after != "linear":
+        raise ConfigError(
+            f"model.norm_after={model.norm_after}: model.norm=null normalises nothing; leave it out, or take "
+            "model.norm=batch"
+        )
 
 
 def _check_data(config: Config) -> None:

@@ -40,7 +40,7 @@ class Activation(NamedTuple):
 
 
 ACTIVATIONS = {
-    # With dropout after it, `PerceptronStack` takes relu's derivative from the dropped output and not from here.
+    # `PerceptronStack` may pass dropped outputs for `a`: they are positive only if ReLU passed and dropout kept a unit.
     "relu": Activation(
         lambda z, out: torch.clamp_min(z, 0, out=out),
         lambda g, z, a: _aten.threshold_backward.grad_input(g, a, 0, grad_input=g),

@@ -12,6 +12,9 @@ With `m` inputs and `n` outputs of a layer, its weights are
 The names are Keras's, and so are the definitions: its glorot_normal and he_normal are normal distributions cut at two
 deviations, and widened so that they keep the variance (keras.io/api/layers/initializers). `nn.init.xavier_normal_` and
 `kaiming_normal_` have the same variance and are not cut. Both libraries agree about the uniform ones.
+
+Biases are uniform in +-1/sqrt(m), as `nn.Linear` draws them, or zeros, or drawn from the distribution of their layer's
+weights. The last is what scikit-learn's perceptrons do, with `glorot_uniform` unless they are logistic.
 """
 
 from __future__ import annotations
@@ -45,9 +48,13 @@ def initial_parameters(model: ModelConfig, generator: torch.Generator, inputs: i
     widths = [inputs, *model.hidden, len(CLASS_NAMES)]
     parameters = []
     for layer, (inward, outward) in enumerate(pairwise(widths)):
-        parameters.append(_weights(torch.empty(outward, inward), model, generator))
+        parameters.append(_draw(torch.empty(outward, inward), model, inward, outward, generator))
         bias, bound = torch.zeros(outward), inward**-0.5
-        parameters.append(bias if model.bias_init == "zeros" else bias.uniform_(-bound, bound, generator=generator))
+        if model.bias_init == "default":
+            bias.uniform_(-bound, bound, generator=generator)
+        elif model.bias_init == "weights":
+            _draw(bias, model, inward, outward, generator)
+        parameters.append(bias)
         if model.norm is not None and layer < len(model.hidden):
             parameters += [torch.ones(outward), torch.zeros(outward)]
     return parameters
@@ -58,8 +65,8 @@ def initial_statistics(model: ModelConfig) -> list[Tensor]:
     return [make(width) for width in model.hidden if model.norm for make in (torch.zeros, torch.ones)]
 
 
-def _weights(empty: Tensor, model: ModelConfig, generator: torch.Generator) -> Tensor:
-    outward, inward = empty.shape
+def _draw(empty: Tensor, model: ModelConfig, inward: int, outward: int, generator: torch.Generator) -> Tensor:
+    """Fill a tensor from the distribution of the weights of a layer with `inward` inputs and `outward` outputs."""
     variance = 2 / (inward + outward) if model.init.startswith("glorot") else 2 / inward
     match model.init:
         case "default":

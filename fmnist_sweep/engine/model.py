@@ -32,7 +32,7 @@ def sequential(model: ModelConfig, parameters: Sequence[Tensor], statistics: Seq
     """Return a perceptron of ordinary layers in evaluation mode, which maps images [n, ...] to logits.
 
     Args:
-        model: the activations, the normalisation and the probabilities of dropping units.
+        model: the activations, the normalisation, the probabilities of dropping units, and their order.
         parameters: in the order of `initialisation.initial_parameters`.
         statistics: in the order of `initialisation.initial_statistics`.
     """
@@ -46,22 +46,22 @@ def sequential(model: ModelConfig, parameters: Sequence[Tensor], statistics: Seq
         linear.load_state_dict({"weight": weight, "bias": bias})
         layers.append(linear)
         if activation is not None and dropout is not None:
+            steps = {"activation": ACTIVATIONS[activation].module(), "dropout": nn.Dropout(dropout)}
             if model.norm is not None:
-                norm = nn.BatchNorm1d(weight.shape[0], EPSILON)
+                steps["norm"] = nn.BatchNorm1d(weight.shape[0], EPSILON)
                 names = ("weight", "bias", "running_mean", "running_var")
                 values = [remaining.pop(0), remaining.pop(0), running.pop(0), running.pop(0)]
-                norm.load_state_dict(dict(zip(names, values, strict=True)), strict=False)
-                layers.append(norm)
-            layers += [ACTIVATIONS[activation].module(), nn.Dropout(dropout)]
+                steps["norm"].load_state_dict(dict(zip(names, values, strict=True)), strict=False)
+            layers += [steps[step] for step in model.order]
     return nn.Sequential(*layers).eval()
 
 
 class PerceptronStack:
-    """K perceptrons of the same widths: after each hidden layer normalisation, activation and dropout.
+    """K perceptrons of the same widths, with normalisation, activation and dropout in their hidden layers.
 
     Args:
         models: the parameters of each model, in the order of `initialisation.initial_parameters`.
-        configs: each model's settings. They agree in `hidden` and `norm`.
+        configs: each model's settings. They agree in `hidden` and `order`.
         device: the device that holds the stack.
         statistics: the running statistics of each model, in the order of `initialisation.initial_statistics`.
     """
@@ -78,7 +78,10 @@ class PerceptronStack:
         self.tensors = [torch.stack(list(layer)).to(device) for layer in zip(*models, strict=True)]
         self.gradients = [torch.zeros_like(tensor) for tensor in self.tensors]
         self.statistics = [torch.stack(list(layer)).to(device) for layer in zip(*statistics, strict=True)]
-        normed = configs[0].norm is not None
+        self.order = configs[0].order
+        normed = "norm" in self.order
+        # Whether normalisation writes a hidden layer's outputs, and not only what the activation reads.
+        self.norms_activated = normed and self.order.index("norm") > self.order.index("activation")
         every = range(0, len(self.tensors), 4 if normed else 2)
         self.weights = [self.tensors[at] for at in every]  # [K, out, in]
         self.biases = [self.tensors[at + 1] for at in every]  # [K, out]
@@ -165,19 +168,25 @@ class PerceptronStack:
     def _activate(self, layer: int, space: Workspace, noise: Noise | None) -> None:
         """Compute a hidden layer's output from its linear one."""
         linear, outputs = space.linear[layer], space.outputs[layer]
-        if self.norms:
-            if noise is None:
-                self.norms[layer].evaluate(linear)
-            else:
-                self.norms[layer].train(linear, space.ones, space.normed[layer])
         activated = outputs if noise is None else space.activated[layer]
-        if space.in_place[layer]:
-            outputs.relu_()
-        else:
-            for part, (_, activation) in self.parts[layer]:
-                activation.forward(linear[part], activated[part])
-        if noise is not None and space.keep:
-            torch.mul(activated, self._draw_dropout(layer, space, noise), out=outputs)
+        # `backward` needs what the activation reads and writes: steps before it work in place, the first after it not.
+        values, out = linear, linear
+        for step in self.order:
+            if step == "activation":
+                if space.in_place[layer]:
+                    outputs.relu_()
+                else:
+                    for part, (_, activation) in self.parts[layer]:
+                        activation.forward(linear[part], activated[part])
+                values, out = activated, outputs
+            elif step == "norm":
+                if noise is None:
+                    self.norms[layer].evaluate(values)
+                else:
+                    self.norms[layer].train(values, out, space.ones, space.normed[layer])
+                    values = out
+            elif noise is not None and space.keep:
+                values = torch.mul(values, self._draw_dropout(layer, space, noise), out=out)
 
     def _draw_dropout(self, layer: int, space: Workspace, noise: Noise) -> Tensor:
         """Fill and return the layer's dropout factors [K, B, width]: 0 or 1/(1-p)."""
@@ -204,24 +213,22 @@ class PerceptronStack:
             if layer:
                 below = space.hidden_gradients[layer - 1]  # [K, B, in]
                 products.batched(gradient, self.weights[layer], below)
-                self._back_through_activation(layer - 1, space, below)
+                self._back_to_linear(layer - 1, space, below)
                 gradient = below
 
-    def _back_through_activation(self, layer: int, space: Workspace, gradient: Tensor) -> None:
+    def _back_to_linear(self, layer: int, space: Workspace, gradient: Tensor) -> None:
         """Turn the gradient of a hidden layer's output, [K, B, width], into that of its linear output, in place."""
-        outputs = space.outputs[layer]
-        for part, (name, activation) in self.parts[layer]:
-            if name == "relu":
-                # A unit's output is positive only if ReLU passed it and dropout kept it.
-                activation.backward(gradient[part], space.linear[layer][part], outputs[part])
-                if space.keep:
-                    gradient[part].mul_(self._scale[layer][part])
-            else:
-                if space.keep:
-                    gradient[part].mul_(space.keep[layer][part])
-                activation.backward(gradient[part], space.linear[layer][part], space.activated[layer][part])
-        if self.norms:
-            self.norms[layer].backward(gradient, space.ones, space.normed[layer])
+        for step in reversed(self.order):
+            if step == "norm":
+                self.norms[layer].backward(gradient, space.ones, space.normed[layer])
+            elif step == "activation":
+                for part, (name, activation) in self.parts[layer]:
+                    # Where ReLU worked in place, dropout may have overwritten its result: positive if also kept.
+                    is_output = name == "relu" and not self.norms_activated
+                    activated = space.outputs[layer] if is_output else space.activated[layer]
+                    activation.backward(gradient[part], space.linear[layer][part], activated[part])
+            elif space.keep:
+                gradient.mul_(space.keep[layer])
 
 
 def _parts(names: Sequence[str], device: torch.device) -> list[tuple[slice, tuple[str, Activation]]]:
@@ -239,9 +246,10 @@ class Workspace:
     """Buffers for one batch size B, so that a step allocates nothing large.
 
     Attributes:
-        linear, activated, outputs: of each layer, [K, B, width]: its linear output, normalised if it is; the activation
-            of that; the same after dropout. The last outputs are the logits. They are one buffer if possible.
-        in_place: whether `outputs` is a layer's only buffer, because all models have ReLU.
+        linear, activated, outputs: of each layer, [K, B, width]: its linear output, after the steps before the
+            activation; the activation of that; the same after the other steps. The last outputs are the logits. They
+            are one buffer if possible.
+        in_place: whether `outputs` is a layer's only buffer, because all models have ReLU and none normalises after it.
         hidden_gradients: the gradient of the loss with respect to each hidden layer's output, [K, B, width].
         random: the random words of a step, int64 [K, n].
         words, bits: each hidden layer's part of `random`, and the same memory as int16 [K, B, width].
@@ -259,7 +267,9 @@ class Workspace:
         hidden = stack.widths[:-1]
         drops_hidden, self.drops_input = any(map(any, stack.drops[:_INPUT])), any(stack.drops[_INPUT])
         self.by_model = [products.suits(weights, batch_size) for weights in stack.weights]
-        self.in_place = [all(name == "relu" for _, (name, _) in parts) for parts in stack.parts] + [True]
+        self.in_place = [
+            not stack.norms_activated and all(name == "relu" for _, (name, _) in parts) for parts in stack.parts
+        ] + [True]
         self.outputs = [buffer(batch_size, width) for width in stack.widths]
         self.linear = self._unless_in_place(self.outputs)
         self.activated = self.outputs
@@ -268,8 +278,10 @@ class Workspace:
             self.ones = buffer(1, batch_size).fill_(1)
             self.hidden_gradients = [buffer(batch_size, width) for width in hidden]
             self.normed = [(buffer(batch_size, width), buffer(1, width)) for width in hidden if stack.norms]
-            if drops_hidden or self.drops_input:
+            drops = drops_hidden or self.drops_input
+            if stack.norms_activated or (drops and stack.order[-1] == "dropout"):
                 self.activated = self._unless_in_place(self.outputs)
+            if drops:
                 dropped = [*hidden, stack.weights[0].shape[2]] if self.drops_input else hidden
                 self.keep = [buffer(batch_size, width) for width in dropped]
                 # In the order in which the layers drop: the input first.

@@ -32,35 +32,35 @@ class Normalisation:
         self._weight_gradient, self._bias_gradient = (one.unsqueeze(1) for one in gradients)
         self._mean, self._variance = (one.unsqueeze(1) for one in statistics)
 
-    def train(self, outputs: Tensor, ones: Tensor, kept: tuple[Tensor, Tensor]) -> None:
-        """Normalise the outputs [K, B, width] of a training batch in place, and update the running statistics.
+    def train(self, inputs: Tensor, out: Tensor, ones: Tensor, kept: tuple[Tensor, Tensor]) -> None:
+        """Normalise a training batch [K, B, width], and update the running statistics.
 
         Args:
-            outputs: [K, B, width].
+            inputs, out: [K, B, width]; they may be the same tensor.
             ones: [K, 1, B].
-            kept: buffers [K, B, width] and [K, 1, width] for `backward`: the outputs before weight and bias, and the
+            kept: buffers [K, B, width] and [K, 1, width] for `backward`: the result before weight and bias, and the
                 batch's deviations.
         """
-        size = outputs.shape[1]
+        size = inputs.shape[1]
         normed, deviation = kept
-        mean = _sums(ones, outputs).div_(size)
-        normed.copy_(outputs).sub_(mean)
+        mean = _sums(ones, inputs).div_(size)
+        normed.copy_(inputs).sub_(mean)
         variance = _sums(ones, normed * normed).div_(size)
         deviation.copy_(variance).add_(EPSILON).sqrt_()
         normed.div_(deviation)
-        outputs.copy_(normed).mul_(self._weight).add_(self._bias)
+        out.copy_(normed).mul_(self._weight).add_(self._bias)
         # As in torch, the running variance is the unbiased one.
         variance.mul_(size / (size - 1))
         for running, new in ((self._mean, mean), (self._variance, variance)):
             running.mul_(1 - _MOMENTUM).add_(new.mul_(_MOMENTUM))
 
-    def evaluate(self, outputs: Tensor) -> None:
-        """Normalise outputs [K, B, width] by the running statistics, in place."""
+    def evaluate(self, inputs: Tensor) -> None:
+        """Normalise inputs [K, B, width] by the running statistics, in place."""
         deviation = (self._variance + EPSILON).sqrt_()
-        outputs.sub_(self._mean).div_(deviation).mul_(self._weight).add_(self._bias)
+        inputs.sub_(self._mean).div_(deviation).mul_(self._weight).add_(self._bias)
 
     def backward(self, gradient: Tensor, ones: Tensor, kept: tuple[Tensor, Tensor]) -> None:
-        """Turn the gradient of the normalised outputs into that of the outputs, in place; fill the parameters'."""
+        """Turn the gradient of what `train` wrote into that of its inputs, in place; fill the parameters'."""
         size = gradient.shape[1]
         normed, deviation = kept
         products.batched(ones, gradient, self._bias_gradient)

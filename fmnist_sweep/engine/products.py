@@ -1,8 +1,8 @@
 """Matrix products of one model through oneDNN, on processors where that is faster than torch's own choice.
 
 For float32, torch calls Intel's MKL, which runs AVX2 code on AMD's processors. oneDNN is inside torch too and runs
-AVX-512 code there. docs/speed.md has the measurements from which `suits` chooses. It goes by processor and shape, never
-by a measurement of its own: the two libraries round differently, and noise must not decide about bytes.
+AVX-512 code there. docs/explanation/speed.md has the measurements from which `suits` chooses. It goes by processor and
+shape, never by a measurement of its own: the two libraries round differently, and noise must not decide about bytes.
 """
 
 from __future__ import annotations

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from fmnist_sweep.config import hydra_private
 from fmnist_sweep.config.schema import CONFIG_FOLDER
-from fmnist_sweep.console import Parser, program, refuse
+from fmnist_sweep.console import Parser, program, refuse, sweep_program
 from fmnist_sweep.papers.reference import STARTER, reference
 
 _FOLDER = Path("conf")
@@ -53,11 +53,10 @@ def _new(name: str, folder: Path) -> int:
         return refuse(f"cannot write {file}: {error.strerror}; choose another --config-dir")
     known = "" if folder.resolve() == CONFIG_FOLDER.resolve() else f" --config-dir {folder}"
     print(f"wrote {file}; next, to check it, to train what it needs and to judge it:")
-    installed = program("fmnist_sweep.papers") == "fmnist-sweep-papers"
-    sweep = "fmnist-sweep" if installed else "python -m fmnist_sweep"
+    sweep = sweep_program()
     print(f"  {sweep} -m{known} paper={name} dry_run=true")
     print(f"  {sweep} -m{known} paper={name} seed=0,1,2,3,4")
-    print(f"  {sweep}{'-' if installed else '.'}report{known} --paper {name}")
+    print(f"  {sweep} report{known} --paper {name}")
     return 0
 
 

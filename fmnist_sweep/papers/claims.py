@@ -43,7 +43,8 @@ class Expectation(Plain):
     about: Annotated[float | None, Field(examples=[0.87])] = None
     """The quoted number. Accuracies are fractions: 87 % is 0.87."""
     tolerance: Annotated[Annotated[float, Field(gt=0)] | None, Field(examples=[0.005])] = None
-    """How precisely it is quoted: half a unit of its last digit, if the study says nothing else."""
+    """How precisely it is quoted: half a unit of its last digit, if the study says nothing else and
+    validates on the same images."""
     above: Annotated[float | None, Field(examples=[0.4])] = None
     """The number lies above this value. For a comparison, `above: 0` says that `of` has more than `than`."""
     below: Annotated[float | None, Field(examples=[0])] = None

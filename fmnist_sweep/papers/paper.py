@@ -97,6 +97,17 @@ class Departure(Plain):
     """Names under `configurations`; by default all."""
 
 
+class Finding(Plain):
+    """A sentence for the top of the page. The page shows it only while all claims that it names have its verdict."""
+
+    text: Annotated[Text, Field(examples=[{"en": "Momentum helps at every batch size."}])]
+    """What the runs show, by language."""
+    verdict: Annotated[Literal["reproduced", "not reproduced"], Field(examples=["reproduced"])]
+    """The verdict that the sentence speaks of."""
+    claims: Annotated[list[str], Field(min_length=1, examples=[["fast-beats-slow"]])]
+    """The ids of the claims that it sums up."""
+
+
 class Paper(Plain):
     """A paper: the models it trains, its figures and its claims."""
 
@@ -139,6 +150,14 @@ class Paper(Plain):
     """How sharp verdicts on numbers of one run must be, by `accuracy`, `loss` or `epochs`; most papers need none."""
     claims: Annotated[list[Claim], Field(max_length=_MOST)] = Field(default_factory=list)
     """What the paper says."""
+    findings: Annotated[
+        list[Finding],
+        Field(
+            max_length=_MOST,
+            examples=[[{"text": {"en": "Momentum helps."}, "verdict": "reproduced", "claims": ["fast-beats-slow"]}]],
+        ),
+    ] = []  # noqa: RUF012
+    """Sentences for the top of the page. The first three whose verdicts hold are shown, completed with claims."""
     _name: str = PrivateAttr("")
     _configs: dict[str, Config] = PrivateAttr(default_factory=dict)
 
@@ -166,6 +185,8 @@ class Paper(Plain):
         for claim in self.claims:
             _known(f"claim {claim.id}: configuration", claim.sides, self.configurations)
             _known(f"claim {claim.id}: figure", [claim.figure] if claim.figure is not None else [], self.figures)
+        for nth, finding in enumerate(self.findings, 1):
+            _known(f"finding {nth}: claims", finding.claims, {claim.id: claim for claim in self.claims})
         for place, why in self._whys().items():
             _known(place, [why] if isinstance(why, str) else [], self.reasons)
         return self
@@ -266,6 +287,7 @@ class Paper(Plain):
         """Raise `PaperError` if a text is missing in a language."""
         texts = {f"figures.{name}.title": figure.title for name, figure in self.figures.items()}
         texts |= {f"depart {nth}: text": departure.text for nth, departure in enumerate(self.departs, 1)}
+        texts |= {f"finding {nth}: text": finding.text for nth, finding in enumerate(self.findings, 1)}
         texts |= {f"claim {claim.id}: statement": claim.statement for claim in self.claims}
         texts |= {place: dict(self._text(why)) for place, why in self._whys().items()}
         for place, text in texts.items():

@@ -86,14 +86,16 @@ def rise(curves: FloatArray, after: int, over: int) -> FloatArray:
 
 
 def early_stopping(
-    chooser: FloatArray, patience: float = math.inf, min_delta: float = 0.0
+    chooser: FloatArray, patience: float = math.inf, min_delta: float = 0.0, tol: float | None = None
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Return each seed's best epoch and its last epoch, counted from 1, with early stopping as in Keras.
+    """Return the epoch of each seed's last improvement and its last epoch, counted from 1, with early stopping.
 
-    An epoch improves if its value lies more than `min_delta` below that of the best epoch so far. Training stops after
-    `patience` epochs in a row without improvement; later epochs do not count.
+    Training stops after `patience` epochs in a row without improvement; later epochs do not count. As in Keras, an
+    epoch improves if its value lies more than `min_delta` below that of the last improvement. With `tol` it improves as
+    in scikit-learn: if its value lies at least `tol` below the lowest one so far, improvement or not.
 
-    Source: `keras.callbacks.EarlyStopping`.
+    Sources: `keras.callbacks.EarlyStopping`; `MLPClassifier._update_no_improvement_count` of scikit-learn, which stops
+    if the epochs without improvement are more than `n_iter_no_change`, so that `patience` is one more than that.
 
     Args:
         chooser: the curves that choose the epoch; smaller is better.
@@ -101,8 +103,9 @@ def early_stopping(
     count, epochs = chooser.shape
     lowest, best, last = np.full(count, np.inf), np.ones(count, np.int64), np.full(count, epochs)
     for epoch, values in enumerate(chooser.T, 1):
-        improves = (values < lowest - min_delta) & (epoch <= last)
-        lowest, best = np.where(improves, values, lowest), np.where(improves, epoch, best)
+        improves = (values < lowest - min_delta if tol is None else values <= lowest - tol) & (epoch <= last)
+        lowest = np.where(improves, values, lowest) if tol is None else np.fmin(values, lowest)
+        best = np.where(improves, epoch, best)
         last = np.where(epoch - best >= patience, np.minimum(last, epoch), last)
     return best, last
 
@@ -112,9 +115,11 @@ def at_best(curves: FloatArray, chooser: FloatArray, patience: float = math.inf,
     return curves[np.arange(len(curves)), early_stopping(chooser, patience, min_delta)[0] - 1]
 
 
-def at_stop(curves: FloatArray, chooser: FloatArray, patience: float, min_delta: float = 0.0) -> FloatArray:
+def at_stop(
+    curves: FloatArray, chooser: FloatArray, patience: float, min_delta: float = 0.0, tol: float | None = None
+) -> FloatArray:
     """Return the values at each seed's last epoch with early stopping; see `early_stopping`."""
-    return curves[np.arange(len(curves)), early_stopping(chooser, patience, min_delta)[1] - 1]
+    return curves[np.arange(len(curves)), early_stopping(chooser, patience, min_delta, tol)[1] - 1]
 
 
 @dataclass(frozen=True)
@@ -166,9 +171,11 @@ KINDS: Mapping[str, Kind] = {
     "at_stop": Kind(
         at_stop,
         example="{at_stop: {of: val_loss, patience: 3}}",
-        meaning="value at the epoch where early stopping ends the training; at the last epoch if it never does",
+        meaning="value at the epoch where early stopping ends the training; at the last epoch if it never does. "
+        "With `min_delta`, an epoch improves as in Keras. With `tol` instead, it improves as in scikit-learn, if it "
+        "lies at least so much below the lowest value so far; `patience` is then one more than `n_iter_no_change`",
         required=("of", "patience"),
-        optional=("min_delta",),
+        optional=("min_delta", "tol"),
     ),
     "mean_last": Kind(
         level,
@@ -237,7 +244,7 @@ KINDS: Mapping[str, Kind] = {
     "climbs_to": Kind(
         lambda curves, value: first_epoch(curves >= value),
         example="{climbs_to: 0.8}",
-        meaning="first epoch at or above a value",
+        meaning="first epoch at or above a value; where none is, the epoch after the last",
         required=("value",),
         shorthand="value",
         gives="epoch",
@@ -245,7 +252,7 @@ KINDS: Mapping[str, Kind] = {
     "falls_to": Kind(
         lambda curves, value: first_epoch(curves <= value),
         example="{falls_to: 0.475}",
-        meaning="first epoch at or below a value",
+        meaning="first epoch at or below a value; where none is, the epoch after the last",
         required=("value",),
         shorthand="value",
         gives="epoch",
@@ -257,7 +264,7 @@ KINDS: Mapping[str, Kind] = {
         required=("after", "over"),
     ),
 }
-_REAL = frozenset({"value", "within", "min_delta"})  # `of` is a measure; the other parameters are epochs
+_REAL = frozenset({"value", "within", "min_delta", "tol"})  # `of` is a measure; the other parameters are epochs
 _CHOOSERS = (*MEASURES, *TEST_MEASURES)
 
 
@@ -298,6 +305,8 @@ class Reduction:
                 raise ValueError(
                     f"{name}: {key} must be a {'' if key in _REAL else 'whole '}number, not {number!r:.60}"
                 )
+        if {"min_delta", "tol"} <= set(parameters):
+            raise ValueError(f"{name}: min_delta is Keras's rule and tol is scikit-learn's; give one of them")
         return cls(name, parameters)
 
     def __str__(self) -> str:

@@ -1,17 +1,15 @@
 """Write the reference of the format of a paper's file from its schema, and the file that a new paper starts from."""
 
-from collections.abc import Iterable
-from typing import Any
+from collections.abc import Iterable, Mapping
 
-import yaml
-
+from fmnist_sweep.config.keys import keys
 from fmnist_sweep.config.overrides import NUMBERS
 from fmnist_sweep.config.schedules import ARGUMENTS
 from fmnist_sweep.config.schema import CONFIG_FOLDER
 from fmnist_sweep.papers.claims import Claim, Expectation, Resolution
 from fmnist_sweep.papers.configurations import KEYS
 from fmnist_sweep.papers.metrics import METRICS
-from fmnist_sweep.papers.paper import Departure, Figure, Paper
+from fmnist_sweep.papers.paper import Departure, Figure, Finding, Paper
 from fmnist_sweep.papers.reductions import KINDS
 from fmnist_sweep.papers.yaml_file import Plain, flow
 
@@ -69,9 +67,8 @@ A paper is one YAML file: what it trained, its figures, and what it says. No Pyt
 
 In a clone of this project `conf/` is known, and `--config-dir conf` can go. `new NAME --config-dir FOLDER` writes
 `FOLDER/paper/NAME.yaml`. A mistake in the file is said in one line: the place, what is wrong, and an example of what is
-right. [caprari2024.yaml](../conf/paper/caprari2024.yaml) and [bordone2025.yaml](../conf/paper/bordone2025.yaml) are
-whole files. Texts "by language" are mappings such as `{en: ..., es: ...}`; the report can be written in the languages
-that all texts have.
+right. `caprari2024.yaml` and `bordone2025.yaml` in `conf/paper/` are whole files. Texts "by language" are mappings such
+as `{en: ..., es: ...}`; the report can be written in the languages that all texts have.
 """
 
 _EACH = """\
@@ -88,6 +85,26 @@ as it is written there: 0.90 stays 0.90.
       expect: {about: "{value}", tolerance: 0.005}
       each: [{of: adam, epoch: 1, value: 0.82}, {of: adam, epoch: 30, value: 0.90}]
       ...
+
+## Configurations that share values
+
+YAML can repeat a mapping: `&base` names it, `<<: *base` takes its values, and further values replace them. A file may
+give each name once.
+
+    base: &base {optimizer: adam, batch_size: 256, epochs: 20}
+    tanh: {<<: *base, model.activation: tanh}
+
+## Other images than the study's
+
+Where a study validates on random images, these runs validate on others. Then half a unit of the last digit is too
+narrow a tolerance. The standard error of an accuracy `p` over `n` images is `sqrt(p (1 - p) / n)`; take two of them.
+For a loss, take what two splits differ by (`data.split.seed=0,1`). `data.split.seed` does not follow `seed`: all seeds
+of a configuration train on the same images. Their interval therefore lacks what other images would change. Say so under
+`departs`.
+
+## Some configurations only
+
+`figure=NAME` trains what one figure shows. So give configurations that you want to train alone a figure of their own.
 
 ## What no file can state
 
@@ -108,6 +125,7 @@ def reference() -> str:
         _section("Each item of `departs`", Departure),
         _section("Each of `figures`", Figure),
         _section("Each item of `claims`", Claim),
+        _section("Each item of `findings`", Finding),
         _section("`expect`", Expectation),
         _section("`resolution`, and each of `resolutions`", Resolution),
         f"## Metrics\n\nA difference is written {_code('train_accuracy - test_accuracy')}.\n\n{metrics}",
@@ -130,12 +148,25 @@ def _section(title: str, model: type[Plain]) -> str:
 
 
 def _configuration_keys() -> str:
-    """List the keys of a configuration with their defaults and the comments of `conf/config.yaml`."""
-    content = (CONFIG_FOLDER / "config.yaml").read_text(encoding="utf-8")
-    said = _comments(yaml.compose(content), content.splitlines())
     options = sorted(path.stem for path in (CONFIG_FOLDER / "optimizer").glob("*.yaml"))
+    said = described()
+    short = {name: key for key, name in NUMBERS.items()}  # a key with a short name is listed under that
+    names = dict.fromkeys(
+        short.get(key, key) for key in [*KEYS, *(key for key in said if key.startswith("optimizer."))]
+    )
+    return (
+        "## Keys of `protocol` and `configurations`\n\n"
+        "They are those of the command line, with one value each; a list only where the key takes one. Any argument of "
+        "the optimizer's class can be set, such as `optimizer.momentum` or `optimizer.weight_decay`. Options of "
+        "`optimizer`: "
+        f"{', '.join(options)}.\n\n{keys_table(names, said)}"
+    )
+
+
+def described() -> dict[str, tuple[str, str]]:
+    """Return the default and the meaning of each key, from the comments in `conf/`."""
     schedules = [f"{name} ({', '.join(takes)})" if takes else name for name, takes in ARGUMENTS.items()]
-    said |= {
+    return {key.name: (key.default, key.words) for key in keys()} | {
         "optimizer.name": (
             "",
             "a class of torch.optim, in place of `optimizer`; its arguments have torch's defaults",
@@ -145,35 +176,15 @@ def _configuration_keys() -> str:
         "optimizer.schedule.name": ("constant", f"learning rate by epoch: {' | '.join(schedules)}"),
         "optimizer.schedule.warmup": ("0", "epochs of warm-up; a schedule's other arguments are written like this one"),
     }
-    short = {name: key for key, name in NUMBERS.items()}  # a key with a short name is listed under that
-    keys = dict.fromkeys(short.get(key, key) for key in [*KEYS, *(key for key in said if key.startswith("optimizer."))])
+
+
+def keys_table(names: Iterable[str], said: Mapping[str, tuple[str, str]]) -> str:
+    """Return a Markdown table of keys with their defaults and meanings."""
     rows = []
-    for key in keys:
-        default, comment = said.get(key, ("", ""))
-        rows.append([_code(key), _code(default) if default else "", comment])
-    return (
-        "## Keys of `protocol` and `configurations`\n\n"
-        "They are those of the command line, with one value each; a list only where the key takes one. Any argument of "
-        "the optimizer's class can be set, such as `optimizer.momentum` or `optimizer.weight_decay`. Options of "
-        "`optimizer`: "
-        f"{', '.join(options)}.\n\n{_table(['key', 'default', 'meaning'], rows)}"
-    )
-
-
-def _comments(node: Any, lines: list[str], prefix: str = "") -> dict[str, tuple[str, str]]:
-    """Return the default and the comment on the same line of each key of a YAML mapping, by dotted key."""
-    found: dict[str, tuple[str, str]] = {}
-    for key, value in node.value:
-        if isinstance(value, yaml.MappingNode):
-            found |= _comments(value, lines, f"{prefix}{key.value}.")
-        elif key.value == "defaults":
-            chosen = [option for option in value.value if isinstance(option, yaml.MappingNode)]
-            found |= {name: told for option in chosen for name, told in _comments(option, lines).items()}
-        else:
-            comment = lines[value.end_mark.line][value.end_mark.column :].partition("#")[2].strip()
-            default = lines[value.start_mark.line][value.start_mark.column : value.end_mark.column]
-            found[f"{prefix}{key.value}"] = (default.strip('"'), comment)
-    return found
+    for key in names:
+        default, meaning = said.get(key, ("", ""))
+        rows.append([_code(key), _code(default) if default else "", meaning])
+    return _table(["key", "default", "meaning"], rows)
 
 
 def _table(headings: list[str], rows: Iterable[list[str]]) -> str:

@@ -7,7 +7,7 @@ within a tolerance d. A resolution D > d is set before anything is run.
 - n < 5: no verdict. With two or three seeds s is too uncertain for the interval to mean anything.
 - The expected region lies outside m ± h: not reproduced, however wide the interval is.
 - The region overlaps the interval and h + d <= D: reproduced. A number more than D away from m would be rejected.
-- The region overlaps the interval and h + d > D: inconclusive. A number D away from m would be accepted as well.
+- The region overlaps the interval and h + d > D: open. A number D away from m would be accepted as well.
 
 h shrinks as seeds are added, but not below 1.96 s, so for some numbers no number of seeds is enough. If seeds are added
 until the interval is sharp, a true number is tested more than once. Up to 7 % of true numbers are then rejected instead

@@ -29,7 +29,7 @@ from fmnist_sweep.papers.statistics import Interval
 from fmnist_sweep.store.curves import Curves
 from fmnist_sweep.store.tables import recipe
 
-VerdictName = Literal["reproduced", "not reproduced", "inconclusive", "not run"]
+VerdictName = Literal["reproduced", "not reproduced", "open", "not run"]
 VERDICTS: tuple[VerdictName, ...] = get_args(VerdictName)
 
 # Decimal places of a quantity. Metrics are float32, so differences beyond these places are rounding errors.
@@ -51,7 +51,7 @@ class Verdict:
             claim of kind run.
         resolution: the smallest difference from a number of one run that the runs must be able to detect. None for
             other claims.
-        seeds_needed: about how many seeds would settle an inconclusive claim. None if no number of seeds would.
+        seeds_needed: about how many seeds would settle an open claim. None if no number of seeds would.
         p_value: the corrected p value. None for a number that one run gave, and if there are too few seeds or all are
             equal.
         effect_size: the quantity's mean over its standard deviation (d_z). None for claims of kind run or value, for
@@ -197,7 +197,7 @@ def _name(measurement: _Measurement, decision: Decision) -> VerdictName:
     if decision.inside is not None:
         return "reproduced" if decision.inside else "not reproduced"
     judged = len(measurement.counting) or "never" in measurement.left_out.values()
-    return "inconclusive" if judged else "not run"
+    return "open" if judged else "not run"
 
 
 def _words(measurement: _Measurement, interval: Interval | None, decision: Decision) -> tuple[str, tuple[str, ...]]:

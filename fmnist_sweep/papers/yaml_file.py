@@ -168,7 +168,10 @@ def _read(path: Path) -> Any:
         return yaml.load(content.decode(), _Loader)
     except yaml.MarkedYAMLError as error:
         line = error.problem_mark.line + 1 if error.problem_mark else 1
-        raise ConfigError(f"line {line}: not plain YAML: {error.problem}") from error
+        problem = error.problem
+        if anchor := re.match("found duplicate anchor '(.+)';", str(error.context)):
+            problem = f"&{anchor[1]} is there twice; give this one another name"
+        raise ConfigError(f"line {line}: not plain YAML: {problem}") from error
     except RecursionError as error:
         raise ConfigError("not plain YAML: nested too deeply") from error
     # PyYAML raises many kinds of exception for a value that does not fit its tag.

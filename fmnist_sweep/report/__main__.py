@@ -25,7 +25,8 @@ from fmnist_sweep.report.figures.confusion import confusion_figure, mistakes_fig
 from fmnist_sweep.report.figures.paper_figures import paper_figures
 from fmnist_sweep.report.figures.style import MODEL, encode
 from fmnist_sweep.report.page.confusion_section import Examples, examples
-from fmnist_sweep.report.page.render import render
+from fmnist_sweep.report.page.pages import report
+from fmnist_sweep.report.page.pictures import picture
 from fmnist_sweep.report.page.tables import departures
 from fmnist_sweep.report.search_history import FILE as SEARCH_FILE
 from fmnist_sweep.report.search_history import Search, read_searches
@@ -129,9 +130,11 @@ def write(
     # Names cannot clash: a paper's figure has none of `DRAWN_ANYWAY`.
     tables = comparison_tables(paper, collection, curves)
     compared = comparison_figures(tables, collection.runs, texts)
-    drawn = {name: encode(figure) for name, figure in (paper_figures(paper, curves, texts) | compared).items()}
+    figures = paper_figures(paper, curves, texts) | compared
+    drawn = {name: encode(figure) for name, figure in figures.items()}
     confused = {name: encode(figure) for name, figure in _confusions(shown, texts).items()}
-    page = render(results, searches, {name: files["png"] for name, files in drawn.items()}, shown, texts)
+    pictures = {name: picture(figure, drawn[name]["png"]) for name, figure in figures.items()}
+    page = report(results, searches, pictures, shown, texts)
     claims = [row(paper, verdict) for verdict in verdicts]
     written = []
     for name, files in (drawn | confused).items():
@@ -199,7 +202,7 @@ def _lacking(results: Results) -> Iterator[str]:
         words = ",".join(map(str, seeds))
         yield (
             f"no verdict yet: {few} of {len(results.verdicts)} claims are numbers that one run gave and take {FEWEST} "
-            f"seeds: seed={words}, or make figures SEEDS={words}"
+            f"seeds: seed={words}, or make figures PAPER={results.paper.name} SEEDS={words}"
         )
 
 

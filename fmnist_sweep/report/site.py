@@ -1,12 +1,12 @@
-"""The command `python -m fmnist_sweep.report.site`: write one page on several papers, from the tables of their reports.
+"""The command `python -m fmnist_sweep.report.site`: write a page on each paper and a front page, from their reports.
 
 It judges the claims and draws the figures again from each report's results.csv. It trains nothing.
 """
 
 import argparse
 import sys
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 from fmnist_sweep import papers
 from fmnist_sweep.console import refuse
@@ -15,12 +15,13 @@ from fmnist_sweep.papers.paper import PaperError
 from fmnist_sweep.report.claims import Results, judged
 from fmnist_sweep.report.figures.paper_figures import paper_figures
 from fmnist_sweep.report.figures.style import encode
-from fmnist_sweep.report.page.render import render_papers
-from fmnist_sweep.report.page.verdict_section import judgement
+from fmnist_sweep.report.page.pages import front_page, paper_page
+from fmnist_sweep.report.page.pictures import picture
+from fmnist_sweep.report.page.render import Link
 from fmnist_sweep.report.texts import LANGUAGES, Texts
 from fmnist_sweep.store.published import read_results
 
-_FILES = {language: "index.html" if language == LANGUAGES[0] else f"index.{language}.html" for language in LANGUAGES}
+_FRONT = "papers"  # the front page
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -47,19 +48,35 @@ def main(arguments: list[str] | None = None) -> int:
         return refuse(f"cannot read {error.filename}: {error.strerror}")
     found.sort(key=lambda pair: (pair[0].year, pair[0].name))
     every = [judged(paper, collection) for paper, collection in found]
-    for language, name in _FILES.items():
-        texts = Texts(language)
-        page = render_papers([_judgement(results, texts) for results in every], _FILES, texts)
+    for language in LANGUAGES:
         try:
-            print(f"wrote {replace(folder / name, page.encode())}")
+            for name, page in _pages(every, Texts(language)).items():
+                print(f"wrote {replace(folder / name, page.encode())}")
         except OSError as error:
             return refuse(f"cannot write {error.filename}: {error.strerror}")
     return 0
 
 
-def _judgement(results: Results, texts: Texts) -> dict[str, Any]:
-    figures = paper_figures(results.paper, results.curves, texts)
-    return judgement(results, {name: encode(figure)["png"] for name, figure in figures.items()}, texts)
+def _pages(every: Sequence[Results], texts: Texts) -> dict[str, str]:
+    """Return the front page and a page for each paper, by the name of its file."""
+    pages, shown = {}, []
+    for results in every:
+        figures = paper_figures(results.paper, results.curves, texts)
+        pictures = {name: picture(figure, encode(figure)["png"]) for name, figure in figures.items()}
+        address = _file(results.paper.name, texts.language)
+        front = Link(_file(_FRONT, texts.language), texts("page.all_papers"))
+        pages[address] = paper_page(results, pictures, [front, *_translations(results.paper.name, texts)], texts)
+        shown.append((results, pictures, address))
+    return pages | {_file(_FRONT, texts.language): front_page(shown, _translations(_FRONT, texts), texts)}
+
+
+def _file(name: str, language: str) -> str:
+    return f"{name}.html" if language == LANGUAGES[0] else f"{name}.{language}.html"
+
+
+def _translations(name: str, texts: Texts) -> list[Link]:
+    others = [language for language in LANGUAGES if language != texts.language]
+    return [Link(_file(name, other), texts(f"page.language_{other}"), other) for other in others]
 
 
 if __name__ == "__main__":

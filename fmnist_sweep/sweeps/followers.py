@@ -20,7 +20,7 @@ from pathlib import Path
 
 from fmnist_sweep.config.schema import TrackerConfig
 from fmnist_sweep.config.trackers import chosen
-from fmnist_sweep.sweeps.progress import console
+from fmnist_sweep.console import console
 
 QUIET_SECONDS = 3.0  # how long a follower may take after the sweep before the user is told
 DRAIN_SECONDS = 60.0  # how long all followers together may take after the sweep
@@ -67,7 +67,7 @@ class Followers:
                 child.printer.join(QUIET_SECONDS)
                 if child.process.wait() != 0:
                     line = f"{child.name} did not get everything; to send the rest, run: {child.command}"
-                    console.print(line, markup=False)
+                    console.print(line)
 
 
 def _start(name: str, arguments: list[str]) -> _Child:
@@ -92,7 +92,7 @@ def _start(name: str, arguments: list[str]) -> _Child:
 
 def _print_lines(process: subprocess.Popen[str]) -> None:
     for line in process.stdout or ():
-        console.print(line.rstrip(), markup=False)
+        console.print(line.rstrip())
 
 
 def _drain(child: _Child, deadline: float) -> None:

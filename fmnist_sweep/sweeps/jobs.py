@@ -17,16 +17,17 @@ from fmnist_sweep.config import hydra_private, trackers
 from fmnist_sweep.config.compose import Composer, name_of
 from fmnist_sweep.config.messages import reason
 from fmnist_sweep.config.schema import Config, Execution, agree, device_type, resolve_device
+from fmnist_sweep.console import busy, output
 from fmnist_sweep.data import DataError
 from fmnist_sweep.engine.metrics import MEASURES
-from fmnist_sweep.errors import ConfigError, RunError
+from fmnist_sweep.errors import ConfigError, RunError, count
 from fmnist_sweep.stopping import STOPPED
 from fmnist_sweep.store import run_directory
 from fmnist_sweep.store.layout import FINISHED, is_ours
 from fmnist_sweep.store.run_directory import RunDirectory
 from fmnist_sweep.sweeps.executors import Executor
 from fmnist_sweep.sweeps.plan import Job, Plan, keep_apart, plan_jobs, stack_cost, workers
-from fmnist_sweep.sweeps.progress import print_plan
+from fmnist_sweep.sweeps.progress import plan_cost, plan_details, plan_sentence
 
 
 def make_job(config: Config, execution: Execution, directory: Path, *, here: bool = True) -> Job:
@@ -78,11 +79,23 @@ def make_folder_of(job: Job) -> None:
 
 
 def show_plan(jobs: Sequence[Job], executor: Executor | None = None) -> None:
-    """Print what would be trained, by `executor` or else by this process, and an estimate of the time."""
+    """Print what would be trained, by `executor` or else by this process, an estimate of the time, and what to do next.
+
+    This is the answer to `dry_run=true`, so it goes to standard output.
+    """
     execution = jobs[0].execution
-    plan = plan_jobs(jobs, executor.slots if executor else workers(execution))
-    seconds = estimate(plan) if device_type(execution.device) == "cpu" else None
-    print_plan(plan, seconds, executor.tasks_of_job if executor else None)
+    with busy(f"planning {count(len(jobs), 'run')}"):
+        plan = plan_jobs(jobs, executor.slots if executor else workers(execution))
+        seconds = estimate(plan) if device_type(execution.device) == "cpu" else None
+        lines = plan_details(plan) if execution.show == "plan" else []
+        lines.append(plan_sentence(jobs, plan, seconds))
+    if executor:
+        lines.append(plan_cost(plan, seconds, executor.tasks_of_job))
+    if plan.epochs_left:
+        detail = "" if execution.show == "plan" else "; show=plan lists what each run needs"
+        lines.append(f"to train: the same command without dry_run=true{detail}")
+    for line in lines:
+        output.print(line)
 
 
 def find_data(jobs: Sequence[Job]) -> dict[str | None, Path]:
@@ -152,7 +165,7 @@ def outcome(job: Job) -> float | None:
     return float(directory.metrics()[job.epochs - 1, MEASURES.index("val_loss")])
 
 
-# Training and evaluation reach this share of the rate of a core's best matrix product: see docs/benchmark.md.
+# Training and evaluation reach this share of a core's best matrix product: see docs/explanation/benchmark.md.
 EXPECTED_SHARE = 0.64
 
 

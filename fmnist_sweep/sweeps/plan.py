@@ -217,7 +217,8 @@ def stack_key(job: Job) -> tuple[object, ...]:
     data = config.data
     images = (data.division, data.mean, data.std, execution.data_dir or "")
     # A stack in which some models drop inputs draws more random words for all of them.
-    shapes = (config.training.batch_size, tuple(config.model.hidden), config.model.norm, config.model.input_dropout > 0)
+    model = config.model
+    shapes = (config.training.batch_size, tuple(model.hidden), model.order, model.input_dropout > 0)
     return *shapes, config.loss.name, config.loss.label_smoothing, *images, execution.device
 
 

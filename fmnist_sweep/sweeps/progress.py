@@ -7,23 +7,29 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
-from rich.table import Column, Table
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    SpinnerColumn,
+    TaskID,
+    TextColumn,
+    TimeRemainingColumn,
+)
 
+from fmnist_sweep.config.identity import identity
+from fmnist_sweep.console import console
 from fmnist_sweep.engine.metrics import MEASURES, FloatArray
 from fmnist_sweep.errors import count
 from fmnist_sweep.store.layout import FINISHED, RECORD, Record
 from fmnist_sweep.store.run_directory import RunDirectory
 from fmnist_sweep.sweeps.plan import Job, Plan, Trajectory
 
-CALM_SECONDS = 30.0
+FIRST_SECONDS = 2.0  # until the first line of progress, where there is no terminal
+CALM_SECONDS = 30.0  # between further ones
+_WIDE = 110  # columns of a terminal in which a run's name, its metrics and a bar fit
 _ENDED = (*FINISHED, "failed")
 _LOSS, _ACCURACY = MEASURES.index("val_loss"), MEASURES.index("val_accuracy")
-
-console = Console(stderr=True, highlight=False, soft_wrap=True)
-if not console.is_terminal:
-    console.width = 200  # only a terminal limits the width, and names must not be cut
 
 
 class SweepDisplay:
@@ -38,15 +44,15 @@ class SweepDisplay:
         self._jobs = jobs
         self._failures = failures
         self._planned: set[Job] = set()
-        self._before = {job: _version(job) for job in jobs}
+        self._before = {job: version(job) for job in jobs}
         self._started = time.monotonic()
-        self._said = self._started
+        self._next = self._started + FIRST_SECONDS
         self._total = 0
         self._trained: dict[tuple[Trajectory, ...], int] = {}
         self._lines: dict[tuple[Trajectory, ...], TaskID] = {}
         self._ended: set[Job] = set()
         self._progress = _bars()
-        self._overall = self._progress.add_task("")
+        self._overall = self._progress.add_task("planning", total=None)
 
     def __enter__(self) -> SweepDisplay:
         self._progress.start()
@@ -54,21 +60,18 @@ class SweepDisplay:
 
     def __exit__(self, *_: Any) -> None:
         self._progress.stop()
-        self._close()
 
     def start(self, plan: Plan) -> None:
         """Print what a plan will train, and add it to the total."""
         trajectories = [*plan.idle, *(member for stack in plan.stacks for member in stack)]
         self._planned.update(job for trajectory in trajectories for job in trajectory.jobs)
-        runs = sum(len(member.train) + len(member.later) for member in trajectories)
-        if runs:
-            models = sum(map(len, plan.stacks))
-            self.say(
-                f"{count(len(self._jobs), 'run')}, {runs} of them to train: {count(models, 'model')} in "
-                f"{count(len(plan.stacks), 'stack')}, {count(plan.epochs_left, 'model-epoch')}, "
-                f"{count(plan.workers, 'worker')}"
-            )
+        if any(member.jobs for member in trajectories):
+            if self._jobs[0].execution.show == "plan":
+                for line in plan_details(plan):
+                    self.say(line)
+            self.say(plan_sentence(self._jobs, plan))
         self._total += plan.epochs_left
+        self._progress.update(self._overall, description="starting", total=self._total or None)
         self.count(self._jobs)
         for job in (job for trajectory in trajectories for job in trajectory.done if job not in self._ended):
             record = RunDirectory(job.directory).record()
@@ -85,14 +88,15 @@ class SweepDisplay:
         """Read the store and show the progress of the active stacks."""
         for members in active:
             stack = tuple(members)
-            title = stack[0].train[-1].name if len(stack) == 1 else _title(stack)
+            has_name = len(stack) == 1 and console.width >= _WIDE
+            title = stack[0].train[-1].name if has_name else _title(stack)
             line = self._lines.get(stack)
             if line is None:
                 line = self._lines[stack] = self._progress.add_task(title, total=_epochs_left(stack))
             rows = self._count(stack)
             last = [r[-1] for r in rows if len(r)]
             losses, accuracies = ([row[column] for row in last] for column in (_LOSS, _ACCURACY))
-            seen = f"  val loss {_span(losses)}  val accuracy {_span(accuracies)}" if last else ""
+            seen = f"  loss {_span(losses)}  accuracy {_span(accuracies)}" if last else ""
             self._progress.update(line, completed=self._trained[stack], description=title + seen)
         for stack in set(self._lines) - {tuple(members) for members in active}:
             self._count(stack)
@@ -128,54 +132,21 @@ class SweepDisplay:
 
     def _news(self, job: Job) -> Record | None:
         """Return a run's record if this sweep wrote it. An older record says nothing about this sweep."""
-        return RunDirectory(job.directory).record() if _version(job) != self._before[job] else None
+        return RunDirectory(job.directory).record() if version(job) != self._before[job] else None
 
     def _show_overall(self) -> None:
         trained = sum(self._trained.values())
-        elapsed = time.monotonic() - self._started
-        text = f"{len(self._ended)}/{count(len(self._jobs), 'run')}  {trained / elapsed:.2f} model-epochs/s"
+        now = time.monotonic()
+        elapsed = now - self._started
+        text = f"{len(self._ended):,}/{count(len(self._jobs), 'run')}  {trained / elapsed:.2f} epochs/s"
         self._progress.update(self._overall, completed=trained, total=self._total, description=text)
-        if not console.is_terminal and time.monotonic() - self._said > CALM_SECONDS:
-            self._said = time.monotonic()
+        if not console.is_terminal and now > self._next:
+            self._next = now + CALM_SECONDS
             left = f"  {minutes((self._total - trained) * elapsed / trained)} left" if trained else ""
-            console.print(f"{text}  {trained}/{count(self._total, 'model-epoch')}{left}")
-
-    def _close(self) -> None:
-        """Print the closing table: the status and last metrics of every run."""
-        table = Table(Column("run", overflow="fold"), "status", "epochs", "val loss", "val accuracy", "seconds")
-        statuses: Counter[str] = Counter()
-        origins: Counter[str] = Counter()
-        cpus: Counter[str] = Counter()
-        for job in self._jobs:
-            directory = RunDirectory(job.directory)
-            status, metrics, seconds = directory.inspect().status or "missing", directory.metrics(), directory.seconds()
-            statuses[status] += 1
-            record = directory.record()
-            if record is not None and status == "done":
-                is_new = _version(job) != self._before[job]
-                origin = "cut from longer runs" if record.cut_from else "trained"
-                origins[origin if is_new else "done before"] += 1
-            if record is not None and len(metrics):
-                cpus[str(record.environment.get("cpu"))] += 1
-            last = [f"{metrics[-1][column]:.4f}" for column in (_LOSS, _ACCURACY)] if len(metrics) else ["", ""]
-            elapsed = f"{seconds[-1]:.1f}" if len(seconds) else ""
-            table.add_row(job.name, status, f"{len(metrics)}/{job.epochs}", *last, elapsed)
-        console.print(table)
-        if len(cpus) > 1:
-            types = ", ".join(f"{cpu} ({count(runs, 'run')})" for cpu, runs in cpus.items())
-            console.print(
-                f"trained on different CPUs: {types}; results are equal byte for byte only on one type of CPU"
-            )
-        taken = minutes(time.monotonic() - self._started)
-        parts = ", ".join(f"{n} {origin}" for origin, n in origins.items())
-        ended = [
-            f"{n} {status}{f' ({parts})' if status == 'done' and len(origins) > 1 else ''}"
-            for status, n in statuses.items()
-        ]
-        console.print(f"{', '.join(ended)} in {taken}")
+            console.print(f"{text}  {trained:,}/{count(self._total, 'epoch')}{left}")
 
 
-def _version(job: Job) -> tuple[int, int] | None:
+def version(job: Job) -> tuple[int, int] | None:
     """Return the inode and modification time of run.json, which differ for each version; None if there is no file."""
     try:
         found = (job.directory / RECORD).stat()
@@ -184,38 +155,76 @@ def _version(job: Job) -> tuple[int, int] | None:
     return found.st_ino, found.st_mtime_ns
 
 
-def print_plan(plan: Plan, seconds: Sequence[float] | None, tasks_of_job: int | None = None) -> None:
-    """Print which runs are done, cut from a longer run or continued, the stacks to train, and the estimated time.
+def plan_sentence(jobs: Sequence[Job], plan: Plan, seconds: Sequence[float] | None = None) -> str:
+    """Say in one line how many runs of how many configurations there are, what is done, and what is left to train.
 
     Args:
-        plan: the plan to print.
+        jobs: the requested runs; one that was requested twice counts once.
+        plan: their plan.
         seconds: estimated seconds of each stack on one core; None if there is no estimate.
-        tasks_of_job: how many stacks a cluster job trains at the same time; None on this machine.
     """
+    runs = list(dict.fromkeys(jobs))
+    trajectories = [*plan.idle, *(member for stack in plan.stacks for member in stack)]
+    done, cut = (sum(len(getattr(one, kind)) for one in trajectories) for kind in ("done", "cut"))
+    parts = [f"{done:,} {'done' if runs[0].execution.retry is None else 'not failed, so left as they are'}"]
+    if len(runs) == 1:
+        parts = ["done"] if done else []
+    if cut:
+        parts.append(f"{cut:,} to cut from longer runs")
+    if plan.epochs_left:
+        parts.append(f"{count(plan.epochs_left, 'epoch')} to train")
+    if seconds:
+        parts.append(f"about {minutes(max(sum(seconds) / plan.workers, *seconds))}")
+    return "; ".join([_product(runs), *parts])
+
+
+def _product(runs: Sequence[Job]) -> str:
+    """Describe runs as configurations times seeds."""
+    if len(runs) == 1:
+        return f"1 run, {runs[0].name}"
+    seeds: dict[str, set[int]] = {}
+    for job in runs:
+        values = identity(job.config)
+        seed = values.pop("seed")
+        seeds.setdefault(str(values), set()).add(seed)
+    configurations = count(len(seeds), "configuration")
+    several = [len(of_one) for of_one in seeds.values()]
+    if len({frozenset(of_one) for of_one in seeds.values()}) == 1:
+        return f"{count(len(runs), 'run')} = {configurations} x {count(several[0], 'seed')}"
+    low, high = min(several), max(several)
+    each = count(high, "seed") if low == high else f"{low} to {count(high, 'seed')}"
+    return f"{count(len(runs), 'run')} of {configurations} with {each} each"
+
+
+def plan_details(plan: Plan) -> list[str]:
+    """List which runs are done, cut from a longer run or continued, and which train together as a stack."""
+    lines = []
     for member in [*plan.idle, *(member for stack in plan.stacks for member in stack)]:
-        for job in member.done:
-            console.print(f"done: {job.name}")
-        for job, longer in member.cut:
-            console.print(f"cut: {job.name} from {longer.name}")
+        lines += [f"done: {job.name}" for job in member.done]
+        lines += [f"cut: {job.name} from {longer.name}" for job, longer in member.cut]
     for number, stack in enumerate(plan.stacks, 1):
-        console.print(f"stack {number}: {_title(stack)}")
+        lines.append(f"stack {number}: {_title(stack)}")
         for member in stack:
             start = f"continue after epoch {member.start}" if member.start else "train"
             names = ", ".join(job.name for job in member.train)
-            console.print(f"  {start}: {names}{' (one trajectory)' if len(member.train) > 1 else ''}")
-            for job in member.later:
-                console.print(f"  train after that: {job.name}")
-    needed = ""
-    if seconds:
-        needed = f", about {minutes(max(sum(seconds) / plan.workers, *seconds))}"
-    left, workers = count(plan.epochs_left, "model-epoch"), count(plan.workers, "worker")
-    console.print(f"{left} to train with {workers}{needed}")
-    if tasks_of_job is not None:
-        size = range(0, len(plan.stacks), tasks_of_job)
-        hours = sum(max(seconds[first : first + tasks_of_job]) for first in size) / 3600 if seconds else None
-        cost = f", about {hours:.2g} node-hours" if hours is not None else ""
-        stacks, jobs = count(len(plan.stacks), "stack"), count(len(size), "job")
-        console.print(f"{stacks} in {jobs} of {tasks_of_job} side by side{cost}")
+            lines.append(f"  {start}: {names}{' (one trajectory)' if len(member.train) > 1 else ''}")
+            lines += [f"  train after that: {job.name}" for job in member.later]
+    return lines
+
+
+def plan_cost(plan: Plan, seconds: Sequence[float] | None, tasks_of_job: int) -> str:
+    """Say how many jobs of a cluster a plan needs, and for how long.
+
+    Args:
+        plan: the plan.
+        seconds: estimated seconds of each stack on one core; None if there is no estimate.
+        tasks_of_job: how many stacks a cluster job trains at the same time.
+    """
+    size = range(0, len(plan.stacks), tasks_of_job)
+    hours = sum(max(seconds[first : first + tasks_of_job]) for first in size) / 3600 if seconds else None
+    cost = f", about {hours:.2g} node-hours" if hours is not None else ""
+    stacks, jobs = count(len(plan.stacks), "stack"), count(len(size), "job")
+    return f"{stacks} in {jobs} of {tasks_of_job} side by side{cost}"
 
 
 def _epochs_left(stack: Sequence[Trajectory]) -> int:
@@ -234,10 +243,16 @@ def _span(values: Sequence[float]) -> str:
 
 
 def minutes(seconds: float) -> str:
-    """Format a time in seconds, or in minutes from 100 s on."""
-    return f"{seconds:.0f} s" if seconds < 100 else f"{seconds / 60:.1f} min"
+    """Format a time in seconds, in minutes from 100 s on, and in hours from 100 minutes on."""
+    if seconds < 100:
+        return f"{seconds:.0f} s"
+    if seconds < 6000:
+        return f"{seconds / 60:.1f} min" if seconds < 600 else f"{seconds / 60:.0f} min"
+    return f"{seconds / 3600:.1f} h"
 
 
 def _bars() -> Progress:
-    columns = [TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()]
-    return Progress(*columns, console=console, disable=not console.is_terminal)
+    is_wide = console.width >= _WIDE
+    times = [BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()] if is_wide else [MofNCompleteColumn()]
+    columns = [SpinnerColumn(), TextColumn("{task.description}"), *times]
+    return Progress(*columns, console=console, disable=not console.is_terminal, transient=True)

@@ -7,7 +7,6 @@ rows that workers append. So a worker that is killed affects only its own stack.
 from __future__ import annotations
 
 import functools
-import logging
 import multiprocessing
 import tempfile
 import time
@@ -24,9 +23,11 @@ from omegaconf import DictConfig
 from fmnist_sweep.config import schema
 from fmnist_sweep.config.messages import reason
 from fmnist_sweep.config.schema import Config, Execution
+from fmnist_sweep.console import busy
 from fmnist_sweep.errors import ConfigError, RunError, count
 from fmnist_sweep.stopping import Stop, stoppable
 from fmnist_sweep.sweeps import jobs
+from fmnist_sweep.sweeps.closing import Closing
 from fmnist_sweep.sweeps.executors import Executor
 from fmnist_sweep.sweeps.executors.inline import InlineExecutor
 from fmnist_sweep.sweeps.executors.local import LocalExecutor
@@ -36,8 +37,6 @@ from fmnist_sweep.sweeps.progress import SweepDisplay
 
 INLINE = {"executor": "inline"}  # trains in this process: for a single run
 LAUNCHERS = {"local": "stacked", "slurm": "stacked_slurm", "ray": "stacked_ray"}  # the launcher for each executor
-
-log = logging.getLogger(__name__)
 
 POLL_SECONDS = 0.5
 CLUSTER_SECONDS = 10.0  # between polls of a cluster and its many stacks, so that waiting is cheap
@@ -59,9 +58,10 @@ class Sweep:
     Args:
         count: the largest number of jobs in a batch.
         executor: the kind (inline, local, slurm, ray) under the key `executor`, and the settings of that kind.
+        table: False if the sweeper prints a table of its own, such as a search's trials.
     """
 
-    def __init__(self, count: int, executor: Mapping[str, Any]):
+    def __init__(self, count: int, executor: Mapping[str, Any], *, table: bool = True):
         self._count = count
         self._settings = dict(executor)
         self._kind = self._settings.pop("executor")
@@ -81,13 +81,15 @@ class Sweep:
         self._failures: dict[Job, str] = {}  # of all batches
         self._most_failures: int | None = None
         self._count_failures: Callable[[], None] = lambda: None
+        self._closing = Closing(has_table=table)
         self._pause = 2 * POLL_SECONDS if self._is_local else CLUSTER_SECONDS
 
     def __enter__(self) -> Sweep:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._held.close()
+        with self._held:
+            self._closing.print()
 
     def place(self, composed: DictConfig) -> None:
         """Replace `device=auto` on a cluster by the device that a job requests.
@@ -150,7 +152,8 @@ class Sweep:
             jobs.show_plan(wanted, self._executor)
             return False
         if self._is_local:
-            self._folders = jobs.find_data(wanted)
+            with busy("checking the data"):
+                self._folders = jobs.find_data(wanted)
         for job in {job.directory.parent: job for job in wanted}.values():
             jobs.make_folder_of(job)
         return True
@@ -165,6 +168,7 @@ class Sweep:
             RunError: as many runs failed as `max_failures` allows; the runs in training are marked as interrupted.
             Stopped: the user stopped the sweep; the runs in training are marked as interrupted.
         """
+        self._closing.add(wanted)
         stores = {job.directory.parent for job in wanted}
         if self._followers is None:
             self._followers = self._held.enter_context(Followers(wanted[0].execution.tracker))
@@ -193,14 +197,9 @@ class Sweep:
         return is_complete
 
     def train_one(self, job: Job) -> float | None:
-        """Train one checked job. Return its outcome, as `jobs.outcome` does, and log it."""
+        """Train one checked job. Return its outcome, as `jobs.outcome` does."""
         self.train([job])
-        loss = self.outcome(job)
-        if loss is None:
-            log.info("%s is skipped: retry=failed trains only failed runs", job.name)
-        else:
-            log.info("%s is done: validation loss %.4f; see %s", job.name, loss, job.directory)
-        return loss
+        return self.outcome(job)
 
     def _train_until_done(self, wanted: Sequence[Job], display: SweepDisplay) -> bool:
         """Train; repeat for runs that other processes held. Return False if a cluster goes on with the jobs."""

@@ -16,7 +16,7 @@ from pydantic import ValidationError
 
 from fmnist_sweep.config import trackers
 from fmnist_sweep.config.schema import TRACKERS, MlflowConfig, TensorBoardConfig, WandbConfig
-from fmnist_sweep.console import Parser, refuse
+from fmnist_sweep.console import Parser, program, refuse
 from fmnist_sweep.errors import ConfigError, first_problem, one_line
 from fmnist_sweep.track.follower import Follower
 
@@ -121,7 +121,7 @@ def _say(line: str) -> None:
 
 def _parser() -> Parser:
     parser = Parser(
-        prog="python -m fmnist_sweep.track",
+        prog=program("fmnist_sweep.track"),
         description="Send the runs of a sweep to a tracker, finished or not. Runs that it has are not sent again.",
     )
     parser.add_argument("runs", nargs="+", metavar="RUNS_DIR", help="folder of the runs, or one run's")

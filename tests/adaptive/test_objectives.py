@@ -142,9 +142,9 @@ def test_an_unknown_objective_is_refused_with_what_there_is(name: str, says: str
 
 
 def dry(*typed: str, cwd: Path) -> Any:
-    called = call(*SEARCH, "dry_run=true", "hydra.sweeper.n_trials=2", *typed, cwd=cwd)
+    called = call(*SEARCH, "dry_run=true", "show=plan", "hydra.sweeper.n_trials=2", *typed, cwd=cwd)
     # A stack of one run has the run's name in its title too; how many there are depends on the speed of the machine.
-    called_names = [line.split()[-1] for line in called.err.splitlines() if line.startswith("  train: ")]
+    called_names = [line.split()[-1] for line in called.out.splitlines() if line.startswith("  train: ")]
     assert not list(cwd.iterdir())
     return called, called_names
 
@@ -338,6 +338,6 @@ def test_a_front_of_trials_with_different_keys_is_a_table(capsys: pytest.Capture
     space = posed(*CONDITIONAL).space
     for number in range(12):
         study.tell(space.ask(study), [number, -number])
-    conclude(study.trials, study.best_trials, ["a", "b"], tmp_path)
+    conclude(study.trials, study.best_trials, ["a", "b"], ["minimize", "minimize"], tmp_path)
     told = capsys.readouterr().err
     assert "optimizer.momentum" in told and "optimizer.betas" in told and "12 on the Pareto front" in told

@@ -33,6 +33,8 @@ def test_the_base_model_is_the_papers():
             "init_std": None,
             "bias_init": "default",
             "norm": None,
+            "norm_after": "linear",
+            "dropout_after": "activation",
             "input_dropout": 0.0,
         },
         "data": {
@@ -79,9 +81,13 @@ CHANGES = """optimizer=sgd optimizer=sgd_momentum optimizer=adamw optimizer=rmsp
     model.init=glorot_uniform model.bias_init=zeros model.norm=batch model.input_dropout=0.1 loss.name=mse_logits
     loss.name=mse_softmax loss.label_smoothing=0.1 data.validation=split data.train_size=1000 data.train_size=0.5
     data.shuffle=false data.mean=train data.std=train data.mean=pixel data.std=pixel optimizer.schedule=cosine
-    optimizer.name=Adamax"""
+    optimizer.name=Adamax model.dropout_after=linear"""
 
 CHANGES_TOGETHER = [
+    ["model.init=he_normal", "model.bias_init=weights"],
+    ["model.norm=batch", "model.norm_after=activation"],
+    ["model.norm=batch", "model.norm_after=dropout"],
+    ["model.norm=batch", "model.norm_after=dropout", "model.dropout_after=linear"],
     ["model.init=normal", "model.init_std=0.01"],
     ["model.init=normal", "model.init_std=0.02"],
     ["model.init=truncated_normal", "model.init_std=0.01"],
@@ -106,12 +112,14 @@ def test_whatever_can_change_the_results_changes_the_digits():
     assert len(set(digits)) == len(digits)
 
 
-SAME = """workers=3 data.dir=/some/where rerun=true retry=failed dry_run=true device=cpu hydra.sweep.dir=/some/where
+SAME = """workers=3 data.dir=/some/where rerun=true retry=failed dry_run=true show=runs device=cpu
+    hydra.sweep.dir=/some/where
     hydra.job.name=other optimizer=adam batch_size='100' dropout=0.20 epochs=3e1 training.batch_size=100
     optimizer.lr=1e-2 optimizer.betas=[0.9,0.999] optimizer.weight_decay=0 optimizer.weight_decay=0.0
     optimizer.amsgrad=false data.mean=5e-1 model.activation=relu model.activation=[relu,relu] dropout=[0.2,0.2]
     data.split.size=5000 data.split.take=first data.split.seed=1 optimizer.schedule=constant optimizer.schedule.warmup=0
-    optimizer.decay=weights data.shuffle=true loss.label_smoothing=0 optimizer.schedule={name:constant}"""
+    optimizer.decay=weights data.shuffle=true loss.label_smoothing=0 optimizer.schedule={name:constant}
+    model.bias_init=weights"""
 
 
 @pytest.mark.parametrize("typed", SAME.split())
@@ -204,8 +212,17 @@ def test_auto_takes_the_first_of_cuda_mps_and_cpu(cuda, mps, device, monkeypatch
         (["model.init=normal"], "model.init_std=null: model.init=normal needs one, such as 0.01"),
         (["model.init_std=0.1"], "model.init_std=0.1: model.init=default takes none; leave it out"),
         (["model.init=normal", "model.init_std=0"], "model.init_std=0.0: must be greater than 0"),
-        (["model.bias_init=ones"], "model.bias_init=ones: must be one of default, zeros"),
+        (["model.bias_init=ones"], "model.bias_init=ones: must be one of default, zeros, weights"),
         (["model.norm=layer"], "model.norm=layer: must be one of null, batch"),
+        (
+            ["model.norm_after=activation"],
+            "model.norm_after=activation: model.norm=null normalises nothing; leave it out, or take model.norm=batch$",
+        ),
+        (
+            ["model.norm=batch", "model.norm_after=relu"],
+            "model.norm_after=relu: must be one of linear, activation, dropout",
+        ),
+        (["model.dropout_after=norm"], "model.dropout_after=norm: must be one of activation, linear"),
         (["model.norm=batch", "batch_size=59999"], "batch_size=59999: leaves a batch of one of 60000 images"),
         (["model.norm=batch", "batch_size=1"], "batch_size=1: leaves a batch of one"),
         (["model.input_dropout=1"], "model.input_dropout=1.0: must be less than 1"),
@@ -272,7 +289,9 @@ def test_a_configuration_survives_being_written_and_read_again():
     assert parse(OmegaConf.create(OmegaConf.to_yaml(ours))) == parse(composed)
 
 
-@pytest.mark.parametrize(("key", "value"), [("workers", 2), ("rerun", True), ("retry", "failed"), ("dry_run", True)])
+@pytest.mark.parametrize(
+    ("key", "value"), [("workers", 2), ("rerun", True), ("retry", "failed"), ("dry_run", True), ("show", "plan")]
+)
 def test_what_holds_for_a_sweep_must_agree(key, value):
     one, other = Execution(), Execution(**{key: value})
     agree([one, one])

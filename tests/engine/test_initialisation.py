@@ -100,6 +100,36 @@ def test_biases_are_torchs_or_zeros_whatever_the_weights_are(init: str) -> None:
     assert torch.equal(zeros[0], usual[0]) and not zeros[1].any() and not zeros[3].any()
 
 
+@pytest.mark.parametrize("init", INITS)
+def test_biases_can_have_their_weights_distribution(init: str) -> None:
+    std = 0.1 if init in ("normal", "truncated_normal") else None
+    one = config(hidden=[OUT], init=init, init_std=std, bias_init="weights").model
+    drawn = [initial_parameters(one, torch.Generator().manual_seed(seed)) for seed in range(40)]
+    weights, biases = (torch.cat([parameters[at].flatten() for parameters in drawn]).double() for at in (0, 1))
+    assert stats.ks_2samp(biases.numpy(), weights.numpy()).pvalue > 1e-6
+    last_weights, last_biases = (torch.cat([parameters[at].flatten() for parameters in drawn]) for at in (2, 3))
+    assert last_biases.std().item() == pytest.approx(last_weights.std().item(), rel=0.15)
+
+
+@pytest.mark.parametrize("activation", ["relu", "tanh"])
+def test_glorots_weights_and_biases_are_those_of_scikit_learn(activation: str) -> None:
+    # MLPClassifier._init_coef: both uniform in +-sqrt(6 / (fan_in + fan_out)) unless the activation is logistic.
+    one = config(hidden=[OUT], activation=activation, init="glorot_uniform", bias_init="weights").model
+    drawn = [initial_parameters(one, torch.Generator().manual_seed(seed)) for seed in range(20)]
+    for layer, (inward, outward) in enumerate([(IN, OUT), (OUT, 10)]):
+        biases = torch.cat([parameters[2 * layer + 1] for parameters in drawn]).double()
+        assert_drawn_from(biases, uniform(math.sqrt(6 / (inward + outward))))
+        assert biases.abs().max() <= math.sqrt(6 / (inward + outward))
+
+
+def test_linears_biases_are_drawn_as_their_weights_already() -> None:
+    drawn = [
+        initial_parameters(config(hidden=[5], bias_init=bias_init).model, torch.Generator().manual_seed(0))
+        for bias_init in ("default", "weights")
+    ]
+    assert all(map(torch.equal, *drawn))
+
+
 def test_each_layer_has_its_own_limits() -> None:
     drawn = initial_parameters(config(hidden=[200, 50], init="he_uniform").model, torch.Generator().manual_seed(0))
     for weights in drawn[::2]:

@@ -8,8 +8,9 @@ import torch
 from torch import nn
 
 from fmnist_sweep.config.schema import ModelConfig
-from fmnist_sweep.engine.initialisation import initial_parameters
+from fmnist_sweep.engine.initialisation import initial_parameters, initial_statistics
 from fmnist_sweep.engine.model import PerceptronStack
+from fmnist_sweep.engine.model import sequential as ordinary
 
 CPU = torch.device("cpu")
 WIDTHS = [[12, 10], [30, 9, 10], [784, 17, 9, 10], [6, 1, 4, 1, 10]]
@@ -181,3 +182,20 @@ def test_evaluation_drops_nothing_and_the_logits_are_never_dropped():
     evaluated = stack.forward(images, space).clone()
     assert torch.equal(evaluated, stack.forward(images, stack.workspace(4, training=False)))
     assert not torch.equal(evaluated, trained)
+
+
+@pytest.mark.parametrize(
+    ("norm_after", "dropout_after", "modules"),
+    [
+        ("linear", "activation", "Linear BatchNorm1d Tanh Dropout"),
+        ("activation", "activation", "Linear Tanh BatchNorm1d Dropout"),
+        ("dropout", "activation", "Linear Tanh Dropout BatchNorm1d"),
+        ("linear", "linear", "Linear BatchNorm1d Dropout Tanh"),
+        ("dropout", "linear", "Linear Dropout BatchNorm1d Tanh"),
+        ("activation", "linear", "Linear Dropout Tanh BatchNorm1d"),
+    ],
+)
+def test_the_ordinary_network_has_its_modules_in_the_order_of_the_keys(norm_after, dropout_after, modules):
+    config = ModelConfig([9], 0.2, "tanh", norm="batch", norm_after=norm_after, dropout_after=dropout_after)
+    network = ordinary(config, initial_parameters(config, generator(0), 12), initial_statistics(config))
+    assert [type(module).__name__ for module in network] == ["Flatten", *modules.split(), "Linear"]

@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 import torch
 from scipy import stats
-from small_runs import ADAM, EVERY_OPTIMIZER, LOSSES, MOMENTUM, NEW_KEYS, config, piece, same_stack, whole
+from small_runs import ADAM, EVERY_OPTIMIZER, LOSSES, MOMENTUM, NEW_KEYS, ORDERS, config, piece, same_stack, whole
 from torch import Tensor, nn
 
 from fmnist_sweep import data
@@ -91,12 +91,14 @@ def test_gradients_of_every_loss_are_finite_differences_of_it(loss: dict[str, An
     assert_gradients_are_finite_differences([config(hidden=[5], loss=loss, seed=k) for k in range(2)])
 
 
-@pytest.mark.parametrize("norm", [None, "batch"])
-def test_gradients_through_every_activation_normalisation_and_dropout_are_finite_differences(norm: str | None) -> None:
+@pytest.mark.parametrize("keys", [{}, ORDERS[3], *({"norm": "batch", **order} for order in ORDERS)], ids=str)
+def test_gradients_through_every_activation_normalisation_and_dropout_are_finite_differences(
+    keys: dict[str, str],
+) -> None:
     pairs = list(zip(ACTIVATIONS, [*ACTIVATIONS[1:], ACTIVATIONS[0]], strict=True))
     assert_gradients_are_finite_differences(
         [
-            config(hidden=[5, 4], activation=list(two), norm=norm, dropout=[0.0, p], input_dropout=q, seed=k)
+            config(hidden=[5, 4], activation=list(two), dropout=[0.0, p], input_dropout=q, seed=k, **keys)
             for k, (two, p, q) in enumerate(zip(pairs, [0.0, 0.5] * 4, [0.0, 0.3, 0.0, 0.0] * 2, strict=True))
         ]
     )
@@ -126,6 +128,17 @@ MODULES = {
 }
 
 
+# By `norm_after` and `dropout_after`, what follows a hidden linear layer.
+FOLLOWING = {
+    ("linear", "activation"): ("norm", "activation", "dropout"),
+    ("activation", "activation"): ("activation", "norm", "dropout"),
+    ("dropout", "activation"): ("activation", "dropout", "norm"),
+    ("linear", "linear"): ("norm", "dropout", "activation"),
+    ("dropout", "linear"): ("dropout", "norm", "activation"),
+    ("activation", "linear"): ("dropout", "activation", "norm"),
+}
+
+
 def criterion(one: Config, logits: Tensor, labels: Tensor) -> Tensor:
     """The loss as anybody would write it."""
     if one.loss.name == "cross_entropy":
@@ -146,9 +159,10 @@ class Network:
         for layer, (inputs, outputs) in enumerate(pairwise(widths)):
             layers.append(nn.Linear(inputs, outputs))
             if layer < len(model.hidden):
-                layers += [nn.BatchNorm1d(outputs)] if model.norm else []
                 name = activations if isinstance(activations, str) else activations[layer]
-                layers += [MODULES[name](), self.dropout[layer]]
+                norm = nn.BatchNorm1d(outputs) if model.norm else nn.Identity()
+                steps = {"norm": norm, "activation": MODULES[name](), "dropout": self.dropout[layer]}
+                layers += [steps[step] for step in FOLLOWING[model.norm_after, model.dropout_after]]
         self.layers = nn.Sequential(*layers)
         with torch.no_grad():
             for mine, theirs in zip(self.layers.parameters(), one.parameters, strict=True):

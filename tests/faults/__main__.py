@@ -1,4 +1,4 @@
-"""Try faults, print what became of them, and write docs/faults.md; exit code 1 where one was not survived."""
+"""Try faults, print what became of them, write docs/explanation/faults.md; exit code 1 where one was not survived."""
 
 from __future__ import annotations
 
@@ -15,17 +15,19 @@ import torch
 from faults.trying import FAULTS, Tally, sample, try_all
 from fmnist_sweep.engine.machine import cpu
 
-DOCUMENT = Path(__file__).parents[2] / "docs" / "faults.md"
+DOCUMENT = Path(__file__).parents[2] / "docs" / "explanation" / "faults.md"
 
 
 def document(tallies: Mapping[str, Tally], seed: int, share: float, seconds: float) -> str:
-    """docs/faults.md: how much was tried and survived, by kind, where, and what was found."""
+    """docs/explanation/faults.md: how much was tried and survived, by kind, where, and what was found."""
     struck = sum(tally.struck for tally in tallies.values())
     failed = sum(len(tally.failures) for tally in tallies.values())
     kills = tallies["killed_workers"].struck + tallies["killed_searches"].struck
     machine = f"{os.cpu_count()} cores of {cpu()}, {platform.system()}"
     versions = f"Python {platform.python_version()}, torch {torch.__version__}"
     lines = [
+        "# What is survived",
+        "",
         f"Of {struck:,} faults, {kills} of them `kill -9`, {struck - failed:,} were survived: the same command "
         "completed the runs, with the same bytes, and trained no epoch again that a checkpoint held.",
         "",

@@ -16,7 +16,7 @@ from fmnist_sweep.config.hydra_private import config_loader
 from fmnist_sweep.config.schema import Config, DataConfig, ModelConfig, TrainingConfig
 from fmnist_sweep.papers import claims, reductions
 from fmnist_sweep.papers.claims import Expectation
-from fmnist_sweep.papers.paper import Departure, PaperError
+from fmnist_sweep.papers.paper import Departure, Finding, PaperError
 from fmnist_sweep.papers.yaml_file import Plain, flow
 
 PAPER = yaml.safe_load("""
@@ -258,6 +258,11 @@ def test_a_paper_fixes_and_varies_every_key_of_the_network_and_its_training(tmp_
             "at_best takes of, patience (optional), min_delta (opt",
         ),
         ("claims/1/reduce", {"at_stop": "val_loss"}, "claim mine: reduce: at_stop takes of, patience, min_delta (opt"),
+        (
+            "claims/1/reduce",
+            {"at_stop": {"of": "val_loss", "patience": 3, "min_delta": 0, "tol": 0.1}},
+            "claim mine: reduce: at_stop: min_delta is Keras's rule and tol is scikit-learn's; give one of them",
+        ),
         ("claims/1/reduce", {"at_stop": {"of": "val_loss", "patience": 0}}, "patience 0 does not lie within the 30 ep"),
         ("claims/1/statement", "So.", "claim mine: statement=So.: must be a mapping; an example: statement: {en: "),
         ("claims/1/expect", ..., "claim mine: expect: is missing; an example: expect: {about: 0.87, tolerance: 0.005}"),
@@ -269,6 +274,11 @@ def test_a_paper_fixes_and_varies_every_key_of_the_network_and_its_training(tmp_
             "figures.final-values: must have another name: every",
         ),
         ("departs", [{"text": {"en": "x"}, "of": ["hevy"]}], "depart 1: of: there is no 'hevy'; did you mean heavy?"),
+        (
+            "findings",
+            [{"text": {"en": "x"}, "verdict": "reproduced", "claims": ["min"]}],
+            "finding 1: claims: there is no 'min'; did you mean mine?",
+        ),
         ("departs", ["So."], "depart 1: must be a mapping, of keys from text, of, not So."),
         ("departs", "So.", "departs=So.: must be a list; an example: departs: ["),
         (
@@ -298,6 +308,7 @@ def test_a_mistake_is_said_in_one_line(tmp_path, loader, place, value, said):
         (b"claims: [", "line 1: not plain YAML"),
         (b"title: a\nyear: !!python/object/apply:os.getcwd []", "line 2: not plain YAML: could not determine"),
         (b"title: a\ntitle: b", "line 1: not plain YAML: the key title is there twice"),
+        (b"a: &x {}\nb: &x {}", "line 2: not plain YAML: &x is there twice; give this one another name"),
         (b"\xff\xfe\xff", "not plain YAML: "),
         (b"[" * 5000, "nested too deeply"),
         (b"title: 0x" + b"f" * 9999, "Exceeds the limit"),
@@ -450,7 +461,7 @@ def test_a_file_that_would_fill_the_memory(tmp_path, loader, content):
 
 def test_examples_in_messages_are_right():
     """Each example of a field is a value that the field takes."""
-    for model in (papers.Paper, papers.Figure, Departure, claims.Claim, Expectation, claims.Resolution):
+    for model in (papers.Paper, papers.Figure, Departure, Finding, claims.Claim, Expectation, claims.Resolution):
         for key, field in model.model_fields.items():
             typed = Annotated.__class_getitem__((field.annotation, *field.metadata, None))
             alone = create_model("Alone", __base__=Plain, **{key: (typed, ...)})

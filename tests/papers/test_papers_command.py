@@ -21,7 +21,7 @@ def papers(*arguments: str, cwd: Path) -> Called:
 def test_the_reference_in_docs_is_current(tmp_path):
     done = papers("format", cwd=tmp_path)
     assert done.code == 0
-    assert (DOCS / "paper-format.md").read_text(encoding="utf-8") == done.out, "make paper-format writes it"
+    assert (DOCS / "reference" / "paper-format.md").read_text(encoding="utf-8") == done.out, "make reference writes it"
 
 
 @pytest.mark.parametrize(("more", "folder"), [([], "conf"), (["--config-dir", "mine"], "mine")])

@@ -126,6 +126,36 @@ def test_early_stopping_is_that_of_keras(rows, patience, min_delta):
     assert np.stack(found, axis=1).tolist() == [list(keras(row, patience, min_delta)) for row in rows]
 
 
+def scikit_learn(values, n_iter_no_change, tol):
+    """Last epoch of one run by a transcription of MLPClassifier's fit and _update_no_improvement_count."""
+    best, without = np.inf, 0
+    for epoch, value in enumerate(values, 1):
+        without = without + 1 if value > best - tol else 0
+        best = min(best, value)
+        if without > n_iter_no_change:
+            return epoch
+    return len(values)
+
+
+@settings(deadline=None)
+@given(
+    st.lists(st.lists(st.integers(0, 5), min_size=8, max_size=8), min_size=1, max_size=4),
+    st.integers(1, 6),
+    st.sampled_from([0, 1, 2]),
+)
+def test_early_stopping_with_a_tolerance_is_that_of_scikit_learn(rows, n_iter_no_change, tol):
+    chooser, epochs = np.array(rows, float), np.broadcast_to(np.arange(1.0, 9), (len(rows), 8))
+    stop = Reduction.parse({"at_stop": {"of": "running_loss", "patience": n_iter_no_change + 1, "tol": tol}})
+    assert stop(epochs, chooser).tolist() == [scikit_learn(row, n_iter_no_change, tol) for row in rows]
+
+
+def test_small_steps_down_add_up_for_keras_and_not_for_scikit_learn():
+    epochs, chooser = np.arange(1.0, 9)[None], np.linspace(1, 0.3, 8)[None]
+    stop = {"of": "running_loss", "patience": 3}
+    assert Reduction.parse({"at_stop": {**stop, "min_delta": 0.15}})(epochs, chooser) == [8]
+    assert Reduction.parse({"at_stop": {**stop, "tol": 0.15}})(epochs, chooser) == [4]
+
+
 def test_the_best_epoch_has_the_lowest_loss_or_the_highest_accuracy():
     curves = np.array([[0.1, 0.2, 0.3, 0.4]])
     chooser = np.array([[0.5, 0.4, 0.6, 0.4]])

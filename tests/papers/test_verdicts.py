@@ -101,15 +101,15 @@ EXACT = {"kind": "run", "expect": {"about": 0.4, "tolerance": 0.001}}
 NUMBERS = [
     (ABOUT, "reproduced", [0.42 + WOBBLE, [0.42, 0.42, 0.42]]),
     (ABOUT, "not reproduced", [0.47 + WOBBLE, 0.33 + WOBBLE, [0.46, 0.46, 0.46]]),
-    (ABOUT, "inconclusive", [0.449 + WOBBLE, 0.451 + WOBBLE, 0.4 + 40 * WOBBLE, [0.42], [0.9]]),
+    (ABOUT, "open", [0.449 + WOBBLE, 0.451 + WOBBLE, 0.4 + 40 * WOBBLE, [0.42], [0.9]]),
     (ABOUT, "not run", [[]]),
     (ABOVE, "reproduced", [0.42 + WOBBLE]),
     (ABOVE, "not reproduced", [0.38 + WOBBLE, [0.4, 0.4]]),
-    (ABOVE, "inconclusive", [0.401 + WOBBLE]),
+    (ABOVE, "open", [0.401 + WOBBLE]),
     (BELOW, "reproduced", [0.38 + WOBBLE]),
     (EXACT, "reproduced", [0.4057 + WOBBLE, 0.3943 + WOBBLE, [0.401] * 5]),
     (EXACT, "not reproduced", [0.4059 + WOBBLE, 0.3941 + WOBBLE, [0.402] * 5, 0.7 + 50 * WOBBLE]),
-    (EXACT, "inconclusive", [0.5 + 50 * WOBBLE, [0.4], [0.4] * 4, [0.9] * 4, 0.4 + WOBBLE[:4]]),
+    (EXACT, "open", [0.5 + 50 * WOBBLE, [0.4], [0.4] * 4, [0.9] * 4, 0.4 + WOBBLE[:4]]),
     (EXACT, "not run", [[]]),
     (ABOVE | {"kind": "run"}, "reproduced", [0.3953 + WOBBLE]),
     (ABOVE | {"kind": "run"}, "not reproduced", [0.3951 + WOBBLE]),
@@ -171,7 +171,7 @@ def test_a_run_reports_where_the_next_one_falls_and_how_sharp_that_is(runs, judg
 def test_a_number_of_one_run_has_no_verdict_under_five_seeds(runs, judge, count):
     runs("adam", 0.4 + 1e-4 * WOBBLE[:count])
     result = judge(EXACT)
-    assert (result.verdict, result.seeds_needed) == ("inconclusive", 5)
+    assert (result.verdict, result.seeds_needed) == ("open", 5)
     assert english(result).startswith(f"Too few seeds: {count} (mean")
     assert english(result).endswith(f" needs {5 - count} more.")
 
@@ -179,15 +179,15 @@ def test_a_number_of_one_run_has_no_verdict_under_five_seeds(runs, judge, count)
 def test_seeds_that_diverged_do_not_make_up_for_those_that_lack(runs, judge):
     runs("adam", 0.4 + WOBBLE[:4])
     runs("adam", [0.4] * 3, seeds=[4, 5, 6], done=2, status="diverged")
-    assert judge(EXACT).verdict == "inconclusive" and "Too few seeds: 4" in english(judge(EXACT))
+    assert judge(EXACT).verdict == "open" and "Too few seeds: 4" in english(judge(EXACT))
 
 
 # Half the interval is 0.0385, 0.0300, 0.0272 with 5, 10 and 20 seeds of this spread, 0.0248 without an end.
 @pytest.mark.parametrize(("value", "needed"), [(0.0395, 0), (0.0385, 10), (0.030, 20), (0.0259, 640), (0.0257, None)])
-def test_an_interval_that_cannot_tell_a_number_from_its_neighbours_is_inconclusive(runs, judge, value, needed):
+def test_an_interval_that_cannot_tell_a_number_from_its_neighbours_is_open(runs, judge, value, needed):
     runs("adam", 0.4 + 8 * WOBBLE)
     result = judge({**EXACT, "resolution": {"value": value, "why": {"en": "So."}}})
-    assert (result.verdict, result.seeds_needed or 0) == ("reproduced" if needed == 0 else "inconclusive", needed or 0)
+    assert (result.verdict, result.seeds_needed or 0) == ("reproduced" if needed == 0 else "open", needed or 0)
     said = {0: "would have been rejected", None: "No number of seeds would be enough"}
     assert said.get(needed, f"About {needed} seeds would be enough") in english(result)
 
@@ -204,13 +204,13 @@ DIFFERENCES = [
     (HIGHER, "not reproduced", [[0.0] * 5]),
     (HIGHER | {"margin": 0.01}, "not reproduced", [WOBBLE, 0.002 + WOBBLE, -0.02 + WOBBLE]),
     (HIGHER | {"margin": 0.01}, "reproduced", [0.012 + WOBBLE]),
-    (HIGHER | {"margin": 0.003}, "inconclusive", [0.0015 + WOBBLE]),
-    (HIGHER, "inconclusive", [0.0005 + WOBBLE, [0.0, 0, 0, 0, 0.001], [0.3]]),
+    (HIGHER | {"margin": 0.003}, "open", [0.0015 + WOBBLE]),
+    (HIGHER, "open", [0.0005 + WOBBLE, [0.0, 0, 0, 0, 0.001], [0.3]]),
     (LOWER, "not reproduced", [0.02 + WOBBLE]),
     ({"below": 0.01}, "reproduced", [0.005 + WOBBLE]),
     (SAME, "reproduced", [0.0005 + WOBBLE, [0.0] * 5]),
     (SAME, "not reproduced", [0.02 + WOBBLE]),
-    (SAME, "inconclusive", [10 * WOBBLE, [0.0]]),
+    (SAME, "open", [10 * WOBBLE, [0.0]]),
 ]
 
 
@@ -243,7 +243,7 @@ def test_comparison_reports_the_paired_difference(runs, judge):
     ("expect", "ramps", "verdict"),
     [
         *((HIGHER, 0.01 + WOBBLE, "reproduced"), (HIGHER, -0.01 + WOBBLE, "not reproduced")),
-        *((HIGHER, WOBBLE, "inconclusive"), (HIGHER, [0.01], "inconclusive"), (HIGHER, [], "not run")),
+        *((HIGHER, WOBBLE, "open"), (HIGHER, [0.01], "open"), (HIGHER, [], "not run")),
         *((HIGHER, [0.0, 0.0], "not reproduced"), (SAME, 0.001 + WOBBLE, "reproduced")),
     ],
 )
@@ -261,7 +261,7 @@ def test_p_values_are_corrected_for_all_tested_claims_run_or_not(runs, judge):
     single, not_run = ({**ABOUT, "id": "r", "kind": "run"}, {**compare(HIGHER), "id": "n", "of": "wide"})
     several = judge(*({**compare(HIGHER), "id": str(n)} for n in range(3)), single, not_run)
     assert alone.verdict == "reproduced"
-    assert [verdict.verdict for verdict in several] == ["inconclusive"] * 3 + ["not reproduced", "not run"]
+    assert [verdict.verdict for verdict in several] == ["open"] * 3 + ["not reproduced", "not run"]
     # Numbers of single runs are not tested, so they are not counted.
     assert [verdict.p_value for verdict in several] == [pytest.approx(4 * alone.p_value)] * 3 + [None, None]
 
@@ -270,11 +270,11 @@ def test_an_open_claim_says_where_it_lies_and_what_would_settle_it(runs, judge):
     runs("adam", np.full(10, 0.5))
     runs("sgd", 0.5012 + np.tile(WOBBLE, 2))
     result = judge(compare(HIGHER))
-    assert (result.verdict, result.look, result.seeds_needed) == ("inconclusive", 2, 20)
+    assert (result.verdict, result.look, result.seeds_needed) == ("open", 2, 20)
     assert "lies inside > 0, but not clearly enough" in english(result)
     assert english(result).endswith("About 20 seeds would settle it.")
     never = judge(compare({"above": 0.0012}))
-    assert (never.verdict, never.seeds_needed) == ("inconclusive", None)
+    assert (never.verdict, never.seeds_needed) == ("open", None)
     assert "lies only partly inside > 0.0012" in english(never) and "would not settle it" in english(never)
 
 
@@ -380,7 +380,7 @@ def test_an_epoch_reached_on_neither_side_makes_no_tie(runs, judge):
         runs(name, [0.5, 0.5], seeds=[2, 3])
     assert judge(reaching(SAME)).seeds == (1,)
     result = judge({**reaching(SAME), "reduce": {"climbs_to": 0.95}})
-    assert (result.verdict, result.seeds) == ("inconclusive", ())
+    assert (result.verdict, result.seeds) == ("open", ())
     assert "Seeds left out (not reached by either configuration): 0\N{EN DASH}3" in english(result)
 
 

@@ -361,7 +361,7 @@ def test_runs_that_two_grids_write_differently_count_once(tmp_path):
     own_figure(tmp_path, "grids: [{dropout: 0.2, zip: {batch_size: [1000], seed: [0]}}]", "other")
     small = ("epochs=1", "model.hidden=[8]", INLINE, f"hydra.sweep.dir={tmp_path / 'store'}")
     called = call("--config-dir", folder, "figure=mine,other", *small, cwd=tmp_path)
-    assert called.code == 0 and called.err.startswith("1 run, 1 of them to train: "), called.err
+    assert called.code == 0 and called.err.startswith("1 run, adam-bs1000-"), called.err
     assert len(list((tmp_path / "store").glob("*/run.json"))) == 1
     called = call("--config-dir", folder, "figure=mine,other", *small, "optimizer.lr=1e30", cwd=tmp_path)
     assert called.code == 1 and "1 of 1 run did not end well" in called.err

@@ -2,19 +2,22 @@
 
 import re
 from html.parser import HTMLParser
+from importlib.resources import files
 
 import numpy as np
 import pytest
 from made_up_runs import write_run
 from page_stores import PAPER, guesses, write_fashion, write_page
+from plotly.offline import get_plotlyjs_version
 
 from fmnist_sweep import papers
-from fmnist_sweep.papers.paper import Departure
+from fmnist_sweep.papers.paper import Departure, Finding
 from fmnist_sweep.report.claims import judged
 from fmnist_sweep.report.page.confusion_section import SPRITE_COLUMNS, examples
 from fmnist_sweep.report.page.curves_section import curves_plot
+from fmnist_sweep.report.page.verdict_section import answer
 from fmnist_sweep.report.texts import Texts
-from fmnist_sweep.store.tables import collect
+from fmnist_sweep.store.tables import collect, recipe
 
 
 class _Text(HTMLParser):
@@ -50,7 +53,9 @@ def said(*store_and_more):
 
 def lines(store):
     """The interactive curves of a store's configurations, their values by metric, and how many are left out."""
-    plot = curves_plot(judged(PAPER, collect(store)), Texts("en"))
+    results = judged(PAPER, collect(store))
+    first = map(recipe, PAPER.configs.values())
+    plot = curves_plot(results.collection, results.curves, Texts("en"), first)
     return [trace for trace in plot.figure["data"] if trace.get("name")], plot.views, plot.more
 
 
@@ -61,7 +66,7 @@ def test_the_page_refers_to_nothing_outside_itself(tmp_path, no_fashion):
     own = re.sub(r"(?s)<script.*?</script>", "", page)
     places = re.findall(r"""(?:\bsrc|\bhref|\baction)=["']?([^"' >]*)|url\(["']?([^"')]*)""", own)
     assert {place[:5] for pair in places for place in pair if place and not place.startswith("#")} == {"data:"}
-    assert len(page) < 3_000_000
+    assert len(page) < 1_500_000
 
 
 @pytest.mark.parametrize(
@@ -92,9 +97,8 @@ def test_the_page_speaks_of_the_paper_given(tmp_path, no_fashion):
     for number, figure in zip(numbers, paper.figures.values(), strict=True):
         assert f"Figure {number}. {figure.title['en']}" in words
     assert any("Runs left out because they follow another protocol: 1." in line for line in words)
-    assert any(line.startswith("For claims only: final-256-128 (Adam, lr 0.001, batch 32") for line in words)
+    assert any(line.startswith("For statements only: final-256-128 (Adam, lr 0.001, batch 32") for line in words)
     assert any(line.startswith("Too few seeds: ") for line in words)
-    assert any("as seeds are added, so far with 5 seeds." in line for line in words)
     for claim in paper.claims:
         assert f'id="claim-{claim.id}"' in page and claim.statement["en"] in words
     assert "Caprari" not in page
@@ -177,10 +181,14 @@ def test_curves_of_test_metrics_are_shown_where_a_run_has_them(tmp_path, no_fash
 @pytest.mark.parametrize(
     ("language", "words"),
     [
-        ("en", ["Where these runs depart from the paper:", "Departs from the paper", "Configurations: adam-500."]),
+        ("en", ["Where these runs depart from the paper (2)", "(departs from the paper)", "Departs from the paper:"]),
         (
             "es",
-            ["En qué se apartan estas corridas del artículo:", "Se aparta del artículo", "Configuraciones: adam-500."],
+            [
+                "En qué se apartan estas corridas del artículo (2)",
+                "(se aparta del artículo)",
+                "Se aparta del artículo:",
+            ],
         ),
     ],
 )
@@ -192,8 +200,34 @@ def test_departures_stand_beside_the_verdicts_that_they_concern(tmp_path, no_fas
     page = write_page(tmp_path / "runs", no_fashion, tmp_path / "out", language, paper).read_text(encoding="utf-8")
     found = _Text(page).said
     assert set(words[:2]) <= set(found) and any(words[2] in line for line in found)
-    rows = dict(re.findall(r'(?s)<tr id="claim-([^"]+)">(.*?)</tr>', page))
+    assert page.count(every.text[language]) == 1  # what concerns all is said once, at the top
+    rows = dict(re.findall(r'(?s)<tr id="claim-([^"]+)"[^>]*>(.*?)</tr>', page))
     for claim in paper.claims:
-        assert every.text[language] in rows[claim.id]
         assert (one.text[language] in rows[claim.id]) == ("adam-500" in claim.sides)
     assert any(line.startswith(words[2]) and one.text[language] in line for line in found)  # beside the figure
+
+
+def test_a_finding_is_shown_only_while_its_verdicts_hold(tmp_path):
+    for seed in range(5):
+        write_run(tmp_path, seed=seed)
+        write_run(tmp_path, seed=seed, optimizer="sgd")
+    verdicts = judged(PAPER, collect(tmp_path)).verdicts
+    of = {name: [one.claim.id for one in verdicts if one.verdict == name] for name in ("reproduced", "not reproduced")}
+    assert all(of.values())
+
+    def found(*findings):
+        paper = PAPER.model_copy(update={"findings": [Finding(text={"en": "Ours."}, **rest) for rest in findings]})
+        return answer(judged(paper, collect(tmp_path)), Texts("en"))["findings"]
+
+    holds = {"verdict": "reproduced", "claims": of["reproduced"][:2]}
+    fails = {"verdict": "reproduced", "claims": [of["reproduced"][0], of["not reproduced"][0]]}
+    assert [one["text"] for one in found(holds)].count("Ours.") == 1
+    texts = [one["text"] for one in found(fails)]
+    assert "Ours." not in texts and len(texts) == 3  # statements take its place
+    assert {one["words"] for one in found()} == {"reproduced", "not reproduced"}
+
+
+def test_plotly_is_of_the_version_that_its_python_package_writes_for():
+    bundle = (files("fmnist_sweep.report.page") / "plotly-basic.min.js").read_text(encoding="utf-8")
+    own = re.search(r"plotly\.js \(basic - minified\) v(\d+)", bundle)
+    assert own and own[1] == get_plotlyjs_version().partition(".")[0]

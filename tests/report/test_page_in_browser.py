@@ -6,7 +6,7 @@ import shutil
 
 import pytest
 from axe_playwright_python.base import AXE_SCRIPT
-from page_stores import HOSTILE, PAPER, write_fashion, write_page, write_papers_page, write_search, write_store
+from page_stores import HOSTILE, PAPER, write_fashion, write_page, write_search, write_site, write_store
 from selenium import webdriver
 from selenium.webdriver.common.action_chains import ActionChains
 from selenium.webdriver.common.by import By
@@ -34,7 +34,7 @@ FLAGS = (
 
 @pytest.fixture(scope="module")
 def pages(tmp_path_factory):
-    """The page of one store in each language, and that on all papers."""
+    """In each language: the page of one store, the front page on two papers, and the page on one of them."""
     folder = tmp_path_factory.mktemp("page")
     labels = write_fashion(folder / "fashion")
     write_store(folder / "runs", labels)
@@ -43,7 +43,9 @@ def pages(tmp_path_factory):
     written = {}
     for language in LANGUAGES:
         written[language] = write_page(folder / "runs", folder / "fashion", folder / language, language)
-        written[f"papers {language}"] = write_papers_page(folder / "runs", folder / f"papers-{language}", language)
+        written[f"front {language}"], written[f"paper {language}"] = write_site(
+            folder / "runs", folder / f"site-{language}", language
+        )
     return written
 
 
@@ -76,8 +78,7 @@ class Page:
             self.driver.get_log(log)
         self.driver.get(path.as_uri())
         ready = """
-            return [...document.querySelectorAll('table.sortable')].every(e => e.closest('.dt-container'))
-                && [...document.querySelectorAll('.plot')].every(e => e.querySelector('.xtick'))
+            return [...document.querySelectorAll('.plot')].every(e => e.querySelector('.xtick'))
         """
         self.until(lambda: self.js(ready))
         return self
@@ -143,12 +144,12 @@ def test_everything_is_there_and_nothing_is_fetched(page, pages, language):
     page.open(pages[language])
     requests = page.requests()
     assert [url for url in requests if not url.startswith(("data:", "blob:"))] == [pages[language].as_uri()]
-    assert set(page.js("return [...document.querySelectorAll('#claims-table tbody tr')].map(e => e.id)")) == {
+    assert set(page.js("return [...document.querySelectorAll('.claims tbody tr')].map(e => e.id)")) == {
         f"claim-{claim.id}" for claim in PAPER.claims
     }
     sizes = page.js("return [...document.images].map(e => e.naturalWidth)")
     assert len(sizes) == 2 and all(size > 1000 for size in sizes)
-    assert len(page.texts("#figures figcaption")) == 5
+    assert len(page.texts("#figures article")) == 6  # with that of the statements of no figure
     assert page.js("return document.getElementById('curves-plot').data.length") >= 14
     assert len(page.all(".nearest tbody tr")) > 1
     assert len(page.all(".plot .plotly .xtick")) > 6 == len(page.all(".plot"))
@@ -159,29 +160,30 @@ def test_everything_is_there_and_nothing_is_fetched(page, pages, language):
 
 def test_spanish_is_spanish(page, pages):
     page.open(pages["es"])
-    assert page.texts("h2") == [
-        "Las figuras del artículo, con estas corridas",
-        "Las afirmaciones del artículo",
-        "Configuraciones más cercanas a los números que no se reproducen",
+    assert page.texts("h2")[1:] == [
+        "Figura por figura",
+        "Configuraciones más cercanas",
         "Curvas interactivas",
         "Búsquedas",
         "Comparaciones",
         "Qué clases se confunden",
+        "Corridas que faltan",
         "Todas las corridas",
-        "Corridas que faltan y problemas",
+        "Problemas",
         "Cómo leer esta página",
     ]
+    page.js("for (const e of document.querySelectorAll('details')) e.open = true")
     said = page.js("return document.body.innerText")
     for name in sorted(PAPER.configurations, key=len, reverse=True):  # the paper's file gives them
         said = said.replace(name, "")
-    for english in ("inconclusive", "Search", "Verdict", "Seeds", "epochs", "validation", "shown", "running"):
+    for english in ("reproduced", "Search", "Verdict", "Seeds", "epochs", "validation", "shown", "running"):
         assert english not in said
     titles = page.js("return [...document.querySelectorAll('#curves-plot .modebar-btn')].map(e => e.dataset.title)")
     assert titles == ["Acercar", "Alejar", "Restablecer ejes", "Descargar como PNG"]
 
 
 @pytest.mark.parametrize("language", LANGUAGES)
-@pytest.mark.parametrize("kind", ["", "papers "])
+@pytest.mark.parametrize("kind", ["", "front ", "paper "])
 @pytest.mark.parametrize("width", [360, 1280])
 def test_the_page_is_no_wider_than_the_window(page, pages, language, kind, width):
     page.open(pages[kind + language], width)
@@ -191,37 +193,68 @@ def test_the_page_is_no_wider_than_the_window(page, pages, language, kind, width
         return [...document.querySelectorAll('main *')].filter(e => {
             const box = e.getBoundingClientRect();
             const beyond = box.width && (box.right > innerWidth + 1 || box.left < -1);
-            return beyond && !e.closest(innerWidth < 900 ? '.scroll, nav, svg' : '.scroll, .dt-layout-table, svg');
+            return beyond && !e.closest('.scroll, nav, svg');
         }).map(e => e.outerHTML.slice(0, 80));
     """
     assert page.js(beyond) == []
 
 
-def test_claims_are_filtered_by_verdict_and_by_text(page, pages):
+def visible_verdicts(page):
+    rows = "[...document.querySelectorAll('.claims tbody tr')].filter(e => e.checkVisibility())"
+    return page.js(f"return {rows}.map(e => e.dataset.verdict)")
+
+
+def test_statements_fold_by_figure_with_those_not_reproduced_first(page, pages):
+    page.open(pages["en"], 360)
+    assert visible_verdicts(page) == []
+    page.js("document.body.scrollTo(0, 0)")
+    folds = page.all("details.statements")
+    page.click(folds[3].find_element(By.TAG_NAME, "summary"))
+    order = ["not-reproduced", "open", "reproduced", "not-run"]
+    ranks = [order.index(verdict) for verdict in visible_verdicts(page)]
+    assert ranks == sorted(ranks) and len(set(ranks)) > 1
+
+
+def test_statements_are_filtered_by_verdict(page, pages):
     page.open(pages["en"])
-    whole = len(page.texts("#claims-table .badge"))
-    for chip in page.all("#claims .chip")[1:]:
+    for chip in page.all("#verdicts .chip")[1:]:
         page.click(chip)
         name, count = " ".join(chip.text.split()).rsplit(" ", 1)
-        left = page.texts("#claims-table .badge")
-        assert len(left) == int(count)
-        assert {text.partition(" ")[2].strip() for text in left} <= {name}
-    page.click(page.all("#claims .chip")[0])
-    assert len(page.texts("#claims-table .badge")) == whole
-    page.one("#claims .dt-search input").send_keys("volatilidad")
-    page.until(lambda: 0 < len(page.texts("#claims-table .badge")) < whole)
-    assert all("volatilidad" in text.lower() for text in page.texts("#claims-table tbody tr"))
-    assert page.texts("#claims .dt-info") == [f"{len(page.texts('#claims-table .badge'))} shown"]
+        assert visible_verdicts(page) == [name.replace(" ", "-")] * int(count)
+    page.click(page.all("#verdicts .chip")[0])
+    assert visible_verdicts(page) == []
+    assert len([one for one in page.all("article") if one.is_displayed()]) == 6
 
 
-def test_claims_are_sorted_by_their_numbers(page, pages):
-    page.open(pages["en"])
-    heading = next(one for one in page.all("#claims-table thead th") if "Measured" in one.text)
-    cells = "return [...document.querySelectorAll('#claims-table td[data-label=Measured]')].map(e => e.dataset.order)"
-    for sign in (1, -1):
-        page.click(heading)
-        page.until(lambda sign=sign: _in_order([sign * float(order) for order in page.js(cells) if order]))
-    assert len(list(filter(None, page.js(cells)))) > 10
+def test_a_finding_leads_to_its_statement(page, pages):
+    page.open(pages["front en"])
+    link = page.one(".findings a")
+    identifier = link.get_attribute("href").partition("#")[2]
+    page.click(link)
+    page.until(lambda: page.driver.current_url.endswith(f"{PAPER.name}.html#{identifier}"))
+    page.until(lambda: page.one(f"#{identifier}").is_displayed())
+    top = page.js("return arguments[0].getBoundingClientRect().top", page.one(f"#{identifier}"))
+    assert 0 <= top < 900
+
+
+def test_the_contents_stay_in_sight(page, pages):
+    for width in (360, 1280):
+        page.open(pages["en"], width)
+        page.js("scrollTo(0, 2500)")
+        box = page.js("return document.querySelector('.contents').getBoundingClientRect().toJSON()")
+        assert 0 <= box["top"] < 1 and box["height"] < 900
+        if width < 500:
+            assert box["height"] < 60
+
+
+def test_panels_stack_in_a_narrow_window(page, pages):
+    shapes = {}
+    for width in (360, 1280):
+        page.open(pages["paper en"], width)
+        page.until(lambda: page.js("return [...document.images].every(e => e.complete)"))
+        shapes[width] = page.js("return [...document.images].map(e => [e.clientWidth, e.clientHeight])")[0]
+    assert shapes[360][0] <= 360 and shapes[360][1] > shapes[360][0]
+    assert shapes[1280][1] < shapes[1280][0]
 
 
 def _in_order(values):
@@ -230,22 +263,23 @@ def _in_order(values):
 
 def test_runs_are_sorted_and_filtered(page, pages):
     page.open(pages["en"], 360)
-    heading = next(one for one in page.all("#runs-table thead th") if "Accuracy, validation" in one.text)
-    page.click(heading)
+    page.click(page.one("#runs summary"))
+    heading = next(one for one in page.all("#runs-table thead button") if "Accuracy, validation" in one.text)
 
     def accuracies():
         return [float(text) for text in page.column("runs-table", "Accuracy, validation") if text[0] == "0"]
 
-    page.until(lambda: accuracies() == sorted(accuracies()))
+    for sign in (1, -1):
+        page.click(heading)
+        page.until(lambda sign=sign: _in_order([sign * accuracy for accuracy in accuracies()]))
     assert len(accuracies()) > 15
-    page.one("#runs .dt-search input").send_keys("bs500")
-    page.until(lambda: len(page.all("#runs-table tbody tr")) == 2)
-    page.one("#runs .dt-search input").send_keys(" nothing like it")
-    page.until(lambda: page.texts("#runs-table tbody") == ["nothing matches"])
+    page.one("#runs input").send_keys("bs500")
+    page.until(lambda: len([row for row in page.all("#runs-table tbody tr") if row.is_displayed()]) == 2)
 
 
 def test_reasons_open_on_demand(page, pages):
     page.open(pages["en"], 360)
+    page.js("document.getElementById('figure-fig1').querySelector('details.statements').open = true")
     details = page.one("#claim-adam-val-accuracy-final details")
     assert "Reason" not in details.text
     page.click(details.find_element(By.TAG_NAME, "summary"))
@@ -293,27 +327,27 @@ def test_metric_and_configurations_are_chosen_by_keyboard_alone(page, pages):
     assert all(0.3 < value < 1.5 for value in lines if value is not None)
 
 
-def test_claims_are_filtered_sorted_and_explained_by_keyboard_alone(page, pages):
+def test_statements_are_filtered_and_explained_by_keyboard_alone(page, pages):
     page.open(pages["en"])
-    whole = len(page.texts("#claims-table .badge"))
-    page.press(page.one("#claims .chip input"), Keys.RIGHT)
-    page.until(lambda: set(page.texts("#claims-table .badge")) == {"✓ reproduced"})
-    page.press(page.one("#claims .chip input:checked"), Keys.LEFT)
-    page.until(lambda: len(page.texts("#claims-table .badge")) == whole)
-    orders = "return [...document.querySelectorAll('#claims-table td[data-label=Measured]')].map(e => e.dataset.order)"
-    headings = page.all("#claims-table thead th")
-    heading = next(one for one in headings if "Measured" in one.text)
-    page.press(heading.find_element(By.CSS_SELECTOR, "[tabindex='0']"), Keys.ENTER)
-    page.until(lambda: _in_order([float(order) for order in page.js(orders) if order]))
-    details = page.one("#claims-table details")
+    page.press(page.one("#verdicts input"), Keys.RIGHT)
+    page.until(lambda: set(visible_verdicts(page)) == {"reproduced"})
+    page.press(page.one("#verdicts input:checked"), Keys.LEFT)
+    page.until(lambda: not visible_verdicts(page))
+    page.press(page.one("details.statements summary"), Keys.ENTER)
+    page.until(lambda: visible_verdicts(page))
+    details = page.one(".claims details")
     page.press(details.find_element(By.TAG_NAME, "summary"), Keys.ENTER)
     assert "Reason" in details.text
+    page.press(page.one("#runs summary"), Keys.ENTER)
+    heading = next(one for one in page.all("#runs-table thead button") if "Seconds" in one.text)
+    page.press(heading, Keys.ENTER)
+    page.until(lambda: heading.find_element(By.XPATH, "..").get_attribute("aria-sort") == "ascending")
 
 
 def test_whatever_can_be_used_is_reached_by_the_tab_key_and_shows_where_one_is(page, pages):
     page.open(pages["en"])
     usable = """
-        return [...document.querySelectorAll('a[href], input, select, summary, .scroll, th [tabindex="0"]')]
+        return [...document.querySelectorAll('a[href], input, select, summary, button, .scroll')]
             .filter(e => e.checkVisibility() && !(e.type == 'radio' && !e.checked)).length
     """
     wanted = page.js(usable)
@@ -323,7 +357,7 @@ def test_whatever_can_be_used_is_reached_by_the_tab_key_and_shows_where_one_is(p
         ActionChains(page.driver).send_keys(Keys.TAB).perform()
         if page.js("return document.activeElement == document.body"):
             break
-        if page.js("return document.activeElement.matches('a[href], input, select, summary, .scroll, th [tabindex]')"):
+        if page.js("return document.activeElement.matches('a[href], input, select, summary, button, .scroll')"):
             reached += 1
             assert page.js("return getComputedStyle(document.activeElement).outlineStyle") == "solid"
     assert reached == wanted
@@ -333,7 +367,7 @@ def test_whatever_can_be_used_is_reached_by_the_tab_key_and_shows_where_one_is(p
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("width", [360, 1280])
 def test_axe_finds_nothing_to_mend(page, pages, language, scheme, width):
-    for path in (pages[language], pages[f"papers {language}"]):
+    for path in (pages[language], pages[f"front {language}"], pages[f"paper {language}"]):
         page.prefer(scheme)
         page.open(path, width)
         page.js("for (const e of document.querySelectorAll('details')) e.open = true")
@@ -383,7 +417,7 @@ def test_on_paper_reasons_are_open_and_controls_are_gone(page, pages):
     try:
         reason = page.one("#claim-adam-val-accuracy-final details dd")
         assert page.js("return arguments[0].checkVisibility()", reason) and reason.size["height"] > 5
-        for selector in ("nav", ".filter", ".dt-search", "#curves", "#sheet"):
+        for selector in ("nav", ".filter", "#runs input", "#curves", "#sheet"):
             assert not page.one(selector).is_displayed()
         assert page.js("return [document.documentElement.scrollWidth, innerWidth]") == [800, 800]
     finally:

@@ -62,7 +62,7 @@ def test_a_whole_grid_gives_every_figure_and_table(tmp_path):
         *(f"wrote {', '.join(f'report/{file}' for file in each)}" for each in files.values()),
         *(f"wrote report/{name}" for name in TABLES),
         "no verdict yet: 23 of 57 claims are numbers that one run gave and take 5 seeds: "
-        "seed=0,1,2,3,4, or make figures SEEDS=0,1,2,3,4",
+        "seed=0,1,2,3,4, or make figures PAPER=caprari2024 SEEDS=0,1,2,3,4",
     ]
 
 
@@ -149,7 +149,7 @@ def test_a_sweep_under_way_is_reported_with_what_is_missing(tmp_path, capsys):
         "missing for claims: adam-dropout-0.05, seed 0, 1",
         "missing for claims: sgd-dropout-0.05, seed 0, 1",
         "no verdict yet: 7 of 57 claims are numbers that one run gave and take 5 seeds: "
-        "seed=0,1,2,3,4, or make figures SEEDS=0,1,2,3,4",
+        "seed=0,1,2,3,4, or make figures PAPER=caprari2024 SEEDS=0,1,2,3,4",
         f"failed: {failed.name}: ValueError: no",
         "foreign: notes\\n: no run.json",
         f"running: {running.name}: 12 of 30 epochs",

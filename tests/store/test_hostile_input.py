@@ -464,8 +464,8 @@ def test_no_run_is_written_through_a_link(place: str, how: str, tmp_path: Path) 
     (outside / "folder").mkdir(parents=True)
     (outside / "folder" / "precious.json").write_text("{}")
     work.mkdir()
-    planned = call(*typed, "dry_run=true", cwd=work).err
-    run = work / "multirun" / next(line for line in planned.split() if line.startswith("adam-"))
+    planned = call(*typed, "dry_run=true", cwd=work).out
+    run = work / "multirun" / next(line for line in planned.replace(";", " ").split() if line.startswith("adam-"))
     link = run.parent / run.name if place == "." else run / place
     run.parent.mkdir() if place == "." else run.mkdir(parents=True)
     link.symlink_to(outside / "folder")

@@ -1,8 +1,9 @@
-"""Check docs/: verdicts follow from the published tables, and the page on all papers says the same."""
+"""Check docs/: verdicts follow from the published tables, and the published pages say the same."""
 
 import html
 import json
 import re
+from collections import Counter
 from itertools import combinations, product
 from pathlib import Path
 
@@ -13,7 +14,7 @@ from made_up_runs import write_run
 from scipy import stats
 
 from fmnist_sweep import papers
-from fmnist_sweep.papers.verdicts import judge
+from fmnist_sweep.papers.verdicts import VERDICTS, judge
 from fmnist_sweep.report import __main__, site
 from fmnist_sweep.report.claims import row
 from fmnist_sweep.report.comparisons import OVERLAYS, comparison_tables
@@ -23,8 +24,8 @@ from fmnist_sweep.store.published import read_results
 from fmnist_sweep.store.tables import FACTORS, collect, varying
 
 DOCS = Path(__file__).parents[2] / "docs"
-PAPERS = ("caprari2024", "bordone2025")
-PAGES = {"en": "index.html", "es": "index.es.html"}
+PAPERS = ("chaudhary2021", "caprari2024", "bordone2025", "oren2026")  # by year
+PAGES = {"en": "{}.html", "es": "{}.es.html"}
 
 
 def published(name):
@@ -45,18 +46,29 @@ def test_published_verdicts_follow_from_the_published_results(name):
 
 
 @pytest.mark.parametrize("language", LANGUAGES)
-def test_the_published_page_has_every_published_verdict(language):
+@pytest.mark.parametrize("name", PAPERS)
+def test_the_published_page_has_every_published_verdict(name, language):
     texts = Texts(language)
-    page = (DOCS / PAGES[language]).read_text(encoding="utf-8")
-    assert len(page.encode()) < 3_000_000
-    for name in PAPERS:
-        rows = dict(re.findall(rf'(?s)<tr id="{name}-claim-([^"]+)">(.*?)</tr>', page))
-        claims = published(name)
-        assert list(rows) == [claim["id"] for claim in claims]
-        for claim in claims:
-            said = html.unescape(rows[claim["id"]])
-            assert f'data-search="{texts("page." + claim["verdict"])}"' in said
-            assert claim[f"reason_{language}"] in said
+    page = (DOCS / PAGES[language].format(name)).read_text(encoding="utf-8")
+    assert len(page.encode()) < 1_500_000
+    rows = dict(re.findall(r'(?s)<tr id="claim-([^"]+)"[^>]*>(.*?)</tr>', page))
+    claims = published(name)
+    assert sorted(rows) == sorted(claim["id"] for claim in claims)
+    for claim in claims:
+        said = html.unescape(rows[claim["id"]])
+        assert f"</span> {texts('page.' + claim['verdict'])}</span>" in said
+        assert claim[f"reason_{language}"] in said
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_the_front_page_counts_the_published_verdicts(language):
+    page = (DOCS / PAGES[language].format("papers")).read_text(encoding="utf-8")
+    verdicts = Counter(claim["verdict"] for name in PAPERS for claim in published(name))
+    head = page[page.index('<h2 class="answer">') : page.index("</h2>")]
+    assert f"{verdicts.total()} " in head
+    assert [int(n) for n in re.findall(r"</span> (\d+) ", head)] == [
+        verdicts[name] for name in VERDICTS if verdicts[name]
+    ]
 
 
 # The numbers behind the comparison figures, computed again from results.csv alone, in another way
@@ -230,7 +242,7 @@ def test_a_table_that_cannot_be_used_is_refused_in_one_line(tmp_path, capsys, ol
 
 
 @pytest.mark.slow
-def test_the_page_on_all_papers_is_made_of_their_tables(tmp_path, capsys):
+def test_the_pages_on_papers_are_made_of_their_tables(tmp_path, capsys):
     assert site.main([str(tmp_path)]) == 2
     assert capsys.readouterr().err.startswith(f"no report in {tmp_path}: write one with")
     write_run(tmp_path / "runs", optimizer="sgd", optimizer_args={"lr": 0.001}, epochs=10)
@@ -239,15 +251,18 @@ def test_the_page_on_all_papers_is_made_of_their_tables(tmp_path, capsys):
         results = collect(tmp_path / "runs", papers.read(name).covers).metrics
         results.to_csv(tmp_path / "docs" / name / "results.csv", index=False, na_rep="nan")
     assert site.main([str(tmp_path / "docs")]) == 0
-    assert capsys.readouterr().out.splitlines() == [f"wrote {tmp_path / 'docs' / page}" for page in PAGES.values()]
-    for language, name in PAGES.items():
-        page = (tmp_path / "docs" / name).read_text(encoding="utf-8")
-        places = [page.index(f'id="{part}"') for part in (*PAPERS, *(f"{paper}-claims-table" for paper in PAPERS))]
-        assert places == sorted(places)
-        assert page.count("<figcaption>") == sum(len(papers.read(paper).figures) for paper in PAPERS)
-        assert Texts(language)("page.undecided") in page
-        (other,) = {*PAGES.values()} - {name}
-        assert f'href="{other}"' in page
+    names = [PAGES[language].format(name) for language in LANGUAGES for name in (*PAPERS, "papers")]
+    assert capsys.readouterr().out.splitlines() == [f"wrote {tmp_path / 'docs' / name}" for name in names]
+    for language, other in (LANGUAGES, LANGUAGES[::-1]):
+        files = {name: PAGES[language].format(name) for name in (*PAPERS, "papers")}
+        pages = {name: (tmp_path / "docs" / file).read_text(encoding="utf-8") for name, file in files.items()}
+        for name, page in pages.items():
+            assert f'href="{PAGES[other].format(name)}"' in page
+        for name in PAPERS:
+            paper = papers.read(name)
+            assert f'id="{name}"' in pages["papers"] and f'href="{files[name]}"' in pages["papers"]
+            assert re.findall(r'id="figure-([^"]+)"', pages[name])[: len(paper.figures)] == list(paper.figures)
+            assert f'href="{files["index"]}"' in pages[name]
     (tmp_path / "docs" / "caprari2042").mkdir()
     (tmp_path / "docs" / "caprari2042" / "results.csv").touch()
     assert site.main([str(tmp_path / "docs")]) == 2

@@ -57,7 +57,7 @@ def test_a_sweep_has_the_names_and_bytes_of_one_on_this_machine(
     done = run_command(*GRID, *launcher, cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     assert metrics(tmp_path) == local
-    assert len(re.findall(r"│ \S+ +│ done +│ 2/2", done.stderr)) == 8  # the closing table
+    assert re.search(r"^best .* ± ", done.stderr, re.MULTILINE) and "8 done in " in done.stderr
     assert not list((tmp_path / "multirun" / ".locks").glob("probe*"))
 
 
@@ -108,7 +108,7 @@ def test_a_sweep_that_is_interrupted_goes_on(launcher: list[str], local: dict[st
 def test_a_dry_run_says_what_it_would_cost(tmp_path: Path) -> None:
     planned = run_command(*GRID, *SLURM, "dry_run=true", cwd=tmp_path)
     assert planned.returncode == 0, planned.stderr
-    assert re.search(r"4 stacks in 2 jobs of 2 side by side, about \S+ node-hours", planned.stderr)
+    assert re.search(r"4 stacks in 2 jobs of 2 side by side, about \S+ node-hours", planned.stdout)
     assert not metrics(tmp_path)
 
 

@@ -23,7 +23,7 @@ def test_a_grid_is_trained_once_and_extended(tmp_path: Path) -> None:
     grid = ["-m", "optimizer=adam,sgd_momentum", "seed=0,1", *SMALL, f"hydra.sweep.dir={store}"]
     two = [run(optimizer, seed) for optimizer in OPTIMIZERS for seed in (0, 1)]
 
-    first = call(*grid, INLINE, "epochs=2", cwd=tmp_path)
+    first = call(*grid, INLINE, "epochs=2", "show=runs", cwd=tmp_path)
     assert first.code == 0, first.err
     assert_done(store, *two)
     assert "optimizer=adam,sgd_momentum" in (store / "multirun.yaml").read_text()
@@ -38,13 +38,13 @@ def test_a_grid_is_trained_once_and_extended(tmp_path: Path) -> None:
     assert snapshot(store) == before
 
     # Continued from shorter runs, and shorter ones cut from those.
-    planned = call(*grid, "epochs=3,2,1", "dry_run=true", cwd=tmp_path)
+    planned = call(*grid, "epochs=3,2,1", "dry_run=true", "show=plan", cwd=tmp_path)
     assert snapshot(store) == before
-    lines = planned.err.splitlines()
+    lines = planned.out.splitlines()
     for optimizer, seed in itertools.product(OPTIMIZERS, (0, 1)):
         for epochs, said in ((1, "cut"), (2, "done"), (3, "after epoch 2")):
             name = run_name(run(optimizer, seed, epochs))
-            assert any(name in line and said in line for line in lines), planned.err
+            assert any(name in line and said in line for line in lines), planned.out
     longer = [run(optimizer, seed, 3) for optimizer in OPTIMIZERS for seed in (0, 1)]
     extended = call(*grid, INLINE, "epochs=3,1", cwd=tmp_path)
     assert extended.code == 0, extended.err
@@ -106,7 +106,7 @@ def test_runs_that_fail_and_diverge_stop_no_other(tmp_path: Path) -> None:
     wild = [config(MOMENTUM | {"lr": 1e30}, batch_size=1000, epochs=1, seed=seed) for seed in (0, 1)]
     obstacle = directory(store, bad) / "metrics.csv"
     obstacle.mkdir(parents=True)
-    first = call(*grid, "seed=0,1", cwd=tmp_path)
+    first = call(*grid, "seed=0,1", "show=runs", cwd=tmp_path)
     assert first.code == 1
     assert "3 of 4 runs did not end well" in first.err
     assert "Traceback" not in first.err
@@ -151,8 +151,8 @@ def test_a_sweep_stops_at_the_failure_that_is_one_too_many(executor: str, tmp_pa
     assert (store / "multirun.yaml").exists()
 
     # It goes on from the checkpoint, and what ended in an earlier sweep does not count again.
-    planned = call(*grid, "dry_run=true", cwd=tmp_path)
-    assert f"continue after epoch {rows(store, good)}: {run_name(good)}" in planned.err
+    planned = call(*grid, "dry_run=true", "show=plan", cwd=tmp_path)
+    assert f"continue after epoch {rows(store, good)}: {run_name(good)}" in planned.out
     again = call(*grid, cwd=tmp_path)
     assert again.code == 1 and "1 of 3 runs did not end well" in again.err.splitlines()[-1]
     assert [status(store, one) for one in (good, wild, other)] == ["done", "diverged", "done"]
@@ -235,7 +235,7 @@ def test_data_that_one_job_cannot_have_stop_no_other(tmp_path: Path) -> None:
     assert f"stopped, because 1 run did not end well ({run_name(bad)} failed: " in stopped.err.splitlines()[-1]
     assert status(store, good) is None
 
-    done = call(*arguments, cwd=tmp_path)
+    done = call(*arguments, "show=runs", cwd=tmp_path)
     assert done.code == 1, done.err
     assert_done(store, good, finished)
     assert status(store, bad) == "failed"
@@ -253,5 +253,5 @@ def test_a_dry_run_changes_nothing(many: list[str], tmp_path: Path) -> None:
     store = tmp_path / "store"
     planned = call(*many, *SMALL, f"hydra.sweep.dir={store}", "epochs=3", "dry_run=true", cwd=tmp_path)
     assert planned.code == 0
-    assert run_name(run(epochs=3)) in planned.err + planned.out
+    assert run_name(run(epochs=3)) in planned.out
     assert not store.exists()

@@ -14,9 +14,11 @@ from PIL import Image
 
 from fmnist_sweep import data
 from fmnist_sweep.report.figures.confusion import IMAGES, Counts, confusion, frequent
+from fmnist_sweep.report.page.render import Section, data_uri
 from fmnist_sweep.report.summaries import finals
+from fmnist_sweep.report.texts import Texts, sentence
 from fmnist_sweep.store.layout import RecordError, read_predictions
-from fmnist_sweep.store.tables import CONFIGURATION, Collection
+from fmnist_sweep.store.tables import CONFIGURATION, Collection, varying
 
 SPRITE_COLUMNS = 32
 
@@ -79,6 +81,20 @@ class Examples(NamedTuple):
         content = BytesIO()
         Image.fromarray(whole).quantize(16).save(content, "PNG", optimize=True)
         return content.getvalue(), {image: number for number, image in enumerate(images)}
+
+
+def confusions_section(shown: Examples, collection: Collection, texts: Texts) -> Section:
+    """Show for each configuration which classes it confuses, and on which images."""
+    sprite, places = shown.sprite()
+    factors = varying(collection.runs)
+    values = {
+        "shown": shown,
+        "names": [sentence(texts.configuration(sheet.configuration, factors)) for sheet in shown.sheets],
+        "sprite": data_uri("image/png", sprite),
+        "places": places,
+        "columns": SPRITE_COLUMNS,
+    }
+    return Section("confusions", values, [("confusions", texts("page.confusions"))])
 
 
 def examples(collection: Collection, folder: Path | None = None) -> Examples:

@@ -2,6 +2,7 @@
 
 import html
 import math
+from collections.abc import Iterable
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -10,11 +11,11 @@ import plotly.graph_objects as go
 from plotly.colors import hex_to_rgb
 
 from fmnist_sweep.engine.metrics import TEST_MEASURES
-from fmnist_sweep.report.claims import Results
 from fmnist_sweep.report.figures.style import Style, styles, wrapped
+from fmnist_sweep.report.page.render import Section
 from fmnist_sweep.report.texts import Texts, sentence
-from fmnist_sweep.store.curves import spread
-from fmnist_sweep.store.tables import recipe, sorted_by, varying
+from fmnist_sweep.store.curves import Curves, spread
+from fmnist_sweep.store.tables import Collection, sorted_by, varying
 
 _METRICS = ("val_accuracy", "val_loss", "train_accuracy", "train_loss", "running_accuracy", "running_loss")
 _MOST_CURVES = 60
@@ -44,8 +45,7 @@ class CurvesPlot(NamedTuple):
             empty if no run has an epoch. `layout` is the rest.
         views: for each metric, `y` of each band and line in turn, and the title of the y axis. A band follows the
             maxima forwards and then the minima backwards.
-        choices: for each configuration, its name in words, and whether it is shown at first. A few of them are, the
-            paper's own if any of those were run.
+        choices: for each configuration, its name in words, and whether it is shown at first. A few of them are.
         more: the number of recipes left out, the least accurate ones beyond `_MOST_CURVES`.
     """
 
@@ -55,22 +55,28 @@ class CurvesPlot(NamedTuple):
     more: int
 
 
-def curves_plot(results: Results, texts: Texts) -> CurvesPlot:
+def curves_section(collection: Collection, curves: Curves, texts: Texts, first: Iterable[str] = ()) -> Section:
+    """Show the curves of a store, at first those of the recipes `first` that were run, or else some."""
+    plot = curves_plot(collection, curves, texts, first)
+    plots = {"curves-plot": plot.figure | {"views": plot.views}} if plot.choices else {}
+    return Section("curves", plot._asdict(), [("curves", texts("page.curves"))], plots)
+
+
+def curves_plot(collection: Collection, curves: Curves, texts: Texts, first: Iterable[str] = ()) -> CurvesPlot:
     """Build the interactive curves of a store. Text from run directories is escaped because Plotly reads it as HTML."""
-    runs = results.collection.runs
+    runs = collection.runs
     longest = {
         key: {seed: curve for seed, curve in seeds.items() if len(curve.metrics)}
-        for key, seeds in results.curves.longest().items()
+        for key, seeds in curves.longest().items()
     }
-    tests = results.collection.metrics.filter(TEST_MEASURES).dropna(axis=1, how="all")
+    tests = collection.metrics.filter(TEST_MEASURES).dropna(axis=1, how="all")
     metrics = [*_METRICS, *tests]
     best = {key: max(c.values("val_accuracy").max() for c in seeds.values()) for key, seeds in longest.items() if seeds}
     kept = sorted(best, key=lambda key: -best[key])[:_MOST_CURVES]
     rows = runs[runs["recipe"].isin(kept)].drop_duplicates("recipe").set_index("recipe")
     rows = sorted_by(rows, varying(rows))
     factors = [factor for factor in varying(rows) if factor != "epochs"]
-    papers_own = [key for key in dict.fromkeys(map(recipe, results.paper.configs.values())) if key in rows.index]
-    first_shown = (papers_own or list(rows.index))[:_FIRST_SHOWN]
+    first_shown = ([key for key in dict.fromkeys(first) if key in rows.index] or list(rows.index))[:_FIRST_SHOWN]
     tables = {key: {metric: _thinned(spread(longest[key], metric)) for metric in metrics} for key in rows.index}
     figure = go.Figure()
     choices = []

@@ -1,8 +1,7 @@
-"""The report rendered as one HTML page that needs no other file and no network.
+"""Render a page from its sections: one HTML file that needs no other file and no network.
 
-Jinja2 escapes every value. The page's content security policy blocks every request. It lets the browser run only the
-page's own script and the libraries to which that script gives its nonce. Plotly draws the interactive curves, and
-DataTables (from the package itables) makes the tables sortable. Both libraries are embedded, compressed.
+Jinja2 escapes every value. The content security policy blocks every request, and lets the browser run only the page's
+own script and the library to which that script gives its nonce: Plotly, embedded compressed where a section has plots.
 """
 
 import gzip
@@ -10,101 +9,70 @@ import hashlib
 import json
 from base64 import b64encode
 from collections.abc import Mapping, Sequence
-from io import BytesIO
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import jinja2
-from itables import options as itables_options
-from PIL import Image
-from plotly.offline import get_plotlyjs
+from markupsafe import Markup
 
-from fmnist_sweep.report.claims import Results
-from fmnist_sweep.report.page import tables
-from fmnist_sweep.report.page.confusion_section import SPRITE_COLUMNS, Examples
-from fmnist_sweep.report.page.search_section import section
-from fmnist_sweep.report.page.verdict_section import judgement
-from fmnist_sweep.report.search_history import Search
-from fmnist_sweep.report.summaries import seeds_of
-from fmnist_sweep.report.texts import Texts, sentence
-from fmnist_sweep.store.tables import varying
+from fmnist_sweep.report.texts import Texts
 
-_COLOURS = 32  # in an embedded picture: it looks as good at a sixth of the size
+_FOLDER = Path(__file__).parent
+_PLOTLY = _FOLDER / "plotly-basic.min.js"  # Plotly's own bundle of a quarter of the size, with scatter plots and bars
 
 
-def render(
-    results: Results, searches: Sequence[Search], drawn: Mapping[str, bytes], shown: Examples, texts: Texts
-) -> str:
-    """Return the page as HTML. `drawn` holds the PNG of each figure that could be drawn, by its name."""
-    paper, collection, curves, _ = results
-    judged = judgement(results, drawn, texts)
-    problems, more_problems = tables.problem_table(collection, texts)
-    sprite, places = shown.sprite()
-    sections = [section(search, texts) for search in searches]
-    search_plots = [plot for one in sections for plot in one["plots"].values()]
-    return _page(
-        "page.html",
-        {"": judged},
-        {f"search-plot-{number}": plot for number, plot in enumerate(search_plots, 1)},
-        texts,
-        judgement=judged,
-        searches=sections,
-        comparisons=[(texts(f"page.{name}"), png) for name, png in drawn.items() if name not in paper.figures],
-        shown=shown,
-        sheet_names=[sentence(texts.configuration(s.configuration, varying(collection.runs))) for s in shown.sheets],
-        sprite=_data_uri("image/png", sprite),
-        places=places,
-        sprite_columns=SPRITE_COLUMNS,
-        run_table=tables.run_table(collection, texts),
-        missing=tables.missing_lines(paper, curves, tables.named(paper, texts), texts),
-        seeds=", ".join(map(str, seeds_of(paper, curves) or [0])),
-        problems=problems,
-        more_problems=more_problems,
-        environment=tables.environment_table(collection, texts),
-    )
+class Section(NamedTuple):
+    """A part of the page.
 
-
-def render_papers(judged: Sequence[Mapping[str, Any]], languages: Mapping[str, str], texts: Texts) -> str:
-    """Return one page on several papers, each as from `judgement`. `languages` maps languages to this page's files."""
-    by_prefix = {f"{one['paper'].name}-": one for one in judged}
-    return _page("papers.html", by_prefix, {}, texts, judged_papers=judged, languages=languages)
-
-
-def _page(
-    template: str, judged: Mapping[str, Mapping[str, Any]], plots: Mapping[str, Any], texts: Texts, **values: Any
-) -> str:
-    """Fill a template and embed the libraries that its script starts.
-
-    The keys of `judged` are the prefixes of the element ids in each paper's part; `plots` are drawn besides its curves.
+    Attributes:
+        template: its template, `sections/{template}.html`, which finds the section as `section`.
+        values: what the template shows.
+        contents: its lines in the page's contents: ids of elements, and their names.
+        plots: Plotly's figures as plain values, by the id of the element to draw them in. One with a key `views` is
+            drawn by the choice of a metric; see `curves_section.CurvesPlot`.
     """
-    curves = {f"{prefix}curves-plot": one["plot"] for prefix, one in judged.items() if one["plot"].choices}
-    actions = ("orderable", "orderableReverse", "orderableRemove")
-    data = {
-        "plots": {**{name: plot.figure for name, plot in curves.items()}, **plots},
-        "views": {name: plot.views for name, plot in curves.items()},
-        "config": {
+
+    template: str
+    values: Mapping[str, Any]
+    contents: Sequence[tuple[str, str]]
+    plots: Mapping[str, Any] = {}
+
+
+class Link(NamedTuple):
+    """A link in the page's head. `language` is that of the page it leads to, if it is another one."""
+
+    address: str
+    name: str
+    language: str | None = None
+
+
+def page(title: str, sections: Sequence[Section], texts: Texts, links: Sequence[Link] = ()) -> str:
+    """Return the page of some sections as HTML."""
+    packed = {}
+    if plots := {name: plot for section in sections for name, plot in section.plots.items()}:
+        config = {
             "responsive": True,
             "displaylogo": False,
             "modeBarButtons": [["zoomIn2d", "zoomOut2d", "resetScale2d", "toImage"]],
             "locale": texts.language,
-            "locales": {
-                texts.language: {"dictionary": texts.plotly, "format": {"decimal": ".", "thousands": " "}},
-            },
-        },
-        "table": {**texts.datatables, "aria": dict.fromkeys(actions, texts("page.sortable"))},
-    }
-    libraries = {"datatables": Path(itables_options.dt_bundle).read_text(encoding="utf-8")}
-    if data["plots"]:
-        libraries["plotly"] = get_plotlyjs()
-    # The nonce is a digest of all text that comes from run directories, so that such text cannot contain it.
-    seen = "".join(one["seen"] for one in judged.values())
-    return _TEMPLATES.get_template(template).render(
-        texts=texts,
-        t=lambda key, **fields: texts(f"page.{key}", **fields),
-        nonce=hashlib.sha256(seen.encode(errors="surrogatepass")).hexdigest()[:32],
-        packed={name: _packed(content) for name, content in {"data": json.dumps(data), **libraries}.items()},
+            "locales": {texts.language: {"dictionary": texts.plotly, "format": {"decimal": ".", "thousands": " "}}},
+        }
+        packed = {"data": json.dumps({"plots": plots, "config": config}), "plotly": _PLOTLY.read_text(encoding="utf-8")}
+    values = {"texts": texts, "t": lambda key, **fields: texts(f"page.{key}", **fields), "title": title}
+    body = _TEMPLATES.get_template("body.html").render(sections=sections, links=links, **values)
+    # The nonce is a digest of the body, so no text from a run directory can contain it.
+    nonce = hashlib.sha256((body + str(packed.get("data"))).encode(errors="surrogatepass")).hexdigest()[:32]
+    return _TEMPLATES.get_template("page.html").render(
+        body=Markup(body),
+        nonce=nonce,
+        packed={name: _packed(content) for name, content in packed.items()},
         **values,
     )
+
+
+def data_uri(kind: str, content: bytes) -> str:
+    """Return `content` as the address of an image or another embedded file."""
+    return f"data:{kind};base64,{b64encode(content).decode()}"
 
 
 def _packed(content: str) -> str:
@@ -112,24 +80,10 @@ def _packed(content: str) -> str:
     return b64encode(gzip.compress(content.encode(), mtime=0)).decode()
 
 
-def _data_uri(kind: str, content: bytes) -> str:
-    return f"data:{kind};base64,{b64encode(content).decode()}"
-
-
-def _picture(png: bytes) -> str:
-    """Reduce a PNG to few colours and return it as a data URI."""
-    content = BytesIO()
-    with Image.open(BytesIO(png)) as image:
-        few = image.convert("RGB").quantize(_COLOURS, dither=Image.Dither.NONE).convert("RGB")
-    few.save(content, "WEBP", lossless=True, quality=100, method=4)
-    return _data_uri("image/webp", content.getvalue())
-
-
 _TEMPLATES = jinja2.Environment(
-    loader=jinja2.FileSystemLoader(Path(__file__).parent),
+    loader=jinja2.FileSystemLoader(_FOLDER),
     autoescape=True,
     undefined=jinja2.StrictUndefined,
     trim_blocks=True,
     lstrip_blocks=True,
 )
-_TEMPLATES.filters["picture"] = _picture

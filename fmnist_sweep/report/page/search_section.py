@@ -5,6 +5,7 @@ Optuna's own figures are not used: they are in English, and they show the conten
 
 import html
 import itertools
+from collections.abc import Sequence
 from typing import Any
 
 import plotly.graph_objects as go
@@ -14,6 +15,7 @@ from fmnist_sweep.engine.metrics import MEASURES
 from fmnist_sweep.errors import one_line
 from fmnist_sweep.report.figures.style import TRAINING, VALIDATION
 from fmnist_sweep.report.page.curves_section import AXIS, LAYOUT
+from fmnist_sweep.report.page.render import Section
 from fmnist_sweep.report.page.tables import Cell, Table
 from fmnist_sweep.report.search_history import Search, Trial
 from fmnist_sweep.report.texts import Texts, sentence
@@ -22,7 +24,19 @@ _SHOWN = 10
 _WIDE = 20  # an axis is logarithmic above this ratio of maximum to minimum
 
 
-def section(search: Search, texts: Texts) -> dict[str, Any]:
+def searches_section(searches: Sequence[Search], texts: Texts) -> Section:
+    """Show searches, each with its plots and its best trials."""
+    shown: list[dict[str, Any]] = []
+    plots: dict[str, Any] = {}
+    for search in searches:
+        one = _search(search, texts)
+        titles = {f"search-plot-{len(plots) + n}": title for n, title in enumerate(one["plots"], 1)}
+        plots |= {name: one["plots"][title] for name, title in titles.items()}
+        shown.append(one | {"plots": titles})
+    return Section("searches", {"searches": shown}, [("searches", texts("page.searches"))], plots)
+
+
+def _search(search: Search, texts: Texts) -> dict[str, Any]:
     """Return what the template shows of a search; `plots` maps titles to Plotly's figures as plain values."""
     said = {state: search.counts[state] for state in ("complete", "pruned", "fail", "running")}
     saving = ""

@@ -11,10 +11,9 @@ import pandas as pd
 
 from fmnist_sweep.errors import one_line
 from fmnist_sweep.papers.claims import Claim
-from fmnist_sweep.papers.looks import look_size
 from fmnist_sweep.papers.nearest import nearest_configuration, quoted
 from fmnist_sweep.papers.paper import Departure, Paper
-from fmnist_sweep.papers.verdicts import VERDICTS, Verdict
+from fmnist_sweep.papers.verdicts import Verdict
 from fmnist_sweep.report.claims import Results, reason
 from fmnist_sweep.report.summaries import missing
 from fmnist_sweep.report.texts import Texts, ranges, sentence
@@ -24,7 +23,7 @@ from fmnist_sweep.store.tables import Collection, varying
 
 NOTHING = "\N{EN DASH}"
 
-_SYMBOLS = {"reproduced": "✓", "not reproduced": "✗", "inconclusive": "?", "not run": NOTHING}
+SYMBOLS: dict[str, str] = {"reproduced": "✓", "not reproduced": "✗", "open": "?", "not run": NOTHING}
 _NEAREST = 5
 _LISTED = 200  # the most rows that are shown of one kind of problem, and of environments
 _LAST = ["val_accuracy", "val_loss", "train_accuracy", "train_loss"]
@@ -53,10 +52,20 @@ def named(paper: Paper, texts: Texts) -> _Named:
     return {name: f"{name} ({', '.join(phrases.values())})" for name, phrases in texts.phrases(paper.configs).items()}
 
 
+def style(verdict: str) -> str:
+    """Return the class of a verdict in the style sheet."""
+    return verdict.replace(" ", "-")
+
+
+def figure_label(paper: Paper, figure: str, texts: Texts) -> str:
+    """Return what the page calls a figure: `Figure 2`, or as the paper prints it, `Table 2`."""
+    number = paper.number(figure)
+    return number if paper.prints_whole(figure) else texts("page.figure_label", number=number)
+
+
 def figure_title(paper: Paper, figure: str, title: str, texts: Texts) -> str:
-    """Return a title after the figure's number: `Figure 2. ...`, or as the paper prints it, `Table 2. ...`."""
-    key = "page.numbered_as_printed" if paper.prints_whole(figure) else "page.numbered"
-    return texts(key, number=paper.number(figure), title=title)
+    """Return a title after the figure's label: `Figure 2. ...`."""
+    return f"{figure_label(paper, figure, texts)}. {title}"
 
 
 def departures(paper: Paper, sides: Iterable[str], texts: Texts) -> list[str]:
@@ -74,46 +83,34 @@ def claim_row(paper: Paper, verdict: Verdict, names: _Named, texts: Texts) -> di
     claim = verdict.claim
     details = [
         ("reason", reason(verdict, texts)),
-        ("tolerance", paper.why(claim)[texts.language]),
         ("expression", sentence(_quantity(claim, names, texts))),
+        ("tolerance", paper.why(claim)[texts.language]),
     ]
-    departs = departures(paper, claim.sides, texts)
+    if verdict.resolution and (why := paper.resolution_why(claim)):
+        details.append(("resolution", f"{verdict.resolution:g}. {why[texts.language]}"))
+    if verdict.seeds:
+        details.append(("seeds", f"{len(verdict.seeds)} ({ranges(verdict.seeds)})"))
+    # What concerns every run is said once, at the top of the page.
+    departs = [_departure(one, texts) for one in paper.departures(claim.sides) if one.of]
     if departs:
         details.append(("departs_short", " ".join(departs)))
-    if verdict.resolution:
-        why = paper.resolution_why(claim)
-        details.append(("resolution", f"{verdict.resolution:g}" + (f". {why[texts.language]}" if why else "")))
-    if verdict.look:
-        details.append(("look", texts("page.looks_at", sizes=look_sizes(verdict.look))))
-    if verdict.p_value is not None:
-        details.append(("p_value", f"{verdict.p_value:.2g}"))
-    if verdict.effect_size is not None:
-        details.append(("effect_size", _signed(f"{verdict.effect_size:.2f}")))
-    seeds = f"{len(verdict.seeds)} ({ranges(verdict.seeds)})" if verdict.seeds else "0"
     interval = verdict.interval or (math.nan, math.nan)
     mean, low, high = (_number(value, interval) for value in (verdict.measured, *interval))
     return {
         "id": claim.id,
         "section": claim.section,
-        "figure": paper.place(claim) or NOTHING,
+        "place": paper.place(claim),
         "quote": claim.quote,
         "statement": claim.statement[texts.language],
-        "expected": Cell(_signed(str(claim.expect)), claim.expect.value),
-        "measured": Cell(mean, "" if verdict.measured is None else verdict.measured),
+        "expected": _signed(str(claim.expect)),
+        "measured": mean,
         "interval": f"[{low}, {high}]" if verdict.interval else "",
-        "seeds": Cell(seeds, len(verdict.seeds)),
         "verdict": texts(f"page.{verdict.verdict}"),
-        "symbol": _SYMBOLS[verdict.verdict],
-        "style": verdict.verdict.replace(" ", "-"),
+        "symbol": SYMBOLS[verdict.verdict],
+        "style": style(verdict.verdict),
         "departs": bool(departs),
-        "rank": VERDICTS.index(verdict.verdict),
         "details": [(texts(f"page.{term}"), meaning) for term, meaning in details],
     }
-
-
-def look_sizes(looks: int) -> str:
-    """List the numbers of seeds that the first `looks` looks take."""
-    return ", ".join(str(look_size(look)) for look in range(1, looks + 1))
 
 
 def nearest_tables(results: Results, names: _Named, texts: Texts) -> list[tuple[str, str, Table]]:
@@ -145,7 +142,7 @@ def run_table(collection: Collection, texts: Texts) -> Table:
             status += f" ({run['epochs_done']}/{run['epochs']})"
         cells = [Cell(run["name"], style="name"), Cell(run[optimizer], style="free")]
         levels = [NOTHING if pd.isna(run[factor]) else run[factor] for factor in factors]
-        cells += [Cell(f"{level}", level) for level in levels]
+        cells += [Cell(f"{level}", level, "free" if isinstance(level, str) else "") for level in levels]
         cells += [Cell(f"{run['seed']}", run["seed"]), Cell(status)]
         cells += [*(_measure(last[key]) for key in _LAST), *(_measure(run[key]) for key in tested)]
         rows.append([*cells, _measure(last["seconds"], 0)])

@@ -25,7 +25,6 @@ class Texts:
         self._texts = _read(language)
         self.classes: list[str] = self._texts["classes"]
         self.definitions: list[dict[str, str]] = self._texts["definitions"]
-        self.datatables: dict[str, str] = self._texts["datatables"]
         self.plotly: dict[str, str] = self._texts["plotly"]
 
     def __call__(self, key: str, **values: object) -> str:
@@ -79,6 +78,8 @@ class Texts:
             values["of"] = self.metric(reduce.chooser)
             delta = values.pop("min_delta", 0)
             values["delta"] = self("page.min_delta", value=delta) if delta else ""
+            if "tol" in values:
+                values["delta"] = self("page.tol", value=values.pop("tol"))
             key += "_with_patience" if reduce.name == "at_best" and "patience" in values else ""
         return self(f"page.reduce_{key}", **values)
 

@@ -35,7 +35,7 @@ class RayExecutor(Executor):
         try:
             import ray
         except ImportError as error:
-            raise ConfigError("Ray is not installed: pip install 'fmnist_sweep[ray]'") from error
+            raise ConfigError("Ray is not installed; pip install ray, or '.[ray]' in the clone") from error
         self._ray = ray
         host, _, port = (address or "").rpartition(":")
         try:

@@ -74,7 +74,7 @@ class SlurmExecutor(Executor):
         try:
             import submitit
         except ImportError as error:
-            raise ConfigError("Slurm needs submitit: pip install 'fmnist_sweep[slurm]'") from error
+            raise ConfigError("Slurm needs submitit; pip install submitit, or '.[slurm]' in the clone") from error
         if (gpus_per_node or 0) > 1:
             raise ConfigError(
                 f"gpus_per_node={gpus_per_node}: a job takes one GPU; set gpus_per_node=1 and raise array_parallelism"
