@@ -37,7 +37,7 @@ _Measure = Literal["loss", "accuracy"]
 # Names of the pictures that a report draws of any runs.
 DRAWN_ANYWAY = (
     *("curves-by-optimizer", "curves-by-batch-size", "curves-by-dropout", "final-values", "generalisation-gap"),
-    *("convergence-speed", "main-effects", "interaction-effects", "confusion-matrix", "frequent-mistakes"),
+    *("convergence-speed", "main-effects", "interaction-effects", "confusion-matrix", "frequent-mistakes", "verdicts"),
 )
 _CURVES = (*MEASURES, *TEST_MEASURES)
 _BARE = re.compile(r"[A-Z]?[\d.-]+[a-z]?|[IVXLC]+|[A-Z]")

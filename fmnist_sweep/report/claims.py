@@ -24,6 +24,24 @@ def judged(paper: Paper, collection: Collection) -> Results:
     return Results(paper, collection, curves, judge(paper, curves))
 
 
+def figure_label(paper: Paper, figure: str, texts: Texts) -> str:
+    """Return what the report calls a figure: `Figure 2`, or as the paper prints it, `Table 2`."""
+    number = paper.number(figure)
+    return number if paper.prints_whole(figure) else texts("page.figure_label", number=number)
+
+
+def by_figure(results: Results, texts: Texts) -> list[tuple[str, str, list[Verdict]]]:
+    """Return name, label and verdicts of each figure, and under an empty name those of statements without a figure."""
+    paper, verdicts = results.paper, results.verdicts
+    labels = {name: figure_label(paper, name, texts) for name in paper.figures}
+    if any(not verdict.claim.figure for verdict in verdicts):
+        labels[""] = texts("page.no_figure")
+    return [
+        (name, label, [verdict for verdict in verdicts if (verdict.claim.figure or "") == name])
+        for name, label in labels.items()
+    ]
+
+
 def reason(verdict: Verdict, texts: Texts) -> str:
     """Explain a verdict in a few sentences, and list the seeds that were left out with the cause for each."""
     said = [texts(f"verdicts.{text}", **verdict.values) for text in (verdict.case, *verdict.notes)]

@@ -14,7 +14,7 @@ from fmnist_sweep.papers.claims import Claim
 from fmnist_sweep.papers.nearest import nearest_configuration, quoted
 from fmnist_sweep.papers.paper import Departure, Paper
 from fmnist_sweep.papers.verdicts import Verdict
-from fmnist_sweep.report.claims import Results, reason
+from fmnist_sweep.report.claims import Results, figure_label, reason
 from fmnist_sweep.report.summaries import missing
 from fmnist_sweep.report.texts import Texts, ranges, sentence
 from fmnist_sweep.store.curves import Curves
@@ -55,12 +55,6 @@ def named(paper: Paper, texts: Texts) -> _Named:
 def style(verdict: str) -> str:
     """Return the class of a verdict in the style sheet."""
     return verdict.replace(" ", "-")
-
-
-def figure_label(paper: Paper, figure: str, texts: Texts) -> str:
-    """Return what the page calls a figure: `Figure 2`, or as the paper prints it, `Table 2`."""
-    number = paper.number(figure)
-    return number if paper.prints_whole(figure) else texts("page.figure_label", number=number)
 
 
 def figure_title(paper: Paper, figure: str, title: str, texts: Texts) -> str:

@@ -7,7 +7,7 @@ from typing import Any
 
 from fmnist_sweep.papers.single_runs import FEWEST
 from fmnist_sweep.papers.verdicts import VERDICTS, Verdict, true_numbers
-from fmnist_sweep.report.claims import Results
+from fmnist_sweep.report.claims import Results, by_figure
 from fmnist_sweep.report.page import tables
 from fmnist_sweep.report.page.pictures import Picture
 from fmnist_sweep.report.page.render import Section
@@ -26,7 +26,7 @@ def answer(results: Results, texts: Texts) -> dict[str, Any]:
         "counts": counted(verdicts, texts),
         "bars": [
             {"anchor": f"figure-{name or 'none'}", "name": label, "counts": counted(own, texts), "n": len(own)}
-            for name, label, own in _by_figure(results, texts)
+            for name, label, own in by_figure(results, texts)
             if own
         ],
         "findings": [
@@ -44,7 +44,7 @@ def paper_sections(results: Results, pictures: Mapping[str, Picture], texts: Tex
     paper = results.paper
     names = tables.named(paper, texts)
     figures = []
-    for name, label, verdicts in _by_figure(results, texts):
+    for name, label, verdicts in by_figure(results, texts):
         drawn = paper.figures.get(name)
         own = paper.departures(drawn.rows) if drawn else []
         worst_first = sorted(verdicts, key=lambda verdict: _WORST_FIRST.index(verdict.verdict))
@@ -60,7 +60,7 @@ def paper_sections(results: Results, pictures: Mapping[str, Picture], texts: Tex
             }
         )
     values = {"figures": figures, "paper": paper, "counts": counted(results.verdicts, texts)}
-    labels = [(f"figure-{name or 'none'}", label) for name, label, _ in _by_figure(results, texts)]
+    labels = [(f"figure-{name or 'none'}", label) for name, label, _ in by_figure(results, texts)]
     sections = [
         Section("answer", answer(results, texts), [("answer", texts("page.answer"))]),
         Section("figures", values, labels),
@@ -90,18 +90,6 @@ def counted(verdicts: Iterable[Verdict], texts: Texts) -> list[dict[str, Any]]:
         }
         for name in VERDICTS
         if found[name]
-    ]
-
-
-def _by_figure(results: Results, texts: Texts) -> list[tuple[str, str, list[Verdict]]]:
-    """Return name, label and verdicts of each figure, and under an empty name those of statements without a figure."""
-    paper = results.paper
-    by_figure = [(name, tables.figure_label(paper, name, texts)) for name in paper.figures]
-    if any(not verdict.claim.figure for verdict in results.verdicts):
-        by_figure.append(("", texts("page.no_figure")))
-    return [
-        (name, label, [verdict for verdict in results.verdicts if (verdict.claim.figure or "") == name])
-        for name, label in by_figure
     ]
 
 
