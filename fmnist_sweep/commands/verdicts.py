@@ -12,7 +12,7 @@ from fmnist_sweep.console import Parser, output, program, refuse
 from fmnist_sweep.errors import count
 
 _FILE = "claims.csv"
-_OPEN = "open"  # inconclusive, or not run
+_OPEN = "open"  # also what was not run
 _VERDICTS = ("reproduced", "not reproduced")
 
 

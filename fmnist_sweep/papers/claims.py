@@ -24,7 +24,7 @@ Why = Annotated[  # by language, or the name of a text under `reasons`
 
 
 class Resolution(Plain):
-    """How sharp a verdict on a number of one run must be.
+    """The precision that a verdict on a number of one run needs.
 
     A number counts as reproduced only if the runs would have told a number so far away from their mean apart. The
     default is 0.05 for accuracies and 0.1 for losses (for a slope: that change over its whole line), and a tenth of the
@@ -43,7 +43,7 @@ class Expectation(Plain):
     about: Annotated[float | None, Field(examples=[0.87])] = None
     """The quoted number. Accuracies are fractions: 87 % is 0.87."""
     tolerance: Annotated[Annotated[float, Field(gt=0)] | None, Field(examples=[0.005])] = None
-    """How precisely it is quoted: half a unit of its last digit, if the study says nothing else and
+    """The precision of the quoted number: half a unit of its last digit, if the study says nothing else and
     validates on the same images."""
     above: Annotated[float | None, Field(examples=[0.4])] = None
     """The number lies above this value. For a comparison, `above: 0` says that `of` has more than `than`."""
@@ -93,7 +93,7 @@ class Claim(Plain):
     id: Annotated[Name, Field(examples=["adam-ends-higher"])]
     """A name of its own."""
     section: Annotated[Words, Field(examples=["4.2"])]
-    """Where in the paper."""
+    """The section of the paper."""
     figure: Annotated[str | None, Written, Field(examples=["fig1"])] = None
     """A name under `figures`; leave it out if no figure shows the claim. A figure of kind `curves` marks the number at
     its epoch (`at`, `last`, `mean_last`), one of kind `final` marks it beside the same `reduce`."""
@@ -118,7 +118,7 @@ class Claim(Plain):
     reduce: Annotated[Reduction, BeforeValidator(Reduction.parse), Field(examples=["last", {"at": 1}])]
     """One number from each seed's curve; see the reductions below."""
     expect: Annotated[Expectation, Field(examples=[{"about": 0.87, "tolerance": 0.005}, {"above": 0, "margin": 0.005}])]
-    """Where that number has to lie."""
+    """The region in which that number has to lie."""
     why: Annotated[Why, Field(examples=[{"en": "The paper quotes whole percents."}])]
     """Why that tolerance, bound or margin: by language, or the name of a text under `reasons`."""
     resolution: Resolution | None = None

@@ -68,11 +68,11 @@ class Figure(Plain):
         "loss",
         "accuracy",
     ]
-    """What is shown, from left to right."""
+    """The panels, from left to right."""
     reduce: Annotated[Reduction, BeforeValidator(Reduction.parse), Field(examples=[{"at_best": "val_loss"}])] = _LAST
-    """Which value a figure of kind `final` shows; see the reductions below."""
+    """The value that a figure of kind `final` shows; see the reductions below."""
     number: Annotated[_Number | None, Field(examples=[2, "Table 2"])] = None
-    """What the paper calls it: a number such as 2 or S1, or the words as printed, such as "Figure 3b". By default the
+    """Its name in the paper: a number such as 2 or S1, or the words as printed, such as "Figure 3b". By default the
     number in its name (`fig2`, `exp-3`), else the name."""
 
     @model_validator(mode="after")
@@ -92,7 +92,7 @@ class Departure(Plain):
     """A respect in which the file departs from the paper. The report shows it beside the verdicts that it concerns."""
 
     text: Annotated[Text, Field(examples=[{"en": "The study shifts images at random. These runs do not."}])]
-    """What the paper does, and what these runs do instead, by language."""
+    """The paper's way, and what these runs do instead, by language."""
     of: Annotated[list[str], Field(examples=[["adam"]])] = []  # noqa: RUF012
     """Names under `configurations`; by default all."""
 
@@ -101,7 +101,7 @@ class Finding(Plain):
     """A sentence for the top of the page. The page shows it only while all claims that it names have its verdict."""
 
     text: Annotated[Text, Field(examples=[{"en": "Momentum helps at every batch size."}])]
-    """What the runs show, by language."""
+    """The finding in a sentence, by language."""
     verdict: Annotated[Literal["reproduced", "not reproduced"], Field(examples=["reproduced"])]
     """The verdict that the sentence speaks of."""
     claims: Annotated[list[str], Field(min_length=1, examples=[["fast-beats-slow"]])]
@@ -118,23 +118,23 @@ class Paper(Plain):
     year: Annotated[int, Field(ge=1000, le=9999, examples=[2024])]
     """When it appeared."""
     link: Annotated[str | None, Field(pattern=r"^https?://\S+$", examples=["https://example.org/paper"])] = None
-    """Where to find it."""
+    """Its address on the web."""
     language: Annotated[str, Field(pattern=LANGUAGE, examples=["en"])]
     """The language of its quotes, in two letters."""
     protocol: Annotated[Values, Field(examples=[{"data.validation": "test", "model.hidden": [128, 64]}])] = Field(
         default_factory=dict
     )
-    """What all its runs share: keys and values of the configuration. Runs of another protocol are left out."""
+    """Settings that all its runs share: keys and values of the configuration. Runs of another protocol are left out."""
     configurations: Annotated[
         dict[Name, Values],
         Field(min_length=1, max_length=_MOST, examples=[{"adam": {"optimizer": "adam", "epochs": 30}}]),
     ]
-    """What it trained, by name: more keys and values, without `seed`. The report shows the names."""
+    """The models that it trained, by name: more keys and values, without `seed`. The report shows the names."""
     departs: Annotated[
         list[Departure],
         Field(max_length=_MOST, examples=[[{"text": {"en": "It augments its images. These runs do not."}}]]),
     ] = []  # noqa: RUF012
-    """Where this file departs from the paper."""
+    """Points in which this file departs from the paper."""
     figures: Annotated[
         dict[Annotated[str, Field(pattern=r"^[a-z][\w-]*$")], Figure],
         Field(max_length=_MOST, examples=[{"fig1": {"title": {"en": "Adam and SGD"}, "rows": ["adam", "sgd"]}}]),
@@ -147,9 +147,9 @@ class Paper(Plain):
     resolutions: Annotated[
         dict[Measured, Resolution], Field(examples=[{"accuracy": {"value": 0.02, "why": {"en": "Why."}}}])
     ] = Field(default_factory=dict)
-    """How sharp verdicts on numbers of one run must be, by `accuracy`, `loss` or `epochs`; most papers need none."""
+    """The precision that verdicts on single runs need, by `accuracy`, `loss` or `epochs`; most papers need none."""
     claims: Annotated[list[Claim], Field(max_length=_MOST)] = Field(default_factory=list)
-    """What the paper says."""
+    """The statements of the paper."""
     findings: Annotated[
         list[Finding],
         Field(

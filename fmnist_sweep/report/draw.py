@@ -45,7 +45,7 @@ _MOST_INSIDE = 8  # lines that a legend inside a user's axes names
 
 
 class _Group(NamedTuple):
-    """What a line or a row of a panel shows: runs that differ in their seeds alone."""
+    """A line or a row of a panel: runs that differ in their seeds alone."""
 
     label: str
     rows: pd.DataFrame

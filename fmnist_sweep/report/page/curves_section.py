@@ -43,8 +43,8 @@ class CurvesPlot(NamedTuple):
     Attributes:
         figure: Plotly's JSON as plain values, without `y`. `data` has a band and a line for each of `choices`; it is
             empty if no run has an epoch. `layout` is the rest.
-        views: for each metric, `y` of each band and line in turn, and the title of the y axis. A band follows the
-            maxima forwards and then the minima backwards.
+        views: for each metric, `y` of each band and line in turn, and the title of the y axis. A band follows its
+            upper edge forwards and then its lower edge backwards.
         choices: for each configuration, its name in words, and whether it is shown at first. A few of them are.
         more: the number of recipes left out, the least accurate ones beyond `_MOST_CURVES`.
     """
