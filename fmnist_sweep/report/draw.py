@@ -66,7 +66,7 @@ def curves(
     Args:
         runs: the runs to draw.
         metric: train_loss, train_accuracy, running_loss, running_accuracy, val_loss or val_accuracy, and test_loss or
-            test_accuracy where each epoch was tested; or a list of them, with a row of panels for each.
+            test_accuracy where they were measured; or a list of them, with a row of panels for each.
         by: the key with a line for each of its values, such as `optimizer` or `batch_size`. Runs of one line must
             differ in nothing but their seeds. By default each configuration has a line.
         col: the key with a column of panels for each of its values.
