@@ -92,6 +92,7 @@ def sweep(*overrides: str, store: str | Path = "multirun", **values: Any) -> pd.
 
     Returns:
         The rows of the requested runs, in the format of `read`. The table is empty after `dry_run=True`.
+        With `until="settled"` only the runs that this call trained are requested, so `read` the store for all.
 
     Raises:
         ConfigError: the configuration cannot work; nothing was trained.

@@ -66,7 +66,7 @@ def curves(
     Args:
         runs: the runs to draw.
         metric: train_loss, train_accuracy, running_loss, running_accuracy, val_loss or val_accuracy, and test_loss or
-            test_accuracy where each epoch was tested; or a list of them, with a row of panels for each.
+            test_accuracy where they were measured; or a list of them, with a row of panels for each.
         by: the key with a line for each of its values, such as `optimizer` or `batch_size`. Runs of one line must
             differ in nothing but their seeds. By default each configuration has a line.
         col: the key with a column of panels for each of its values.
@@ -190,7 +190,7 @@ def confusion(runs: pd.DataFrame) -> Figure:
         )
     found = [predicted(path) for path in rows["path"].unique()]
     counts = np.sum([count_confusions(true, classes) for true, classes in found], axis=0)
-    return confusion_figure(counts, _TEXTS, _TEXTS.configuration(rows.iloc[0], MODEL))
+    return _shown(confusion_figure(counts, _TEXTS, _TEXTS.configuration(rows.iloc[0], MODEL)))
 
 
 def figure(runs: Runs, name: str, paper: str = papers.DEFAULT) -> Figure:
@@ -204,7 +204,13 @@ def figure(runs: Runs, name: str, paper: str = papers.DEFAULT) -> Figure:
     drawn = paper_figure(read, name, Curves(collected(runs, read.covers)), _TEXTS)
     if drawn is None:
         raise ConfigError(f"{name}: there are no runs of it; fs.sweep(figure={name!r}) trains them")
-    return drawn
+    return _shown(drawn)
+
+
+def _shown(figure: Figure) -> Figure:
+    """Load the backend: before, a notebook shows a figure that pyplot did not make as text."""
+    pyplot.switch_backend(pyplot.get_backend())
+    return figure
 
 
 def _panels(

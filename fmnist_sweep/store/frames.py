@@ -35,9 +35,10 @@ def read(store: str | Path = "multirun") -> pd.DataFrame:
     Returns:
         A row per run and epoch: run (its name), path (its directory), status, recipe (a digest of all but seed and
         epochs), the keys of the command line, such as `optimizer`, `optimizer.lr` and `batch_size`, seed, epoch,
-        train_loss, train_accuracy, running_loss, running_accuracy, val_loss, val_accuracy, and seconds: the run's share
-        of its stack's training time up to the epoch's end, which is not elapsed time. An optimizer has a column for
-        each argument that a run was given; it is missing for classes without this argument.
+        train_loss, train_accuracy, running_loss, running_accuracy, val_loss, val_accuracy, test_loss and test_accuracy
+        where they were measured, and seconds: the run's share of its stack's training time up to the epoch's end, which
+        is not elapsed time. An optimizer has a column for each argument that a run was given; it is missing for classes
+        without this argument.
 
     Raises:
         ConfigError: there is no such folder or file.
@@ -123,9 +124,17 @@ def warn_of_runs(left_out: Iterable[tuple[str, str]]) -> None:
 
 
 def table_of(collection: Collection) -> pd.DataFrame:
-    """Return the rows of all runs, with the path of the run's directory in each row."""
-    table = collection.metrics
-    table.insert(1, "path", table["run"].map(collection.runs.set_index("name")["path"]))
+    """Return the rows of all runs, with the path of the run's directory in each row.
+
+    A test accuracy that was measured once, after the last epoch, is in the row of this epoch.
+    """
+    table, runs = collection.metrics, collection.runs.set_index("name")
+    table.insert(1, "path", table["run"].map(runs["path"]))
+    if "test_accuracy" not in table and runs["test_accuracy"].notna().any():
+        table.insert(table.columns.get_loc("seconds"), "test_accuracy", np.nan)
+    if "test_accuracy" in table:
+        ended = table["epoch"] == table["epochs"]
+        table.loc[ended, "test_accuracy"] = table.loc[ended, "run"].map(runs["test_accuracy"])
     return table
 
 

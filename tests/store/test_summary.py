@@ -1,9 +1,11 @@
 """A row for each configuration: means over its finished runs, the best first."""
 
 import numpy as np
+import pandas as pd
 import pytest
 from made_up_runs import write_run
 
+import fmnist_sweep as fs
 from fmnist_sweep.store.summary import summary
 from fmnist_sweep.store.tables import collect
 
@@ -40,6 +42,14 @@ def test_equal_accuracies_are_ranked_by_loss_and_a_test_is_shown(tmp_path):
         write_run(tmp_path, epochs=1, dropout=place / 10, curve=curve, validation="holdout")
     table = summary(collect(tmp_path))
     assert table["dropout"].tolist() == [0.1, 0.0] and table["test_accuracy"].tolist() == [0.86, 0.86]
+    pd.testing.assert_frame_equal(fs.summary(fs.read(tmp_path)), table)
+
+
+def test_a_table_has_the_test_accuracy_of_a_last_epoch(tmp_path):
+    write_run(tmp_path, epochs=2, validation="holdout")
+    assert np.array_equal(fs.read(tmp_path)["test_accuracy"], [np.nan, 0.86], equal_nan=True)
+    write_run(tmp_path / "b", epochs=2)
+    assert "test_accuracy" not in fs.read(tmp_path / "b")
 
 
 def test_runs_that_differ_in_nothing_are_described_by_their_optimizer(tmp_path):

@@ -104,7 +104,8 @@ def band(ax: Axes, table: pd.DataFrame, style: Style, label: str) -> None:
     """Draw the mean over seeds as a line and, with more than one seed, a band; see `curves.bands`."""
     if table["seeds"].max() > 1:
         ax.fill_between(table["epoch"], table["low"], table["high"], color=style.colour, alpha=0.2, linewidth=0)
-    ax.plot(table["epoch"], table["mean"], color=style.colour, linestyle=style.line, label=label)
+    marker = style.marker if table["mean"].count() == 1 else None  # one point makes no line
+    ax.plot(table["epoch"], table["mean"], color=style.colour, linestyle=style.line, marker=marker, label=label)
 
 
 def epoch_axis(ax: Axes, texts: Texts) -> None:
