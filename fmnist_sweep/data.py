@@ -27,6 +27,7 @@ from numpy.typing import NDArray
 
 from fmnist_sweep import download, files
 from fmnist_sweep.console import program
+from fmnist_sweep.errors import UserError
 
 if TYPE_CHECKING:
     import torch
@@ -54,7 +55,7 @@ HOLDOUT_SEED = 20241119
 HOLDOUT_SIZE = 10_000
 
 
-class DataError(Exception):
+class DataError(UserError):
     """Fashion-MNIST is unavailable. The first line says why and what to do; manual steps may follow."""
 
 

@@ -7,7 +7,14 @@ from collections.abc import Iterable, Sequence
 from pydantic import ValidationError
 
 
-class ConfigError(ValueError):
+class UserError(Exception):
+    """An error that a user can fix. IPython and Jupyter show its message without a traceback."""
+
+    def _render_traceback_(self) -> list[str]:  # IPython's hook
+        return [f"{type(self).__name__}: {self}"]
+
+
+class ConfigError(UserError, ValueError):
     """A value in the configuration is invalid."""
 
 
@@ -43,7 +50,7 @@ def count(number: int, noun: str) -> str:
     return f"{number:,} {noun}{'' if number == 1 else 's'}"
 
 
-class RunError(RuntimeError):
+class RunError(UserError, RuntimeError):
     """A run failed; its directory keeps the files that it wrote."""
 
 

@@ -10,6 +10,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from importlib import metadata
 from pathlib import Path
 
 import numpy as np
@@ -23,6 +24,7 @@ from hydra.core.hydra_config import HydraConfig
 from made_up_runs import write_run
 from matplotlib import pyplot
 from matplotlib.axes import Axes
+from scipy import stats
 from small_runs import whole
 
 import fmnist_sweep as fs
@@ -74,6 +76,8 @@ def test_loading_the_package_loads_nothing_heavy() -> None:
 def test_the_names_are_those_that_are_promised() -> None:
     assert set(fs.__all__) <= set(dir(fs))
     assert all(callable(getattr(fs, name)) for name in fs.__all__ if name != "draw")
+    assert fs.__version__ == metadata.version("fmnist-sweep")
+    assert (fs.ConfigError, fs.RunError) == (ConfigError, RunError)
     with pytest.raises(AttributeError, match="'swep'"):
         fs.swep  # noqa: B018
 
@@ -287,7 +291,7 @@ def test_final_values_are_those_of_finished_runs(runs: pd.DataFrame) -> None:
     last = runs[runs["epoch"] == 2].groupby("batch_size")["train_loss"]
     drawn = [line.get_xdata() for line in ax.lines if len(line.get_xdata()) == 2]
     assert [sorted(values) for values in drawn] == [sorted(values) for _, values in last]
-    with pytest.raises(ConfigError, match="there are no such runs"):
+    with pytest.raises(ConfigError, match="none of these runs is finished"):
         fs.draw.finals(runs[runs["epoch"] == 1])
 
 
@@ -331,13 +335,14 @@ def test_a_run_that_is_in_two_stores_counts_once(status: layout.Status, tmp_path
     assert set(lengths(fs.draw.curves(joined, by="batch_size", ax=pyplot.figure().gca())).values()) == {2}
 
 
-def test_optimizers_that_two_stores_call_alike_are_drawn_apart(tmp_path: Path) -> None:
-    for lr in (0.1, 0.01):
-        write_run(tmp_path / f"{lr}", optimizer="sgd", optimizer_args={"lr": lr}, epochs=2)
-    runs = pd.concat([fs.read(tmp_path / f"{lr}") for lr in (0.1, 0.01)])
-    for by in (None, "optimizer"):
-        ax = fs.draw.curves(runs, by=by, ax=pyplot.figure().gca())
-        assert sorted(lengths(ax)) == ["SGD lr=0.01", "SGD lr=0.1"]
+def test_optimizers_of_two_stores_are_drawn_apart(tmp_path: Path) -> None:
+    given = [{"lr": 0.1}, {"lr": 0.01}, {"lr": 0.01, "momentum": 0.9}]
+    for place, arguments in enumerate(given):
+        write_run(tmp_path / f"{place}", optimizer="sgd", optimizer_args=arguments, epochs=2)
+    runs = pd.concat([fs.read(tmp_path / f"{place}") for place in range(3)])
+    ax = fs.draw.curves(runs, ax=pyplot.figure().gca())
+    assert list(lengths(ax)) == ["SGD, lr 0.01, momentum 0", "SGD, lr 0.01, momentum 0.9", "SGD, lr 0.1, momentum 0"]
+    assert fs.summary(runs)["n"].tolist() == [1, 1, 1]
 
 
 def test_a_store_that_has_moved_is_read_where_it_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -353,15 +358,144 @@ def test_a_store_that_has_moved_is_read_where_it_is(tmp_path: Path, monkeypatch:
 
 
 def test_what_is_not_to_be_drawn_is_refused(runs: pd.DataFrame, paper: str) -> None:
-    with pytest.raises(ConfigError, match=r"measure=val_acuracy: must be one of .*did you mean val_accuracy"):
+    with pytest.raises(ConfigError, match=r"metric=val_acuracy: must be one of .*did you mean val_accuracy"):
         fs.draw.curves(runs, "val_acuracy")
-    with pytest.raises(ConfigError, match=r"by=batch_size: must be one of .*did you mean training\.batch_size"):
-        fs.draw.curves(runs, by="batch_size")
+    with pytest.raises(ConfigError, match=r"by=batchsize: must be one of .*did you mean batch_size"):
+        fs.draw.curves(runs, by="batchsize")
+    with pytest.raises(ConfigError, match=r"x=model\.hidden: has values that are not numbers \(8\)"):
+        fs.draw.against(runs, x="model.hidden")
     for draw in (fs.draw.curves, fs.draw.finals):
         with pytest.raises(
-            ConfigError, match=r"by=optimizer: runs of one level differ in training\.batch_size.*keep one"
+            ConfigError, match=r"by=optimizer: runs of one level differ in batch_size.*col='batch_size'"
         ):
             draw(runs, by="optimizer")
+    with pytest.raises(ConfigError, match="ax: 1 axes for 2 panels"):
+        fs.draw.curves(runs, ["val_loss", "val_accuracy"], ax=pyplot.figure().gca())
     with pytest.raises(ConfigError, match="fig1: there are no runs of it"):
         fs.draw.figure(runs, "fig1")
     assert len(fs.draw.figure(runs, "both", paper=paper).axes) == 4
+
+
+def test_a_panel_shows_a_metric_and_a_level(runs: pd.DataFrame) -> None:
+    axes = fs.draw.curves(runs, ["val_loss", "val_accuracy"], by="optimizer", col="batch_size")
+    assert axes.shape == (2, 2)
+    assert [ax.get_title() for ax in axes[0]] == ["Batch 500", "Batch 1000"]
+    large = runs[(runs["batch_size"] == 1000) & (runs["optimizer"] == "SGD")]
+    (line,) = (line for line in axes[1, 1].lines if line.get_label() == "SGD")
+    assert np.allclose(line.get_ydata(), large.groupby("epoch")["val_accuracy"].mean())
+    (legend,) = axes[0, 0].figure.legends
+    assert [text.get_text() for text in legend.get_texts()] == ["Adam", "SGD"]
+    assert "With lr 0.01, hidden 8, dropout 0.2, 2 epochs" in legend.get_title().get_text().replace("\n", " ")
+    assert "16th to 84th percentile" in legend.get_title().get_text().replace("\n", " ")
+    assert fs.draw.finals(runs, ["val_loss", "val_accuracy"]).shape == (2,)
+
+
+def test_a_metric_is_drawn_against_a_number(tmp_path: Path) -> None:
+    for lr, seed in ((0.001, 0), (0.1, 0), (0.01, 0), (0.01, 1)):
+        curve = np.full((1, 6), lr + seed / 10)
+        write_run(tmp_path, optimizer="sgd", optimizer_args={"lr": lr}, seed=seed, epochs=1, curve=curve)
+    write_run(tmp_path, optimizer="sgd", epochs=2, epochs_done=1, status="running")
+    ax = fs.draw.against(fs.read(tmp_path), x="optimizer.lr", metric="val_loss")
+    (bars,) = ax.containers
+    np.testing.assert_allclose(
+        np.transpose(bars.lines[0].get_data()).astype(float), [[0.001, 0.001], [0.01, 0.06], [0.1, 0.1]]
+    )
+    assert (ax.get_xscale(), ax.get_xlabel()) == ("log", "Learning rate")
+    assert [label.get_text() for label in ax.get_xticklabels()] == ["0.001", "0.01", "0.1"]
+
+
+# Answers
+
+
+def test_configurations_are_summed_up_and_the_best_is_found(swept: Path, runs: pd.DataFrame) -> None:
+    table = fs.summary(runs)
+    last = runs[runs["epoch"] == 2].groupby(["optimizer", "batch_size"])
+    means = last["val_accuracy"].mean().sort_values(ascending=False)
+    assert list(map(tuple, table[["optimizer", "batch_size"]].to_numpy())) == list(means.index)
+    assert np.allclose(table["val_accuracy"], means)
+    pd.testing.assert_frame_equal(fs.summary(swept), table)
+    found, rows = fs.best(runs)
+    assert (found["optimizer"], found["batch_size"]) == means.index[0]
+    pd.testing.assert_frame_equal(rows, runs[(runs[["optimizer", "batch_size"]] == list(means.index[0])).all(axis=1)])
+    assert fs.best(swept, "train_loss").summary["train_loss"] == last["train_loss"].mean().min()
+    with pytest.raises(ConfigError, match=r"metric=val_acc: must be one of .*did you mean val_accuracy"):
+        fs.best(runs, "val_acc")
+    with pytest.raises(ConfigError, match="none of these runs is finished"):
+        fs.best(runs[runs["epoch"] == 1])
+    with pytest.raises(ConfigError, match="there are no such runs"):
+        fs.summary(runs[runs["epoch"] == 3])
+
+
+def test_two_configurations_are_compared_by_seed(tmp_path: Path) -> None:
+    def ending(accuracy: float, seed: int, **more: object) -> None:
+        write_run(tmp_path, epochs=1, seed=seed, curve=np.full((1, 6), accuracy), **more)
+
+    for seed, (adam, sgd) in enumerate(((0.8, 0.7), (0.9, 0.7), (0.7, 0.6))):
+        ending(adam, seed)
+        ending(sgd, seed, optimizer="sgd")
+    ending(0.1, 3, optimizer="sgd")  # a seed that Adam lacks
+    ending(0.1, 0, optimizer="sgd", hidden=(64, 32))
+    sgd = {"optimizer": "SGD", "model.hidden": [128, 64]}
+    found = fs.compare(tmp_path, {"optimizer": "Adam"}, sgd, metric="val_accuracy")
+    expected = stats.ttest_rel([0.8, 0.9, 0.7], [0.7, 0.7, 0.6])
+    low, high = expected.confidence_interval()
+    named = {"a": 0.8, "b": 2 / 3, "difference": 2 / 15, "low": low, "high": high, "n": 3, "p": expected.pvalue}
+    assert found.to_dict() == pytest.approx(named)
+    asked = "optimizer == 'SGD' and `model.hidden` == '128-64'"
+    pd.testing.assert_series_equal(fs.compare(fs.read(tmp_path), {"optimizer": "Adam"}, asked), found)
+    for a, b, said in [
+        ({"optimizer": "SGD"}, {"optimizer": "Adam"}, "is several configurations, which differ in model.hidden; add"),
+        ({"optimizer": "Adam"}, {"optimizer": "Adam"}, "a and b are the same configuration"),
+        ({"optimiser": "Adam"}, sgd, "a=optimiser: must be one of .*did you mean optimizer"),
+        ({"optimizer": "adam"}, sgd, "a: no finished run has optimizer=adam; there are Adam, SGD; did you mean Adam"),
+        (
+            {"optimizer": "Adam"},
+            {"model.hidden": [64, 32]},
+            r"seeds do not pair up: a and b have \[0, 1, 2\] and \[0\]",
+        ),
+        ("seed ==", sgd, "cannot be evaluated"),
+    ]:
+        with pytest.raises(ConfigError, match=said):
+            fs.compare(tmp_path, a, b)
+
+
+def test_predictions_are_beside_the_true_classes(runs: pd.DataFrame) -> None:
+    one = runs[runs["run"] == runs["run"].iloc[0]]
+    table = fs.predictions(one)
+    assert (len(table), table.index.name) == (10_000, "image")
+    assert (table["true"] == table["predicted"]).mean() == pytest.approx(one["val_accuracy"].iloc[-1])
+    assert table["true"].cat.codes.tolist() == whole().val_labels.tolist()
+    seeds = fs.best(runs).runs
+    matrix, _ = fs.draw.confusion(seeds).axes
+    shares = [fs.predictions(path).query("true == 'Bag'")["predicted"].eq("Bag").mean() for path in set(seeds["path"])]
+    shown = {text.get_position(): text.get_text() for text in matrix.texts}
+    assert shown[8, 8] == f"{100 * np.mean(shares):.0f}"
+    with pytest.raises(ConfigError, match=r"runs differ in optimizer, batch_size; .* fs\.best\(runs\)\.runs"):
+        fs.draw.confusion(runs)
+
+
+def test_a_published_table_is_read_as_its_store_is(swept: Path, runs: pd.DataFrame, paper: str, tmp_path: Path) -> None:
+    page = fs.write_report(swept, paper=paper, output=tmp_path / "out")
+    assert page.read_text().startswith("<!DOCTYPE html>")
+    table = tmp_path / "out" / "results.csv"
+    published = fs.read(table)
+    pd.testing.assert_frame_equal(published.drop(columns="path"), runs.drop(columns="path"))
+    pd.testing.assert_frame_equal(fs.summary(published), fs.summary(runs))
+    pd.testing.assert_frame_equal(fs.judge(table, paper=paper), fs.judge(swept, paper=paper))
+    assert fs.draw.curves(published).lines
+    with pytest.raises(ConfigError, match=r"results\.csv: is a table, without models and predictions"):
+        fs.load_model(published[published["run"] == published["run"].iloc[0]])
+    with pytest.raises(ConfigError, match="no run follows the protocol of caprari2024"):
+        fs.write_report(swept, output=tmp_path / "other")
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "claims.csv").touch()
+    with pytest.raises(ConfigError, match=r"claims\.csv: already exists .*; choose another output"):
+        fs.write_report(table, paper=paper, output=tmp_path / "mine")
+
+
+def test_a_notebook_shows_an_error_in_one_line(tmp_path: Path) -> None:
+    script = "import fmnist_sweep as fs; fs.read('nowhere')"
+    command = [sys.executable, "-m", "IPython", "--colors=nocolor", f"--ipython-dir={tmp_path}", "-c", script]
+    shown = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+    said = "ConfigError: nowhere: is not a folder; give the folder of a sweep, or a report's results.csv"
+    assert (shown.stdout + shown.stderr).strip() == said

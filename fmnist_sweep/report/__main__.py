@@ -23,7 +23,7 @@ from fmnist_sweep.report.comparisons import comparison_tables
 from fmnist_sweep.report.figures.comparisons import comparison_figures
 from fmnist_sweep.report.figures.confusion import confusion_figure, mistakes_figure
 from fmnist_sweep.report.figures.paper_figures import paper_figures
-from fmnist_sweep.report.figures.style import encode
+from fmnist_sweep.report.figures.style import MODEL, encode
 from fmnist_sweep.report.page.confusion_section import Examples, examples
 from fmnist_sweep.report.page.pages import report
 from fmnist_sweep.report.page.pictures import picture
@@ -74,7 +74,7 @@ def main(arguments: list[str] | None = None) -> int:
         return 1
     results = judged(paper, collection)
     try:
-        written = _write(results, searches, examples(collection, options.data), options.output, Texts(options.lang))
+        written = write(results, searches, examples(collection, options.data), options.output, Texts(options.lang))
     except OSError as error:
         path = error.filename or options.output
         return refuse(f"cannot write {path}: {error.strerror}; choose another --output")
@@ -121,7 +121,7 @@ def _parser() -> Parser:
     return parser
 
 
-def _write(
+def write(
     results: Results, searches: Sequence[Search], shown: Examples, output: Path, texts: Texts
 ) -> list[list[Path]]:
     """Write every file. Return a list of paths for each line that the command prints about them."""
@@ -177,7 +177,7 @@ def _confusions(shown: Examples, texts: Texts) -> dict[str, Figure]:
         return {}
     best = shown.sheets[0]
     return {
-        "confusion-matrix": confusion_figure(best.counts, texts),
+        "confusion-matrix": confusion_figure(best.counts, texts, texts.configuration(best.configuration, MODEL)),
         "frequent-mistakes": mistakes_figure(best.part.images, best.part.labels, best.votes[0], texts),
     }
 

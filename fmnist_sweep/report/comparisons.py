@@ -92,8 +92,8 @@ def overlay(runs: pd.DataFrame, curves: Curves, by: str, across: str, base: Mapp
     `across` is left out if it has fewer than two levels of `by` to compare.
 
     Returns:
-        A row per configuration, measure and epoch. Columns: `tables.factors`, recipe, measure, epoch, mean, min, max,
-        seeds (the number of seeds with that epoch).
+        A row per configuration, measure and epoch. Columns: `tables.factors`, recipe, measure, epoch, and those of
+        `curves.bands`.
     """
     described, optimizer = factors(runs), [factor for factor in varying(runs) if factor.startswith("optimizer")]
     held = [factor for factor in FACTORS if factor not in (by, across, "epochs")]
@@ -114,7 +114,7 @@ def overlay(runs: pd.DataFrame, curves: Curves, by: str, across: str, base: Mapp
         for row, by_seed in drawn
         for measure in MEASURES
     ]
-    columns = [*described, "recipe", "measure", "epoch", "mean", "min", "max", "seeds"]
+    columns = [*described, "recipe", "measure", "epoch", "mean", "low", "high", "seeds"]
     return pd.concat(tables, ignore_index=True)[columns] if tables else pd.DataFrame(columns=columns)
 
 

@@ -5,6 +5,7 @@ module uses a longer run in place of a shorter one.
 """
 
 import math
+import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -14,6 +15,7 @@ import pandas as pd
 from fmnist_sweep.engine.metrics import MEASURES, TEST_MEASURES, FloatArray, terms
 from fmnist_sweep.store.tables import Collection
 
+BAND = (0.16, 0.84)  # see `bands`
 _COLUMNS = (*MEASURES, *TEST_MEASURES)
 
 
@@ -121,8 +123,28 @@ def _fullest(curves: Sequence[Curve], epochs: float = math.inf) -> Curve:
 
 
 def spread(curves: Mapping[int, Curve], metric: str) -> pd.DataFrame:
-    """Return the mean and range over seeds by epoch: columns epoch, mean, min, max, seeds (how many have the epoch)."""
+    """Return `bands` of the curves of several seeds."""
     values = pd.DataFrame({seed: pd.Series(curve.values(metric)) for seed, curve in curves.items()}, dtype=float)
-    over = {"mean": values.mean(axis=1), "min": values.min(axis=1), "max": values.max(axis=1)}
-    over["seeds"] = values.count(axis=1)
-    return pd.DataFrame({"epoch": values.index + 1, **over}).reset_index(drop=True)
+    return bands(values.set_index(values.index + 1))
+
+
+def bands(values: pd.DataFrame) -> pd.DataFrame:
+    """Return mean and band over runs by epoch: columns epoch, mean, low, high, seeds (how many runs have the epoch).
+
+    low and high are the 16th and the 84th percentile, between which lie 68 % of the runs, as within one standard
+    deviation of a normal distribution. They are estimated without bias in the median, so a band does not become wider
+    with more runs, as one from minimum to maximum does. Of up to three runs it reaches from minimum to maximum.
+
+    Source: Hyndman and Fan, The American Statistician 50 (1996), definition 8.
+
+    Args:
+        values: a row per epoch, by its number, and a column per run; nan where a run has no value.
+    """
+    if values.empty:
+        return pd.DataFrame(columns=["epoch", "mean", "low", "high", "seeds"])
+    quantile = np.nanquantile if values.isna().any(axis=None) else np.quantile
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", RuntimeWarning)  # an epoch may have no value at all
+        low, high = quantile(values.to_numpy(), BAND, axis=1, method="median_unbiased")
+    over = {"mean": values.mean(axis=1), "low": low, "high": high, "seeds": values.count(axis=1)}
+    return pd.DataFrame({"epoch": values.index, **over}).reset_index(drop=True)

@@ -24,7 +24,8 @@ import pandas as pd
 from omegaconf import MISSING
 
 from fmnist_sweep.config.identity import is_run_name, trajectory_values
-from fmnist_sweep.config.schema import Config, ModelConfig, TrainingConfig, leaves
+from fmnist_sweep.config.optimizers import complete
+from fmnist_sweep.config.schema import Config, ModelConfig, TrainingConfig, flat, leaves
 from fmnist_sweep.config.settings import SHORT, settings, varied
 from fmnist_sweep.engine.metrics import MEASURES, TEST_MEASURES, FloatArray
 from fmnist_sweep.errors import one_line
@@ -138,6 +139,21 @@ def _order(level: Any) -> Any:
     return [float(part) if i % 2 else part for i, part in enumerate(parts)]
 
 
+def fill_defaults(table: pd.DataFrame) -> pd.DataFrame:
+    """Fill the columns of arguments that are missing for a class that has them, as after joining tables of `describe`.
+
+    A table has no column for an argument that none of its runs was given, so each of them had the default.
+    """
+    columns = [column for column in factors(table) if column.startswith(_ARGUMENT)]
+    table = table.copy()
+    for name in table.loc[table[columns].isna().any(axis=1), "optimizer"].unique():
+        rows = table["optimizer"] == name
+        defaults = {f"{_ARGUMENT}{key}": cell(value) for key, value in flat(complete({"name": name})).items()}
+        for column in set(columns) & defaults.keys():
+            table.loc[rows, column] = table.loc[rows, column].fillna(defaults[column])
+    return table
+
+
 def sorted_by(table: pd.DataFrame, columns: Sequence[str]) -> pd.DataFrame:
     """Sort rows by the levels of some factors as `ordered` does. Missing levels come last."""
 
@@ -151,7 +167,7 @@ def varying(table: pd.DataFrame) -> list[str]:
     """Return the optimizer, and all other `factors` in which the rows of a table differ; see `settings.varied`."""
     rows = table[factors(table)].drop_duplicates().to_dict("records")
     found = varied([{key: value for key, value in row.items() if pd.notna(value)} for row in rows])
-    return list(dict.fromkeys(["optimizer", *found]))
+    return [key for key in factors(table) if key == "optimizer" or key in found]
 
 
 def runs_table(configs: Sequence[Config], rows: Sequence[Mapping[str, Any]]) -> pd.DataFrame:

@@ -102,10 +102,10 @@ def ticks(ax):
 @pytest.mark.parametrize(
     ("paper", "name", "titled", "shared"),
     [
-        (CURVES, "fig1", ["a) Adam", "b) Adam", "c) SGD", "d) SGD"], "With batch 100, 30 epochs, dropout 0.2"),
-        (CURVES, "fig3", ["a) SGD, batch 500", "b) SGD, batch 500"], "With 30 epochs, dropout 0.2"),
+        (CURVES, "fig1", ["a) Adam", "b) Adam", "c) SGD", "d) SGD"], "With batch 100, dropout 0.2, 30 epochs"),
+        (CURVES, "fig3", ["a) SGD, batch 500", "b) SGD, batch 500"], "With dropout 0.2, 30 epochs"),
         (CURVES, "fig5", ["a) Adam, 100 epochs", "b) Adam, 100 epochs"], "With batch 100, dropout 0.2"),
-        (FINAL, "final", ["Adam, batch 32, 30 epochs"], "With lr 0.001, hidden 128-64, dropout 0.2"),
+        (FINAL, "final", ["Adam, batch 32, 30 epochs"], "With lr 0.001, dropout 0.2, hidden 128-64"),
     ],
 )
 def test_panels_say_what_differs_and_the_note_what_is_shared(stores, paper, name, titled, shared):
@@ -115,7 +115,10 @@ def test_panels_say_what_differs_and_the_note_what_is_shared(stores, paper, name
     assert [ax.get_ylabel() for ax in figure.axes] == (measured[: len(titled)] if paper == CURVES else measured[1:2])
     assert {ax.get_xlabel() for ax in figure.axes} == {"Epoch"}
     training = "Training" if paper == CURVES else "Training, dropout on"
-    assert legend(figure)[:3] == [f"{shared}. Line: mean of seeds; band: min to max", training, "Validation"]
+    note, *names = legend(figure)
+    band = "band: middle 68 % of them (16th to 84th percentile)"
+    assert note.replace("\n", " ") == f"{shared}. Line: mean of seeds; {band}"
+    assert names[:2] == [training, "Validation"]
 
 
 @pytest.mark.parametrize(("paper", "name"), [(CURVES, "fig1"), (CURVES, "fig5"), (FINAL, "final")])
@@ -149,8 +152,12 @@ def test_spanish_figures_have_no_english_label(stores):
     figure = draw(stores[CURVES], "fig1", language="es")
     assert [ax.get_ylabel() for ax in figure.axes[:2]] == ["Pérdida (nats)", "Precisión (fracción)"]
     assert (figure.axes[0].get_xlabel(), titles(figure)[1]) == ("Época", "b) Adam, 3 semillas")
-    assert legend(figure) == [
-        "Con lote 100, 30 épocas, dropout 0.2. Línea: media de las semillas; banda: mínimo a máximo",
+    note, *names = legend(figure)
+    assert note.replace("\n", " ") == (
+        "Con lote 100, dropout 0.2, 30 épocas. Línea: media de las semillas; "
+        "banda: el 68 % central (percentiles 16 a 84)"
+    )
+    assert names == [
         *("Entrenamiento", "Validación", "Artículo: entrenamiento", "Artículo: validación"),
     ]
     assert ticks(draw(stores[FINAL], "exp6", FINAL, "es").axes[0])[0] == "lote 32\n3 semillas"
@@ -160,7 +167,7 @@ def test_one_seed_has_no_band_and_no_mean(tmp_path):
     write_run(tmp_path, batch_size=500)
     figure = draw(tmp_path, "fig2")
     assert titles(figure)[0] == "a) Adam, batch 500, 1 seed"
-    assert legend(figure)[0] == "With 30 epochs, dropout 0.2"
+    assert legend(figure)[0] == "With dropout 0.2, 30 epochs"
     assert not bands(figure.axes[0])
 
 
@@ -209,7 +216,7 @@ def test_final_values_lie_beside_the_papers_with_the_reach_of_one_more_run(tmp_p
     quoted = sorted(quotes(ax), key=lambda quote: quote[1])
     assert [(x, marker) for x, _, marker in quoted][4:6] == [(0.688, "o"), (0.7285, "s")]
     assert len(quoted) == 10
-    assert legend(figure)[0].startswith("With SGD, lr 0.001, 10 epochs, hidden 128-64, dropout 0.2. Mean of seeds")
+    assert legend(figure)[0].startswith("With SGD, lr 0.001, dropout 0.2, 10 epochs, hidden 128-64. Mean of seeds")
 
 
 def test_final_values_are_marked_with_what_is_quoted_of_the_end_alone(stores):
@@ -382,9 +389,9 @@ def test_curves_by_batch_size_are_told_apart_by_colour_and_line(stores, comparis
 
 def test_configurations_are_ranked_by_accuracy(stores, comparisons):
     ax = comparisons["final-values"].axes[0]
-    factors = ["optimizer", "batch_size", "epochs", "dropout"]
+    factors = ["optimizer", "batch_size", "dropout", "epochs"]
     means = finals(collect(stores[CURVES])).groupby(factors)["val_accuracy"].mean().sort_values(ascending=False)
-    names = [f"{opt}, batch {size}, {epochs} epochs, dropout {dropout:g}" for opt, size, epochs, dropout in means.index]
+    names = [f"{opt}, batch {size}, dropout {dropout:g}, {epochs} epochs" for opt, size, dropout, epochs in means.index]
     assert ticks(ax) == names
     low, high = ax.get_ylim()
     assert low > high  # the first is on top
@@ -427,6 +434,7 @@ def test_effects_say_over_how_many_combinations_and_seeds_and_what_is_left_out(t
     assert [ax.get_xlabel() for ax in figures["main-effects"].axes][2:] == ["Optimizer", "Batch size"]
     left_out = "Left out, because they were not run in the same combinations: batch 7, dropout 0.2, dropout 0.6"
     assert left_out in figures["main-effects"].get_supxlabel()
+    assert figures["main-effects"].get_supxlabel().startswith("With lr 0.01, hidden 128-64, 1 epochs\n")
     ax = figures["interaction-effects"].axes[0]
     assert ax.get_legend().get_title().get_text() == "1 combination,\n3 to 5 seeds each"
     assert figures["interaction-effects"].get_supxlabel().endswith(": batch 7")
@@ -437,8 +445,9 @@ def test_levels_with_long_names_are_told_apart(tmp_path):
     for decay in (1e-5, 2e-5, 3e-5):
         write_run(tmp_path, optimizer="sgd", optimizer_args={"lr": 0.01, **names, "weight_decay": decay}, epochs=1)
     write_run(tmp_path, optimizer="sgd", epochs=1)
-    ax = compare(tmp_path)["main-effects"].axes[1]
-    assert len({label.get_text() for label in ax.get_xticklabels()}) == 4
+    ax = compare(tmp_path)["main-effects"].axes[-1]
+    assert ax.get_xlabel() == "Weight decay"
+    assert [label.get_text() for label in ax.get_xticklabels()] == ["1e-05", "2e-05", "3e-05"]
 
 
 def test_confusions_count_what_was_taken_for_what():
@@ -446,7 +455,7 @@ def test_confusions_count_what_was_taken_for_what():
     counts = confusion(labels, np.array([0, 6, 6, 6, 9], np.uint8))
     assert counts.sum() == 5
     assert (counts[0, 0], counts[0, 6], counts[6, 6], counts[9, 9]) == (1, 2, 1, 1)
-    matrix, bars = confusion_figure(counts, Texts("en")).axes
+    matrix, bars = confusion_figure(counts, Texts("en"), "Adam").axes
     texts = {(*map(round, text.get_position()),): text.get_text() for text in matrix.texts}
     assert texts == {(0, 0): "33", (6, 0): "67", (6, 6): "100", (9, 9): "100"}
     assert [bar.get_width() for bar in bars.patches][::6] == pytest.approx([1 / 3, 1])
@@ -473,7 +482,7 @@ def test_mistakes_show_the_most_frequent_confusions_first(language, names):
     assert len(shown) == 4
     np.testing.assert_array_equal(shown[0], images[0])
     assert_legible(figure)
-    assert_legible(confusion_figure(confusion(labels, predictions), Texts(language)))
+    assert_legible(confusion_figure(confusion(labels, predictions), Texts(language), "Adam, lr 0.01"))
     assert_legible(mistakes_figure(images, labels, labels, Texts(language)))
 
 

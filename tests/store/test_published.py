@@ -21,7 +21,7 @@ from fmnist_sweep.report.comparisons import OVERLAYS, comparison_tables
 from fmnist_sweep.report.texts import LANGUAGES, Texts
 from fmnist_sweep.store.curves import Curves
 from fmnist_sweep.store.published import read_results
-from fmnist_sweep.store.tables import FACTORS, collect
+from fmnist_sweep.store.tables import FACTORS, collect, varying
 
 DOCS = Path(__file__).parents[2] / "docs"
 PAPERS = ("chaudhary2021", "caprari2024", "bordone2025", "oren2026")  # by year
@@ -78,7 +78,7 @@ NUMBERS = ["mean", "low", "high"]
 
 def levels_run_together(runs, factors):
     """The levels of factors that some combinations of the others were run with in full, and those combinations."""
-    others = [factor for factor in FACTORS if factor in runs and factor not in factors]
+    others = [factor for factor in dict.fromkeys([*FACTORS, *varying(runs)]) if factor not in factors]
     run = {tuple(key): set(map(tuple, part[factors].to_numpy())) for key, part in runs.groupby(others)}
     subsets = [
         [chosen for size in range(2, len(levels) + 1) for chosen in combinations(levels, size)]
@@ -91,7 +91,7 @@ def levels_run_together(runs, factors):
 
 def balanced(runs, measure, factors, key, kept):
     """Mean over combinations of means over seeds, and its t interval from the covariances of the combinations."""
-    others = [factor for factor in FACTORS if factor in runs and factor not in factors]
+    others = [factor for factor in dict.fromkeys([*FACTORS, *varying(runs)]) if factor not in factors]
     cells = [
         part.set_index("seed")[measure]
         for other, part in runs[(runs[factors] == list(key)).all(axis=1)].groupby(others)
@@ -111,8 +111,9 @@ def balanced(runs, measure, factors, key, kept):
 def compared(request):
     """The published rows of a paper, those of the last epochs, and the comparison tables by name."""
     path = DOCS / request.param / "results.csv"
-    rows, paper = pd.read_csv(path), papers.read(request.param)
+    paper = papers.read(request.param)
     collection = read_results(path, paper.covers)
+    rows = collection.metrics
     last = rows[(rows["status"] == "done") & (rows["epoch"] == rows["epochs"])]
     return rows, last, comparison_tables(paper, collection, Curves(collection))
 
@@ -120,7 +121,7 @@ def compared(request):
 @pytest.mark.parametrize("name", ["main-effects", "interaction-effects"])
 def test_effects_are_those_of_the_published_rows(compared, name):
     _, last, tables = compared
-    varied = [factor for factor in FACTORS if factor in last and last[factor].nunique() > 1]
+    varied = varying(last)
     expected = {}
     for factors in map(list, combinations(varied, 1 if name == "main-effects" else 2)):
         cells, kept = levels_run_together(last, factors)
@@ -169,22 +170,32 @@ def test_rankings_are_those_of_the_published_rows(compared):
             assert (ranked["low"], ranked["high"]) == pytest.approx((np.mean(quick) - spread, np.mean(quick) + spread))
 
 
+def percentile(values, share):
+    """The percentile by its definition: of n ordered values, the one at place (n + 1/3) share + 1/3, from 1 to n."""
+    place = np.clip((len(values) + 1 / 3) * share + 1 / 3, 1, len(values))
+    return np.interp(place, range(1, len(values) + 1), np.sort(values))
+
+
 @pytest.mark.parametrize("name", OVERLAYS)
 def test_curves_are_those_of_the_published_rows(compared, name):
     rows, _, tables = compared
     table, (by, across) = tables[name], OVERLAYS[name]
     (epochs,) = set(table["epochs"])
-    held = [factor for factor in FACTORS if factor in rows and factor not in (by, across, "epochs")]
+    optimizer = [factor for factor in varying(rows) if factor.startswith("optimizer")]
+    # An optimizer with other arguments is another level.
+    rows, table = (one.assign(optimizer=one[optimizer].astype(str).agg(" ".join, axis=1)) for one in (rows, table))
+    held = [factor for factor in FACTORS if factor not in (by, across, "epochs")]
     (base,) = table[held].drop_duplicates().to_dict("records")
     alike = rows[(rows[held] == pd.Series(base)).all(axis=1) & (rows["epochs"] >= epochs)]
     alike = alike[(alike["epoch"] <= epochs) & (alike.groupby(across)[by].transform("nunique") > 1)]
     once = alike.drop_duplicates([by, across, "seed", "epoch"])
     key = [by, across, "epoch", "measure"]
     long = once.melt([by, across, "seed", "epoch"], ["val_accuracy", "val_loss"], "measure").groupby(key)["value"]
-    expected = long.agg(["mean", "min", "max", "size"])
+    low, high = (long.agg(percentile, share) for share in (0.16, 0.84))
+    expected = pd.DataFrame({"mean": long.mean(), "low": low, "high": high, "seeds": long.size()})
     found = table.set_index(key)
     assert not found.index.has_duplicates and set(found.index) == set(expected.index)
-    np.testing.assert_allclose(found[["mean", "min", "max", "seeds"]], expected.loc[found.index], rtol=1e-9)
+    np.testing.assert_allclose(found[["mean", "low", "high", "seeds"]], expected.loc[found.index], rtol=1e-9)
 
 
 @pytest.mark.parametrize("tested", [False, True])
@@ -214,7 +225,8 @@ def test_a_results_table_gives_what_its_store_gave(tmp_path, tested):
     [
         ("epoch,", "epok,", "columns expected but not found: ['epoch']"),
         (",0.2,", ",0.3,", "its recipe does not match its configuration"),
-        (',"{""lr"":0.01}",', ",{,", "not a report's results.csv"),
+        (",Adam,0.01,", ",Adam,[,", "not a report's results.csv"),
+        (",Adam,", ",Adamm,", "no such class in torch.optim"),
         (",128-64,", ",wide,", "not a report's results.csv"),
         (",2,0.", ",1,0.", "has an epoch twice"),
     ],

@@ -18,9 +18,9 @@ from fmnist_sweep.engine.metrics import MEASURES
 from fmnist_sweep.errors import one_line
 from fmnist_sweep.report.summaries import finals
 from fmnist_sweep.store import layout
-from fmnist_sweep.store.curves import Curves, spread
+from fmnist_sweep.store.curves import Curves, bands, spread
 from fmnist_sweep.store.layout import RecordError, read_predictions
-from fmnist_sweep.store.tables import CONFIGURATION, FACTORS, collect, gather
+from fmnist_sweep.store.tables import CONFIGURATION, collect, factors, fill_defaults, gather, ordered, varying
 
 
 def change(run, **changes):
@@ -65,7 +65,8 @@ def test_a_run_comes_out_as_it_was_written(tmp_path):
         "name": run.name,
         "status": "done",
         "optimizer": "SGD",
-        "optimizer_args": '{"lr":0.01,"momentum":0.9}',
+        "optimizer.lr": 0.01,
+        "optimizer.momentum": 0.9,
         "batch_size": 500,
         "epochs": 3,
         "model.hidden": "20-10-5",
@@ -82,22 +83,48 @@ def test_a_run_comes_out_as_it_was_written(tmp_path):
     assert list(collection.metrics["epoch"]) == [1, 2, 3]
     assert list(collection.metrics["seconds"]) == [0.7, 1.4, 3 * 0.7]
     assert set(collection.metrics["run"]) == {run.name}
-    for column in [*CONFIGURATION, *FACTORS, "seed", "status"]:
+    for column in [*CONFIGURATION, *factors(collection.runs), "seed", "status"]:
         assert set(collection.metrics[column]) == {row[column]}
     assert (read_predictions(run) == classes).all()
 
 
-def test_an_optimizer_is_named_by_what_differs_in_the_store(tmp_path):
-    write_run(tmp_path, epochs=1)
-    given = [{"lr": 0.01}, {"lr": 0.1}, {"lr": 0.01, "nesterov": True, "momentum": 0.9}]
+def test_an_argument_that_a_run_was_given_is_a_column(tmp_path):
+    write_run(tmp_path, epochs=1, optimizer_args={"lr": 0.001})
+    given = [{"lr": 0.01}, {"lr": 0.1}, {"lr": 0.01, "nesterov": True, "momentum": 0.9}, {"schedule": "cosine"}]
     for seed, arguments in enumerate(given):
         write_run(tmp_path, optimizer="sgd", optimizer_args=arguments, epochs=1, seed=seed)
-    assert list(collect(tmp_path).runs.sort_values(["optimizer", "seed"])["optimizer"]) == [
-        "Adam",
-        "SGD lr=0.01 momentum=0.0 nesterov=False",
-        "SGD lr=0.01 momentum=0.9 nesterov=True",
-        "SGD lr=0.1 momentum=0.0 nesterov=False",
+    runs = collect(tmp_path).runs.sort_values(["optimizer", "seed"])
+    columns = ["optimizer.lr", "optimizer.momentum", "optimizer.nesterov", "optimizer.schedule.name"]
+    others = ["optimizer.schedule.floor", "optimizer.schedule.warmup"]  # of a cosine schedule
+    assert sorted(column for column in runs if column.startswith("optimizer.")) == sorted([*columns, *others])
+    told = runs[["optimizer", *columns]].astype("object").where(runs[["optimizer", *columns]].notna(), None)
+    assert told.to_numpy().tolist() == [
+        ["Adam", 0.001, None, None, "constant"],  # torch's Adam has no momentum
+        ["SGD", 0.01, 0, "false", "constant"],
+        ["SGD", 0.1, 0, "false", "constant"],
+        ["SGD", 0.01, 0.9, "true", "constant"],
+        ["SGD", 0.001, 0, "false", "cosine"],
     ]
+    assert runs["optimizer.lr"].dtype == "float64"
+    assert varying(runs) == ["optimizer", *columns]
+    assert varying(runs[runs["seed"] < 1]) == ["optimizer"]  # an argument varies within a class alone
+
+
+def test_a_default_is_filled_in_where_tables_are_joined(tmp_path):
+    write_run(tmp_path / "plain", optimizer="sgd", epochs=1)
+    write_run(tmp_path / "momentum", optimizer="sgd", optimizer_args={"lr": 0.01, "momentum": 0.9}, epochs=1)
+    write_run(tmp_path / "plain", epochs=1)
+    joined = pd.concat([collect(tmp_path / name).metrics for name in ("plain", "momentum")])
+    assert varying(joined) == ["optimizer"]
+    filled = fill_defaults(joined)
+    assert filled.groupby("optimizer")["optimizer.momentum"].agg(set).to_dict()["SGD"] == {0.0, 0.9}
+    assert filled.loc[filled["optimizer"] == "Adam", "optimizer.momentum"].isna().all()
+    assert varying(filled) == ["optimizer", "optimizer.momentum"]
+
+
+def test_numbers_sort_as_numbers():
+    assert ordered(["128-64", "64-32", "64-8", "null"]) == ["64-8", "64-32", "128-64", "null"]
+    assert ordered([1000, 64, 500, 64]) == [64, 500, 1000]
 
 
 def test_a_recipe_is_all_that_makes_a_run_but_its_epochs_and_seed(tmp_path):
@@ -501,4 +528,12 @@ def test_spread_is_over_the_seeds_that_have_an_epoch(tmp_path):
     assert table.to_numpy().tolist() == pytest.approx(
         np.array([[1, 0.4, 0.2, 0.6, 2], [2, 0.4, 0.2, 0.6, 2], [3, 0.2, 0.2, 0.2, 1]])
     )
+    assert list(table.columns) == ["epoch", "mean", "low", "high", "seeds"]
     assert spread({}, "val_loss").empty
+
+
+def test_bands_do_not_widen_with_more_seeds():
+    values = np.random.default_rng(0).normal(size=(4000, 40))
+    widths = [(bands(pd.DataFrame(values[:, :n])).eval("high - low")).median() for n in (5, 40)]
+    assert widths == pytest.approx([2, 2], rel=0.1)  # one standard deviation to either side
+    assert np.ptp(values[:, :40], axis=1).mean() > 1.8 * np.ptp(values[:, :5], axis=1).mean()

@@ -1,5 +1,6 @@
 """Figures that compare the configurations of a store: overlaid curves, and rankings by a result."""
 
+import textwrap
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 
@@ -13,12 +14,14 @@ from fmnist_sweep.papers.statistics import Interval
 from fmnist_sweep.report.comparisons import OVERLAYS
 from fmnist_sweep.report.figures.effects import interactions_figure, main_effects_figure
 from fmnist_sweep.report.figures.style import (
+    MODEL,
     WIDTH,
     Looks,
     band,
     dots,
     epoch_axis,
     legend,
+    shared,
     styled,
     styles,
     wrapped,
@@ -40,14 +43,15 @@ def comparison_figures(tables: Mapping[str, pd.DataFrame], runs: pd.DataFrame, t
         runs: all runs of the store, so that each level has the same look in all figures.
     """
     looks = {factor: styles(factor, runs[factor].dropna()) for factor in factors(runs)}
+    model = shared(runs, texts)
     looks["optimizer"] |= styles("optimizer", _optimizers(runs, varying(runs), texts))
     drawings: dict[str, Callable[..., Figure | None]] = {
         **{name: partial(overlay_figure, *pair, varying(runs)) for name, pair in OVERLAYS.items()},
-        "final-values": ranking_figure,
-        "generalisation-gap": ranking_figure,
-        "convergence-speed": convergence_figure,
-        "main-effects": main_effects_figure,
-        "interaction-effects": interactions_figure,
+        "final-values": partial(ranking_figure, model),
+        "generalisation-gap": partial(ranking_figure, model),
+        "convergence-speed": partial(convergence_figure, model),
+        "main-effects": partial(main_effects_figure, model),
+        "interaction-effects": partial(interactions_figure, model),
     }
     figures = {name: drawings[name](table, looks, texts) for name, table in tables.items()}
     return {name: figure for name, figure in figures.items() if figure is not None}
@@ -89,8 +93,8 @@ def overlay_figure(by: str, across: str, varied: list[str], table: pd.DataFrame,
             ax.label_outer()
         column[0].set_title(wrapped(sentence(texts.level(across, panel)), 80 // len(shown)))
     held = [factor for factor in varied if factor not in (by, across) and not factor.startswith("optimizer.")]
-    shared = texts("figures.shared", shared=texts.configuration(table.iloc[0], held)) if held else ""
-    notes = [shared, texts("figures.band")]
+    held += [key for key in MODEL if key not in varied]
+    notes = [texts("figures.shared", shared=texts.configuration(table.iloc[0], held)), texts("figures.band")]
     if len(drawn) < len(levels):
         notes.append(texts("figures.more", n=len(levels) - len(drawn)))
     handles = []
@@ -101,8 +105,11 @@ def overlay_figure(by: str, across: str, varied: list[str], table: pd.DataFrame,
 
 
 @styled
-def ranking_figure(table: pd.DataFrame, looks: Looks, texts: Texts) -> Figure:
-    """Draw the configurations in the order of a table of `comparisons.ranking`, with a panel for each measure."""
+def ranking_figure(model: str, table: pd.DataFrame, looks: Looks, texts: Texts) -> Figure:
+    """Draw the configurations in the order of a table of `comparisons.ranking`, with a panel for each measure.
+
+    `model` says what all configurations share, from `style.shared`.
+    """
     measures = list(table["measure"].unique())
     panels = [table[table["measure"] == measure].head(_MOST_ROWS).to_dict("records") for measure in measures]
     varied = varying(table[table["measure"] == measures[0]].head(_MOST_ROWS))
@@ -114,7 +121,7 @@ def ranking_figure(table: pd.DataFrame, looks: Looks, texts: Texts) -> Figure:
             words += texts("figures.reached_by", **fields)
         names.append(wrapped(sentence(words), _LINE))
     lines = max(name.count("\n") + 1 for name in names)
-    figure = Figure(figsize=(WIDTH, 0.9 + (0.05 + 0.13 * lines) * len(names)), layout="constrained")
+    figure = Figure(figsize=(WIDTH, 1.2 + (0.07 + 0.145 * lines) * max(len(names), 3)), layout="constrained")
     axes = figure.subplots(1, len(measures), sharey=True, squeeze=False)[0]
     for measure, rows, ax in zip(measures, panels, axes, strict=True):
         for place, row in enumerate(rows):
@@ -125,17 +132,17 @@ def ranking_figure(table: pd.DataFrame, looks: Looks, texts: Texts) -> Figure:
     axes[0].set_yticks(range(len(names)), names)
     axes[0].set_ylim(len(names) - 0.5, -0.5)
     undrawn = (table["measure"] == measures[0]).sum() - len(names)
-    notes = [texts("figures.interval")]
+    notes = [*([model] if model else []), texts("figures.interval")]
     notes += [texts("figures.no_mean")] if any(row["lacking"] for row in panels[0]) else []
     notes += [texts("figures.more", n=undrawn)] if undrawn else []
-    figure.supxlabel(". ".join(notes), fontsize="medium")
+    figure.supxlabel(textwrap.fill(". ".join(notes), 110), fontsize="medium")
     return figure
 
 
 @styled
-def convergence_figure(table: pd.DataFrame, looks: Looks, texts: Texts) -> Figure:
+def convergence_figure(model: str, table: pd.DataFrame, looks: Looks, texts: Texts) -> Figure:
     """Draw the epochs that each training took to reach a validation accuracy, the fastest on top."""
-    figure = ranking_figure(table, looks, texts)
+    figure = ranking_figure(model, table, looks, texts)
     figure.suptitle(texts("figures.reached", accuracy=table["accuracy"].iloc[0]), fontsize="large")
     (ax,) = figure.axes
     ax.update_datalim([(0, 0), (1, 0)], updatey=False)

@@ -5,8 +5,8 @@ import numpy.typing as npt
 from matplotlib.figure import Figure
 
 from fmnist_sweep.data import CLASS_NAMES
-from fmnist_sweep.report.figures.style import WIDTH, styled
-from fmnist_sweep.report.texts import Texts
+from fmnist_sweep.report.figures.style import WIDTH, styled, wrapped
+from fmnist_sweep.report.texts import Texts, sentence
 
 Classes = npt.NDArray[np.integer]
 Counts = npt.NDArray[np.int64]
@@ -45,12 +45,17 @@ def frequent(counts: Counts) -> list[tuple[int, int, int]]:
 
 
 @styled
-def confusion_figure(counts: Counts, texts: Texts) -> Figure:
+def confusion_figure(counts: Counts, texts: Texts, model: str) -> Figure:
     """Draw the predictions for each true class in percent on the left, and the fraction recognised on the right.
 
-    Shares that round to zero are left blank. `counts` is as from `confusion`.
+    Shares that round to zero are left blank.
+
+    Args:
+        counts: as from `confusion`.
+        model: the configuration in words.
     """
-    figure = Figure(figsize=(WIDTH, 3.6), layout="constrained")
+    figure = Figure(figsize=(WIDTH, 3.8), layout="constrained")
+    figure.suptitle(wrapped(sentence(model), 100), fontsize="large")
     matrix, bars = figure.subplots(1, 2, sharey=True, width_ratios=(2.2, 1))
     percent = 100 * counts / np.maximum(1, counts.sum(axis=1, keepdims=True))
     matrix.imshow(percent, cmap="Blues", vmin=0, vmax=100, aspect="auto")

@@ -16,17 +16,18 @@ from fmnist_sweep.store.tables import ordered
 
 _MOST_PAIRS = 4
 _ROOM, _TITLE = 64, 95  # characters across a figure: in tick labels, in titles
-_NOTE = 112
+_NOTE = 104
 _LONGEST_TICK, _LONGEST_LABEL = 16, 32
 _MOST_NAMED = 6  # the most left-out levels that the note names
 
 
 @styled
-def main_effects_figure(table: pd.DataFrame, looks: Looks, texts: Texts) -> Figure | None:
+def main_effects_figure(model: str, table: pd.DataFrame, looks: Looks, texts: Texts) -> Figure | None:
     """Draw the mean at each level of each factor with its 95 % t interval, accuracy above loss.
 
     The title of each column gives the number of combinations of the other factors. A note below names the levels that
-    cannot be compared. Return None if no factor has two levels to compare. `table` is from `comparisons.main_effects`.
+    cannot be compared. Return None if no factor has two levels to compare. `model` is from `style.shared`, `table` from
+    `comparisons.main_effects`.
     """
     compared = table[table["combinations"] > 0]
     factors = list(compared["factor"].unique())
@@ -44,12 +45,12 @@ def main_effects_figure(table: pd.DataFrame, looks: Looks, texts: Texts) -> Figu
             _axes(ax, factor, levels, measure, _ROOM // len(factors), texts)
         column[0].set_title(_averaged(means, len(factors), texts), fontsize="medium")
     absent = table[table["combinations"] == 0].drop_duplicates(["factor", "level"])
-    _note(figure, [texts.level(row["factor"], row["level"]) for row in absent.to_dict("records")], texts)
+    _note(figure, model, [texts.level(row["factor"], row["level"]) for row in absent.to_dict("records")], texts)
     return figure
 
 
 @styled
-def interactions_figure(table: pd.DataFrame, looks: Looks, texts: Texts) -> Figure | None:
+def interactions_figure(model: str, table: pd.DataFrame, looks: Looks, texts: Texts) -> Figure | None:
     """Draw the mean at each combination of the levels of two factors, accuracy above loss.
 
     Each pair of crossed factors has a column, four pairs at most. The pair whose effects are furthest from additive
@@ -89,7 +90,7 @@ def interactions_figure(table: pd.DataFrame, looks: Looks, texts: Texts) -> Figu
         column[0].legend(loc="lower left", bbox_to_anchor=(0, 1), borderaxespad=0, title=title, alignment="left")
         for factor, seen in ((lines, drawn), (across, levels)):
             absent += [texts.level(factor, level) for level in ordered(cells[factor]) if level not in seen]
-    _note(figure, list(dict.fromkeys(absent)), texts, len(pairs) - len(shown))
+    _note(figure, model, list(dict.fromkeys(absent)), texts, len(pairs) - len(shown))
     return figure
 
 
@@ -109,9 +110,9 @@ def _averaged(means: pd.DataFrame, columns: int, texts: Texts) -> str:
     return "\n".join(textwrap.fill(words, _TITLE // columns) for words in (f"{combinations},", seeds))
 
 
-def _note(figure: Figure, absent: list[str], texts: Texts, undrawn: int = 0) -> None:
+def _note(figure: Figure, model: str, absent: list[str], texts: Texts, undrawn: int = 0) -> None:
     """Write a note below all panels: how to read them, and what they leave out."""
-    notes = [texts("figures.balanced")]
+    notes = [*([model] if model else []), texts("figures.balanced")]
     if absent:
         named = _shortened(absent[:_MOST_NAMED], _LONGEST_LABEL)
         named += [texts("figures.and_more", n=len(absent) - _MOST_NAMED)] if len(absent) > _MOST_NAMED else []

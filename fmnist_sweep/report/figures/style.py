@@ -51,6 +51,9 @@ class Style(NamedTuple):
     marker: str
 
 
+# What identifies a model beside the keys that were varied.
+MODEL = ("optimizer", "optimizer.lr", "model.hidden", "batch_size", "dropout", "epochs")
+
 Looks = Mapping[str, Mapping[Any, Style]]  # by factor and level
 
 _DASHED = (0, (4, 1.5))
@@ -91,10 +94,16 @@ def wrapped(words: str, width: int) -> str:
     return textwrap.fill(", ".join(phrases), width, break_on_hyphens=False).replace("\u00a0", " ")
 
 
+def shared(runs: pd.DataFrame, texts: Texts) -> str:
+    """Describe the model that all runs share: the keys of `MODEL` in which they do not differ."""
+    keys = [key for key in MODEL[1:] if key in runs and runs[key].nunique(dropna=False) == 1]
+    return texts("figures.shared", shared=texts.configuration(runs.iloc[0], keys)) if keys else ""
+
+
 def band(ax: Axes, table: pd.DataFrame, style: Style, label: str) -> None:
-    """Draw the mean over seeds as a line and, with more than one seed, a band from min to max; see `spread`."""
+    """Draw the mean over seeds as a line and, with more than one seed, a band; see `curves.bands`."""
     if table["seeds"].max() > 1:
-        ax.fill_between(table["epoch"], table["min"], table["max"], color=style.colour, alpha=0.2, linewidth=0)
+        ax.fill_between(table["epoch"], table["low"], table["high"], color=style.colour, alpha=0.2, linewidth=0)
     ax.plot(table["epoch"], table["mean"], color=style.colour, linestyle=style.line, label=label)
 
 

@@ -132,7 +132,7 @@ def _values(tables: list[pd.DataFrame]) -> list[list[float | None]]:
 
     values = []
     for table in tables:
-        mean, low, high = (rounded(table[kind]) for kind in ("mean", "min", "max"))
+        mean, low, high = (rounded(table[kind]) for kind in ("mean", "low", "high"))
         values += [high + low[::-1], mean]
     return values
 
