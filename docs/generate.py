@@ -1,7 +1,7 @@
 """Write the parts of the documentation that are made from code and data: `make reference`.
 
-The whole of reference/keys.md and reference/paper-format.md, and in results/ what stands between the comments
-`<!-- generated: … -->` and `<!-- /generated -->`.
+The whole of reference/keys.md and reference/paper-format.md, and in README.md and results/ what stands between the
+comments `<!-- generated: … -->` and `<!-- /generated -->`.
 """
 
 import inspect
@@ -21,7 +21,7 @@ from hydra_plugins.fmnist_sweep_settle import SettlingSweeperConf
 from hydra_plugins.fmnist_sweep_stacked import StackedRayConf, StackedSlurmConf
 
 DOCS = Path(__file__).parent
-PAPERS = ("caprari2024", "bordone2025")  # those with a report in docs/
+PAPERS = ("caprari2024", "bordone2025", "chaudhary2021", "oren2026")
 
 _KEYS = """\
 <!-- Written by `make reference` from the comments in conf/ and hydra_plugins/; change those instead. -->
@@ -130,13 +130,13 @@ def _settings(cls: type, leave_out: Iterable[str] = ()) -> str:
     return keys_table([name for name in names if name not in leave_out], said)
 
 
-def results(text: str) -> str:
-    """Return the text of a page with its generated parts made anew."""
+def results(text: str, folder: str = "") -> str:
+    """Return the text of a page with its generated parts made anew. `folder` leads from the page to results/."""
     parts: dict[str, Callable[[str], str]] = {"summary": _summary, "statements": _statements}
 
     def part(match: re.Match[str]) -> str:
         paper, _, kind = match[1].partition(" ")
-        made = parts[kind](paper) if kind else _papers()
+        made = parts[kind](paper) if kind else _papers(folder)
         return f"<!-- generated: {match[1]} -->\n{made}<!-- /generated -->"
 
     return re.sub(r"<!-- generated: ([\w ]+) -->\n.*?<!-- /generated -->", part, text, flags=re.S)
@@ -158,8 +158,8 @@ def _summary(paper: str) -> str:
     return f"**{every} statements: {yes} reproduced, {no} not reproduced, {undecided} open.**\n"
 
 
-def _papers() -> str:
-    rows = "".join(f"| [{paper}]({paper}.md) | {' | '.join(map(str, _counts(paper)))} |\n" for paper in PAPERS)
+def _papers(folder: str) -> str:
+    rows = "".join(f"| [{paper}]({folder}{paper}.md) | {' | '.join(map(str, _counts(paper)))} |\n" for paper in PAPERS)
     head = "| paper | statements | reproduced | not reproduced | open |\n| --- | ---: | ---: | ---: | ---: |\n"
     return head + rows
 
@@ -187,10 +187,10 @@ def _number(text: str) -> str:
 def pages() -> dict[Path, str]:
     """Return the text of each page that has generated parts."""
     made = {DOCS / "reference" / "keys.md": keys(), DOCS / "reference" / "paper-format.md": reference()}
-    for path in sorted((DOCS / "results").glob("*.md")):
+    for path in [DOCS.parent / "README.md", *sorted((DOCS / "results").glob("*.md"))]:
         text = path.read_text(encoding="utf-8")
         if "<!-- generated: " in text:
-            made[path] = results(text)
+            made[path] = results(text, "docs/results/" if path.name == "README.md" else "")
     return made
 
 
