@@ -92,7 +92,9 @@ def main(arguments: list[str] | None = None) -> int:
         said += [headline(collection, texts)]
     said += ["wrote " + ", ".join(map(str, paths)) for paths in written]
     if results:
-        said += [f"departs from the paper: {text}" for text in departures(results.paper, results.paper.configurations, texts)]
+        said += [
+            f"departs from the paper: {text}" for text in departures(results.paper, results.paper.configurations, texts)
+        ]
         said += [*_missing(results), *_lacking(results)]
     # A single print, because a pipe into `head` could close between two.
     print("\n".join([*said, *_problems(collection)]))

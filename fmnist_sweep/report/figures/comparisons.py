@@ -10,8 +10,8 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
-from fmnist_sweep.papers.statistics import Interval
 from fmnist_sweep.papers.paper import Paper
+from fmnist_sweep.papers.statistics import Interval
 from fmnist_sweep.report.comparisons import MOST_COLUMNS, overlays
 from fmnist_sweep.report.figures.effects import interactions_figure, main_effects_figure
 from fmnist_sweep.report.figures.style import (

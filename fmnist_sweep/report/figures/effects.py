@@ -135,9 +135,10 @@ def _places(factor: str, levels: list[Any]) -> FloatArray:
     """Return where levels stand on their axis, from 0 to their number less one: numbers to scale, words evenly."""
     if any(isinstance(level, str) for level in levels):
         return np.arange(len(levels), dtype=float)
-    values = np.array(levels, float)
-    values = np.log(values) if is_logarithmic(factor, levels) else values
-    return (len(levels) - 1) * (values - values[0]) / np.ptp(values)
+    values: FloatArray = np.array(levels, float)
+    if is_logarithmic(factor, values):
+        values = np.log(values)
+    return np.interp(values, values[[0, -1]], [0, len(levels) - 1])
 
 
 def _axes(ax: Axes, factor: str, levels: list[Any], measure: str, room: int, texts: Texts) -> None:
@@ -147,7 +148,9 @@ def _axes(ax: Axes, factor: str, levels: list[Any], measure: str, room: int, tex
     places = _places(factor, levels)
     character = len(levels) / room
     gaps = np.diff(places) / character
-    crowded = any(gap < (len(one) + len(other)) / 2 + 1 for gap, one, other in zip(gaps, names, names[1:], strict=False))
+    crowded = any(
+        gap < (len(one) + len(other)) / 2 + 1 for gap, one, other in zip(gaps, names, names[1:], strict=False)
+    )
     kept = apart(places, _TILTED * character)
     look: dict[str, Any] = {"rotation": 40, "ha": "right", "rotation_mode": "anchor"} if crowded else {}
     ax.set_xlim(-0.5, len(levels) - 0.5)

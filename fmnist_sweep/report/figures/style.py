@@ -103,7 +103,7 @@ def shared(runs: pd.DataFrame, texts: Texts) -> str:
     return texts("figures.shared", shared=texts.configuration(runs.iloc[0], keys)) if keys else ""
 
 
-def is_logarithmic(key: str, levels: Sequence[float]) -> bool:
+def is_logarithmic(key: str, levels: Sequence[float] | FloatArray) -> bool:
     """Return whether the axis of a key is logarithmic, given its levels in ascending order."""
     return bool(levels[0] > 0 and (key in _LOGARITHMIC or levels[-1] / levels[0] > _WIDE))
 

@@ -1,4 +1,4 @@
-"""The pages: the report on a paper's runs or on a sweep itself, the published page on a paper, and the front page of several papers."""
+"""The pages: the report on a paper or a sweep, the published page on a paper, and the front page of papers."""
 
 from collections.abc import Iterator, Mapping, Sequence
 

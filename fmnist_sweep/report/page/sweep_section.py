@@ -76,7 +76,8 @@ def _configurations(collection: Collection, texts: Texts) -> Table:
     for place, row in enumerate(found.to_dict("records"), 1):
         cells = [Cell(f"{place}" if row["n"] else NOTHING, place)]
         for level in (row[key] for key in keys):
-            cells.append(Cell(level, style="free") if isinstance(level, str) else Cell(text_of(level) or NOTHING, level))
+            words = text_of(level)  # empty if the optimizer has no such argument
+            cells.append(Cell(words or NOTHING, words, "free" if isinstance(level, str) else ""))
         cells.append(Cell(", ".join(_counts(row, texts)), row["n"], "free"))
         for measure in measures:
             mean = row[measure]
