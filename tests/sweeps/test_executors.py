@@ -39,7 +39,7 @@ def test_a_package_that_is_not_there_is_told_with_its_extra(
     package: str, extra: str, executor: type[Executor], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(sys.modules, package, None)
-    with pytest.raises(ConfigError, match=rf"^[^\n]*pip install 'fmnist_sweep\[{extra}\]'$"):
+    with pytest.raises(ConfigError, match=rf"^[^\n]*pip install {package}, or '\.\[{extra}\]' in the clone$"):
         executor(tmp_path)
 
 
