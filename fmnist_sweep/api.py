@@ -12,6 +12,7 @@ import os
 import threading
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -35,7 +36,7 @@ from fmnist_sweep.store.frames import (
 )
 from fmnist_sweep.store.predictions import predicted
 from fmnist_sweep.store.run_directory import RunDirectory
-from fmnist_sweep.store.tables import CONFIGURATION, cell, factors, gather, ordered, varying
+from fmnist_sweep.store.tables import CONFIGURATION, cell, differing, factors, gather, ordered
 
 if TYPE_CHECKING:
     from torch import nn
@@ -225,9 +226,8 @@ def _side(rows: pd.DataFrame, name: str, wanted: Mapping[str, Any] | str) -> pd.
     if found.empty:
         raise ConfigError(f"{name}={wanted!r}: no finished run is so")
     if len(found.drop_duplicates(CONFIGURATION)) > 1:
-        several = [key for key in varying(found) if found[key].nunique() > 1]
         raise ConfigError(
-            f"{name}={wanted!r}: is several configurations, which differ in {', '.join(several)}; add these"
+            f"{name}={wanted!r}: is several configurations, which differ in {', '.join(differing(found))}; add these"
         )
     return found
 
@@ -258,16 +258,17 @@ def predictions(run: pd.DataFrame | str | Path) -> pd.DataFrame:
 
 def write_report(
     runs: Runs,
-    paper: str = "caprari2024",
+    paper: str | None = None,
     output: str | Path = "report",
     lang: str = "en",
     data: str | Path | None = None,
 ) -> Path:
-    """Write the report of runs on a paper, as `python -m fmnist_sweep.report` does.
+    """Write the report of runs, on a paper or on the sweep itself, as `python -m fmnist_sweep.report` does.
 
     Args:
         runs: a table as returned by `read`, a folder, or a report's results.csv.
-        paper: the paper's name, or the path of a file in the format of `conf/paper`.
+        paper: the paper's name, the path of a file in the format of `conf/paper`, or `none` for a report on the sweep
+            itself; by default caprari2024, or `none` if it has no configuration of these runs.
         output: the folder to write to. It is made if needed.
         lang: `en` or `es`.
         data: the folder of Fashion-MNIST, for the images of mistakes; by default where sweeps keep it.
@@ -276,28 +277,28 @@ def write_report(
         The path of the page, index.html; figures and tables lie beside it.
 
     Raises:
-        ConfigError: no run fits the paper, the paper has a mistake or lacks the language, or the folder holds other
-            files of these names.
+        ConfigError: there are no runs, or none fits the paper; the paper has a mistake or lacks the language; or the
+            folder holds other files of these names.
     """
-    from fmnist_sweep import papers
     from fmnist_sweep.report.__main__ import write
+    from fmnist_sweep.report.choice import choose
     from fmnist_sweep.report.claims import judged
     from fmnist_sweep.report.page.confusion_section import examples
     from fmnist_sweep.report.search_history import read_searches
     from fmnist_sweep.report.texts import LANGUAGES, Texts
 
     _check("lang", lang, LANGUAGES)
-    of = papers.read(paper)
-    of.require(lang)
-    collection = collected(runs, of.covers)
-    if collection.runs.empty:
+    of, collection = choose(paper, lang, partial(collected, runs))
+    if collection.runs.empty and of:
         raise ConfigError(
-            f"no run follows the protocol of {of.name}; {collection.others} of others; choose another paper"
+            f"no run follows the protocol of {of.name}; {collection.others} of others; choose another paper, or none"
         )
+    if collection.runs.empty:
+        raise ConfigError("there are no such runs; train some, or filter less")
     searches = [] if isinstance(runs, pd.DataFrame) else read_searches(Path(runs))[0]
     shown = examples(collection, Path(data) if data else None)
     try:
-        write(judged(of, collection), searches, shown, Path(output), Texts(lang))
+        write(collection, judged(of, collection) if of else None, searches, shown, Path(output), Texts(lang))
     except OSError as error:
         raise ConfigError(
             f"cannot write {error.filename or output}: {error.strerror}; choose another output"

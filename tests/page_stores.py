@@ -117,7 +117,7 @@ def write_page(store: Path, fashion: Path, output: Path, language: str, paper: p
     _, collection, curves, _ = results
     pictures = drawn(results, list(paper.figures)[1:3], texts)
     tables = comparison_tables(paper, collection, curves)
-    for name, figure in comparison_figures(tables, collection.runs, texts).items():
+    for name, figure in comparison_figures(paper, tables, collection.runs, texts).items():
         if name == "generalisation-gap":
             pictures[name] = picture(figure, encode(figure)["png"])
     searches, _ = read_searches(store)

@@ -486,7 +486,7 @@ def test_a_published_table_is_read_as_its_store_is(swept: Path, runs: pd.DataFra
     with pytest.raises(ConfigError, match=r"results\.csv: is a table, without models and predictions"):
         fs.load_model(published[published["run"] == published["run"].iloc[0]])
     with pytest.raises(ConfigError, match="no run follows the protocol of caprari2024"):
-        fs.write_report(swept, output=tmp_path / "other")
+        fs.write_report(swept, paper="caprari2024", output=tmp_path / "other")
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "claims.csv").touch()
     with pytest.raises(ConfigError, match=r"claims\.csv: already exists .*; choose another output"):

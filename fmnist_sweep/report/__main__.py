@@ -6,6 +6,7 @@ import json
 import sys
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 
 import pandas as pd
@@ -15,29 +16,35 @@ from matplotlib.figure import Figure
 from fmnist_sweep import papers
 from fmnist_sweep.config import hydra_private
 from fmnist_sweep.console import Parser, program, refuse
+from fmnist_sweep.errors import count
 from fmnist_sweep.files import replace
 from fmnist_sweep.papers.paper import PaperError
 from fmnist_sweep.papers.single_runs import FEWEST
+from fmnist_sweep.report.choice import NONE, choose
 from fmnist_sweep.report.claims import Results, judged, row
 from fmnist_sweep.report.comparisons import comparison_tables
 from fmnist_sweep.report.figures.comparisons import comparison_figures
 from fmnist_sweep.report.figures.confusion import confusion_figure, mistakes_figure
 from fmnist_sweep.report.figures.paper_figures import paper_figures
 from fmnist_sweep.report.figures.style import MODEL, encode
+from fmnist_sweep.report.figures.verdict_bars import verdict_bars
 from fmnist_sweep.report.page.confusion_section import Examples, examples
-from fmnist_sweep.report.page.pages import report
+from fmnist_sweep.report.page.pages import report, sweep_report
 from fmnist_sweep.report.page.pictures import picture
+from fmnist_sweep.report.page.sweep_section import headline
 from fmnist_sweep.report.page.tables import departures
 from fmnist_sweep.report.search_history import FILE as SEARCH_FILE
 from fmnist_sweep.report.search_history import Search, read_searches
 from fmnist_sweep.report.summaries import missing, seeds_of, summary
 from fmnist_sweep.report.texts import LANGUAGES, Texts
 from fmnist_sweep.store import layout
+from fmnist_sweep.store.curves import Curves
 from fmnist_sweep.store.published import read_results
 from fmnist_sweep.store.tables import Collection, collect
 
 _RESULTS = "results.csv"
 _BEGINNING = b"run,status,recipe,"  # of a report's results.csv, the first file that a report writes
+_ON_THE_SWEEP = f"none is of a configuration of {papers.DEFAULT}: this is a report on the sweep; --paper judges a paper"
 _LISTED = 20  # the most problems of a kind, and seeds of a configuration, that are printed
 
 
@@ -45,15 +52,15 @@ def main(arguments: list[str] | None = None) -> int:
     """Write the report that `arguments` (by default the command line) ask for.
 
     Returns:
-        0 on success; 1 if the store holds no run of the paper's protocol; 2 if the paper has a mistake or lacks the
+        0 on success; 1 if there is no run, or none of the paper's protocol; 2 if the paper has a mistake or lacks the
         language, if the runs cannot be read, or if the output cannot be written.
     """
     options = _parser().parse_args(arguments)
     store: Path = options.runs
     try:
-        paper = papers.read(options.paper, _loader(options.config_dir, options.paper))
-        paper.require(options.lang)
-        collection = (read_results if store.suffix == ".csv" else collect)(store, paper.covers)
+        read = partial(read_results if store.suffix == ".csv" else collect, store)
+        loader = _loader(options.config_dir, options.paper or papers.DEFAULT)
+        paper, collection = choose(options.paper, options.lang, read, loader)
         searches, complaint = read_searches(store)
         if complaint:
             collection = collection.with_problem(SEARCH_FILE, "unreadable", complaint)
@@ -61,29 +68,36 @@ def main(arguments: list[str] | None = None) -> int:
         return refuse(str(error))
     except OSError as error:
         return refuse(f"cannot read {store}: {error.strerror}; give the folder of a sweep")
-    plural = "" if collection.others == 1 else "s"
-    others = f"left out: {collection.others} run{plural} of another protocol than {paper.name}'s"
+    others = f"left out: {count(collection.others, 'run')} of another protocol than {options.paper or papers.DEFAULT}'s"
     if collection.runs.empty and not searches:
         for line in _problems(collection):
             print(line)
         single = (store / layout.RECORD).exists()
         hint = "it is a single run: give the folder above it" if single else "run a sweep first"
         if collection.others:
-            hint = f"{others}; choose another --paper"
+            hint = f"{others}; choose another --paper, or none"
         print(f"no runs in {store}: {hint}", file=sys.stderr)
         return 1
-    results = judged(paper, collection)
+    results, texts = judged(paper, collection) if paper else None, Texts(options.lang)
     try:
-        written = write(results, searches, examples(collection, options.data), options.output, Texts(options.lang))
+        written = write(collection, results, searches, examples(collection, options.data), options.output, texts)
     except OSError as error:
         path = error.filename or options.output
         return refuse(f"cannot write {path}: {error.strerror}; choose another --output")
     done = (collection.runs["status"] == "done").sum()
-    said = [f"{len(collection.runs)} runs in {store}, {done} of them done", *([others] if collection.others else [])]
+    said = [f"{count(len(collection.runs), 'run')} in {store}, {done} of them done"]
+    said += [others] if collection.others else []
+    if not paper:
+        said += [_ON_THE_SWEEP] if options.paper is None else []
+        said += [headline(collection, texts)]
     said += ["wrote " + ", ".join(map(str, paths)) for paths in written]
-    said += [f"departs from the paper: {text}" for text in departures(paper, paper.configurations, Texts(options.lang))]
+    if results:
+        said += [
+            f"departs from the paper: {text}" for text in departures(results.paper, results.paper.configurations, texts)
+        ]
+        said += [*_missing(results), *_lacking(results)]
     # A single print, because a pipe into `head` could close between two.
-    print("\n".join([*said, *_missing(results), *_lacking(results), *_problems(collection)]))
+    print("\n".join([*said, *_problems(collection)]))
     return 0
 
 
@@ -100,18 +114,21 @@ def _loader(folder: Path | None, paper: str) -> ConfigLoader | None:
 def _parser() -> Parser:
     parser = Parser(
         prog=program("fmnist_sweep.report"),
-        description="Judge a paper's claims by the runs of a sweep, finished or not: write index.html (everything on "
-        "one page), claims.csv and claims.json (a verdict on each claim), results.csv (a row per run and epoch), "
-        "summary.csv (a row per configuration over its seeds), every figure (PNG and PDF) and the numbers behind each "
-        "comparison (a CSV of the same name); say what is missing.",
+        description="Report on the runs of a sweep, finished or not: write index.html (everything on one page), "
+        "results.csv (a row per run and epoch), summary.csv (a row per configuration over its seeds), every figure "
+        "(PNG and PDF) and the numbers behind each comparison (a CSV of the same name). Of a paper's runs, also judge "
+        "its claims (claims.csv and claims.json), and say what is missing.",
         formatter_class=argparse.ArgumentDefaultsHelpFormatter,
     )
     runs = "folder of runs, or a report's results.csv"
-    paper = "one of conf/paper, or the path of such a file"
+    paper = (
+        f"one of conf/paper, or the path of such a file, or {NONE} for a report on the sweep itself (default: "
+        f"{papers.DEFAULT}, or {NONE} if it has no configuration of these runs)"
+    )
     folder = "folder of yours with paper/NAME.yaml, and with options of other groups, as for a sweep"
     data = "folder of Fashion-MNIST, for the images of mistakes; nothing is fetched (default: where sweeps keep it)"
     parser.add_argument("runs", nargs="?", type=Path, default="multirun", metavar="RUNS", help=runs)
-    parser.add_argument("--paper", default=papers.DEFAULT, metavar="NAME|FILE", help=paper)
+    parser.add_argument("--paper", metavar="NAME|FILE", help=paper)
     parser.add_argument("--config-dir", "-cd", type=Path, metavar="DIR", help=folder)
     parser.add_argument(
         "--output", type=Path, default="report", metavar="DIR", help="folder to write to, made if needed"
@@ -122,29 +139,44 @@ def _parser() -> Parser:
 
 
 def write(
-    results: Results, searches: Sequence[Search], shown: Examples, output: Path, texts: Texts
+    collection: Collection,
+    results: Results | None,
+    searches: Sequence[Search],
+    shown: Examples,
+    output: Path,
+    texts: Texts,
 ) -> list[list[Path]]:
-    """Write every file. Return a list of paths for each line that the command prints about them."""
-    paper, collection, curves, verdicts = results
+    """Write every file of the report on a paper's `results`, or without them on the sweep itself.
+
+    Return a list of paths for each line that the command prints about them.
+    """
+    paper, curves = (results.paper, results.curves) if results else (None, Curves(collection))
     output.mkdir(parents=True, exist_ok=True)
     # Names cannot clash: a paper's figure has none of `DRAWN_ANYWAY`.
     tables = comparison_tables(paper, collection, curves)
-    compared = comparison_figures(tables, collection.runs, texts)
-    figures = paper_figures(paper, curves, texts) | compared
+    compared = comparison_figures(paper, tables, collection.runs, texts)
+    figures = (paper_figures(paper, curves, texts) if paper else {}) | compared
     drawn = {name: encode(figure) for name, figure in figures.items()}
-    confused = {name: encode(figure) for name, figure in _confusions(shown, texts).items()}
+    others = {name: encode(figure) for name, figure in _confusions(shown, texts).items()}
     pictures = {name: picture(figure, drawn[name]["png"]) for name, figure in figures.items()}
-    page = report(results, searches, pictures, shown, texts)
-    claims = [row(paper, verdict) for verdict in verdicts]
+    judgements = {}
+    if results:
+        page = report(results, searches, pictures, shown, texts)
+        claims = [row(results.paper, verdict) for verdict in results.verdicts]
+        judgements["claims.csv"] = _csv(pd.DataFrame(claims), absent="")
+        judgements["claims.json"] = json.dumps(claims, ensure_ascii=False, allow_nan=False, indent=1).encode()
+        if bars := verdict_bars(results, texts):
+            others["verdicts"] = encode(bars)
+    else:
+        page = sweep_report(collection, curves, searches, pictures, shown, texts)
     written = []
-    for name, files in (drawn | confused).items():
+    for name, files in (drawn | others).items():
         behind = {"csv": _csv(tables[name])} if name in compared else {}
         written.append({f"{name}.{extension}": content for extension, content in (files | behind).items()})
     written += [
         {_RESULTS: _csv(collection.metrics)},
         {"summary.csv": _csv(summary(collection, paper))},
-        {"claims.csv": _csv(pd.DataFrame(claims), absent="")},
-        {"claims.json": json.dumps(claims, ensure_ascii=False, allow_nan=False, indent=1).encode()},
+        *({name: content} for name, content in judgements.items()),
         {"index.html": page.encode()},
     ]
     _check_free(output, [name for files in written for name in files])

@@ -1,6 +1,7 @@
 """The numbers behind each comparison figure. The figure is drawn from them, and the report also writes them as CSV."""
 
-from collections.abc import Iterator, Mapping, Sequence
+import re
+from collections.abc import Iterator, Sequence
 from itertools import combinations, permutations
 from typing import Any, NamedTuple
 
@@ -11,16 +12,18 @@ from fmnist_sweep.papers.paper import Paper
 from fmnist_sweep.papers.statistics import balanced_interval, mean_interval
 from fmnist_sweep.report.summaries import finals, reaching, target_accuracy
 from fmnist_sweep.store.curves import Curves, spread
-from fmnist_sweep.store.tables import CONFIGURATION, FACTORS, Collection, factors, recipe, varying
+from fmnist_sweep.store.tables import CONFIGURATION, FACTORS, Collection, differing, factors, recipe, varying
 
 MEASURES = ("val_accuracy", "val_loss")
 
-# For each figure of curves: the factor with a curve for each level, and the factor with a column for each level.
-OVERLAYS = {
+# For each figure of curves of a paper: the factor with a curve for each level, and the one with a column for each.
+OVERLAYS: dict[str, tuple[str, str | None]] = {
     "curves-by-optimizer": ("optimizer", "batch_size"),
     "curves-by-batch-size": ("batch_size", "optimizer"),
     "curves-by-dropout": ("dropout", "optimizer"),
 }
+
+MOST_COLUMNS = 3  # of panels in a figure of curves
 
 # The columns of a table of effects that hold numbers, and their types.
 _NUMBERS = {
@@ -29,22 +32,48 @@ _NUMBERS = {
 }
 
 
-def comparison_tables(paper: Paper, collection: Collection, curves: Curves) -> dict[str, pd.DataFrame]:
+def overlays(paper: Paper | None, runs: pd.DataFrame) -> dict[str, tuple[str, str | None]]:
+    """Return `OVERLAYS`, or without a paper a figure for each key that was varied, by its name.
+
+    Without a paper, the columns of panels are the first other key with few levels, or there is only one column.
+    """
+    if paper:
+        return OVERLAYS
+    keys = [key for key in differing(runs) if key != "epochs"]
+    few = [key for key in keys if runs[key].nunique() <= MOST_COLUMNS]
+    return {overlay_name(by): (by, next((key for key in few if _crosses(by, key)), None)) for by in keys}
+
+
+def _crosses(by: str, across: str) -> bool:
+    """Return whether each level of `across` is a panel with curves by `by`; optimizers differ in their arguments."""
+    return across != by and not (by == "optimizer" and across.startswith("optimizer."))
+
+
+def overlay_name(key: str) -> str:
+    """Return the name of the figure with curves by a key."""
+    return f"curves-by-{re.sub(r'[._]', '-', key)}"
+
+
+def comparison_tables(paper: Paper | None, collection: Collection, curves: Curves) -> dict[str, pd.DataFrame]:
     """Make a table for each comparison that the finished runs of a store allow.
 
     Names have a hyphen, which the names of a paper's figures cannot have. Tables curves-by-* have the columns of
     `overlay`. Tables final-values, generalisation-gap and convergence-speed have the columns of `ranking`.
-    convergence-speed also has accuracy (the target) and epochs (of the longest training). main-effects and
+    convergence-speed also has accuracy (the target: the one that the paper quotes, or without a paper the median of all
+    configurations, rounded down to a percent) and epochs (of the longest training). main-effects and
     interaction-effects have the columns of `main_effects` and `interaction_effects`.
     """
     runs = finals(collection)
     if runs.empty:
         return {}
-    base = _base(paper, collection.runs, curves)
-    tables = {name: overlay(collection.runs, curves, *factors, base) for name, factors in OVERLAYS.items()}
-    tables["final-values"] = ranking(runs, CONFIGURATION, ["val_accuracy", "val_loss"], ascending=False)
+    final = ranking(runs, CONFIGURATION, ["val_accuracy", "val_loss"], ascending=False)
+    base = _base(paper, collection.runs, curves) if paper else _best(final)
+    tables = {
+        name: overlay(collection.runs, curves, *keys, base) for name, keys in overlays(paper, collection.runs).items()
+    }
+    tables["final-values"] = final
     tables["generalisation-gap"] = ranking(runs, CONFIGURATION, ["gap"], ascending=True)
-    accuracy = target_accuracy(paper)
+    accuracy = target_accuracy(paper) if paper else _median_accuracy(final)
     if accuracy is not None:
         reached = reaching(collection, accuracy)
         table = ranking(reached, ["recipe"], ["reached_epoch"], ascending=True)
@@ -53,6 +82,11 @@ def comparison_tables(paper: Paper, collection: Collection, curves: Curves) -> d
     tables["main-effects"] = main_effects(runs)
     tables["interaction-effects"] = interaction_effects(runs)
     return {name: table for name, table in tables.items() if len(table)}
+
+
+def _median_accuracy(final: pd.DataFrame) -> float:
+    median = final.loc[final["measure"] == "val_accuracy", "mean"].median()
+    return float(np.floor(100 * median) / 100)
 
 
 def ranking(runs: pd.DataFrame, key: list[str], measures: Sequence[str], *, ascending: bool) -> pd.DataFrame:
@@ -85,29 +119,38 @@ def ranking(runs: pd.DataFrame, key: list[str], measures: Sequence[str], *, asce
     return pd.DataFrame(rows)
 
 
-def overlay(runs: pd.DataFrame, curves: Curves, by: str, across: str, base: Mapping[str, Any]) -> pd.DataFrame:
-    """Take the curves of the levels of factor `by` at each level of factor `across`.
+def overlay(runs: pd.DataFrame, curves: Curves, by: str, across: str | None, base: pd.DataFrame) -> pd.DataFrame:
+    """Take the curves of the levels of factor `by` at each level of factor `across`, if any.
 
-    All other factors are as in `base`. An optimizer with other arguments is another level of the optimizer. A level of
-    `across` is left out if it has fewer than two levels of `by` to compare.
+    All other factors in `base` are as there. An optimizer with other arguments is another level of the optimizer. A
+    level of `across` is left out if it has fewer than two levels of `by` to compare.
+
+    Args:
+        runs: `Collection.runs`.
+        curves: their curves.
+        by, across: factors.
+        base: a row of levels for each optimizer, by its name; they agree in epochs.
 
     Returns:
         A row per configuration, measure and epoch. Columns: `tables.factors`, recipe, measure, epoch, and those of
         `curves.bands`.
     """
     described, optimizer = factors(runs), [factor for factor in varying(runs) if factor.startswith("optimizer")]
-    held = [factor for factor in FACTORS if factor not in (by, across, "epochs")]
-    match = runs[(runs[held] == pd.Series(base)[held]).all(axis=1)]
+    held = [factor for factor in base if factor not in (by, across, "epochs")]
+    wanted = base.reindex(runs["optimizer"])[held].set_index(runs.index)
+    match = runs[((runs[held] == wanted) | (runs[held].isna() & wanted.isna())).all(axis=1)].dropna(subset=by)
+    epochs = int(base["epochs"].iloc[0])
     drawn = []
-    panels = optimizer if across == "optimizer" else [across]
-    for _, levels in match.drop_duplicates("recipe").groupby(panels, dropna=False):
-        found = [(row, curves.drawn(row["recipe"], base["epochs"])) for row in levels.to_dict("records")]
+    panels = [factor for factor in optimizer if factor != by] if across == "optimizer" else [across]
+    alike = match.drop_duplicates("recipe")
+    for _, levels in alike.groupby(panels, dropna=False) if across else [((), alike)]:
+        found = [(row, curves.drawn(row["recipe"], epochs)) for row in levels.to_dict("records")]
         compared = [(row, by_seed) for row, by_seed in found if by_seed]
         if len(compared) > 1:
             drawn += compared
     tables = [
         spread(by_seed, measure).assign(
-            **{factor: row[factor] for factor in described} | {"epochs": base["epochs"]},
+            **{factor: row[factor] for factor in described} | {"epochs": epochs},
             recipe=row["recipe"],
             measure=measure,
         )
@@ -118,16 +161,27 @@ def overlay(runs: pd.DataFrame, curves: Curves, by: str, across: str, base: Mapp
     return pd.concat(tables, ignore_index=True)[columns] if tables else pd.DataFrame(columns=columns)
 
 
-def _base(paper: Paper, runs: pd.DataFrame, curves: Curves) -> dict[str, Any]:
-    """Return the level of each of `FACTORS` in the paper's first configuration.
+def _base(paper: Paper, runs: pd.DataFrame, curves: Curves) -> pd.DataFrame:
+    """Return for each optimizer the level of each of `FACTORS` in the paper's first configuration.
 
     If that configuration was not run, return the most common level of each factor.
     """
     config = next(iter(paper.configs.values()))
-    if not curves.serving(recipe(config), config.training.epochs):
-        return {factor: runs[factor].mode()[0] for factor in FACTORS}
-    own = runs[runs["recipe"] == recipe(config)].iloc[0]
-    return {factor: own[factor] for factor in FACTORS} | {"epochs": config.training.epochs}
+    levels = {factor: runs[factor].mode()[0] for factor in FACTORS}
+    if curves.serving(recipe(config), config.training.epochs):
+        own = runs[runs["recipe"] == recipe(config)].iloc[0]
+        levels = {factor: own[factor] for factor in FACTORS} | {"epochs": config.training.epochs}
+    return pd.DataFrame(levels, index=runs["optimizer"].unique())
+
+
+def _best(final: pd.DataFrame) -> pd.DataFrame:
+    """Return for each optimizer the arguments of its best configuration, and all else as in the best of all.
+
+    `final` is a table of `ranking`, the best configuration first.
+    """
+    others = [factor for factor in factors(final) if not factor.startswith("optimizer.")]
+    best = final.drop_duplicates("optimizer").set_index("optimizer", drop=False)
+    return best[factors(final)].assign(**final.iloc[0][others])
 
 
 def main_effects(runs: pd.DataFrame) -> pd.DataFrame:
@@ -145,7 +199,7 @@ def main_effects(runs: pd.DataFrame) -> pd.DataFrame:
         interval of `statistics.balanced_interval`); combinations (0, with a mean of nan, if the level cannot be
         compared with the others); seeds and most_seeds (the fewest and the most seeds of a combination).
     """
-    rows = [(factor, *row) for factor in varying(runs) for row in _effects(runs, [factor])]
+    rows = [(factor, *row) for factor in differing(runs) for row in _effects(runs, [factor])]
     return _table(rows, ["factor", "level"])
 
 
@@ -158,7 +212,7 @@ def interaction_effects(runs: pd.DataFrame) -> pd.DataFrame:
     """
     rows = [
         (first, one, second, other, *row)
-        for first, second in combinations(varying(runs), 2)
+        for first, second in combinations(differing(runs), 2)
         for one, other, *row in _effects(runs, [first, second])
     ]
     table = _table(rows, ["factor", "level", "other_factor", "other_level"])

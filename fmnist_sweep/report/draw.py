@@ -27,18 +27,27 @@ from fmnist_sweep.papers.statistics import Interval, mean_interval
 from fmnist_sweep.report.figures.confusion import confusion as count_confusions
 from fmnist_sweep.report.figures.confusion import confusion_figure
 from fmnist_sweep.report.figures.paper_figures import paper_figure
-from fmnist_sweep.report.figures.style import MODEL, Style, band, dots, epoch_axis, shared, styles, wrapped
+from fmnist_sweep.report.figures.style import (
+    MODEL,
+    Style,
+    apart,
+    band,
+    dots,
+    epoch_axis,
+    is_logarithmic,
+    shared,
+    styles,
+    wrapped,
+)
 from fmnist_sweep.report.texts import Texts, sentence
 from fmnist_sweep.store.curves import Curves, bands
 from fmnist_sweep.store.frames import Runs, collected, each_once, last_epochs
 from fmnist_sweep.store.predictions import predicted
-from fmnist_sweep.store.tables import factors, ordered, sorted_by, varying
+from fmnist_sweep.store.tables import differing, factors, ordered, sorted_by, varying
 
 _TEXTS = Texts("en")
 _LINE = 34  # characters in a line of a label
 _PANEL = (4.4, 3.0)  # inches, without the legend
-_LOGARITHMIC = ("optimizer.lr", "optimizer.weight_decay")
-_WIDE = 20  # the greatest level over the least from which other keys have a logarithmic axis
 _APART = 0.07  # the least distance of two ticks, as a fraction of the axis
 _MOST_LINES = 32  # in a column of a legend
 _MOST_INSIDE = 8  # lines that a legend inside a user's axes names
@@ -145,7 +154,7 @@ def against(
         said = ", ".join(map(str, ordered(rows[x])[:5]))
         raise ConfigError(f"x={x}: has values that are not numbers ({said}); draw.finals(by={x!r}) shows them as rows")
     levels = np.array(ordered(rows[x]), float)
-    wide = levels[0] > 0 and (x in _LOGARITHMIC or levels[-1] / levels[0] > _WIDE)
+    wide = is_logarithmic(x, levels)
 
     def draw(ax: Axes, metric: str, groups: Sequence[_Group]) -> None:
         for label, part, style in groups:
@@ -160,10 +169,7 @@ def against(
             ax.errorbar(means.index, means["mean"], yerr=reach, label=label, **line, **look)
         ax.set_xscale("log" if wide and len(levels) > 1 else "linear")
         places = np.log(levels) if wide else levels
-        kept = [0]
-        for place in range(1, len(levels)):
-            if places[place] - places[kept[-1]] >= _APART * np.ptp(places):
-                kept.append(place)
+        kept = apart(places, _APART * np.ptp(places))
         ax.set_xticks(levels[kept], [f"{level:g}" for level in levels[kept]])
         ax.set_xticks([], minor=True)
         ax.set_xlabel(_TEXTS.factor(x))
@@ -184,7 +190,7 @@ def confusion(runs: pd.DataFrame) -> Figure:
         DataError: Fashion-MNIST is not on this machine.
     """
     rows = each_once(runs)
-    if several := _unlike(rows):
+    if several := differing(rows):
         raise ConfigError(
             f"runs differ in {', '.join(several)}; give those of one configuration, such as fs.best(runs).runs"
         )
@@ -271,7 +277,7 @@ def _groups(runs: pd.DataFrame, by: str | None, col: str | None, x: str | None) 
     runs = sorted_by(runs.dropna(subset=by) if by else runs, keys)
     for _, rows in runs.groupby(keys, sort=False, dropna=False):
         for _, alike in rows.groupby(apart) if apart else [("", rows)]:
-            if several := _unlike(alike):
+            if several := differing(alike):
                 more = f"col={several[0]!r} for a panel each, " if col is None else ""
                 raise ConfigError(
                     f"by={by}: runs of one level differ in {', '.join(several)}, and a mean over unlike configurations "
@@ -280,11 +286,6 @@ def _groups(runs: pd.DataFrame, by: str | None, col: str | None, x: str | None) 
         found.append((_TEXTS.configuration(rows.iloc[0], keys), rows))
     looks = styles(by or "", range(len(found))).values()
     return [_Group(label, rows, look) for (label, rows), look in zip(found, looks, strict=True)]
-
-
-def _unlike(rows: pd.DataFrame) -> list[str]:
-    """Return the keys in which runs differ."""
-    return [key for key in varying(rows) if rows[key].nunique() > 1]
 
 
 def _axes(ax: Axes | Sequence[Axes] | None, shape: tuple[int, int], labels: Sequence[str], *, rows: bool) -> Any:

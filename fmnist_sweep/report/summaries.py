@@ -27,12 +27,14 @@ def finals(collection: Collection) -> pd.DataFrame:
     return table.reset_index(drop=True)
 
 
-def summary(collection: Collection, paper: Paper) -> pd.DataFrame:
+def summary(collection: Collection, paper: Paper | None) -> pd.DataFrame:
     """Return `store.summary` with all factors and the recipe, and first each configuration's name in the paper's file.
 
-    The name is "" for configurations of none.
+    The name is "" for configurations of none. Without a paper there is no column of names.
     """
     table = by_configuration.summary(collection, [*factors(collection.runs), "recipe"])
+    if paper is None:
+        return table
     names: dict[tuple[str, int], list[str]] = {}
     for name, config in paper.configs.items():
         names.setdefault((recipe(config), config.training.epochs), []).append(name)

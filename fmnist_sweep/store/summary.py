@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import pandas as pd
 
-from fmnist_sweep.store.tables import CONFIGURATION, Collection, factors, sorted_by, varying
+from fmnist_sweep.store.tables import CONFIGURATION, Collection, differing, factors, sorted_by
 
 MEASURES = ["val_loss", "val_accuracy", "train_loss", "train_accuracy"]
 _COUNTS = ["n", "unfinished", "failed", "diverged"]
@@ -28,7 +28,7 @@ def summary(collection: Collection, columns: Sequence[str] | None = None) -> pd.
         seconds (mean training time of a run).
     """
     runs = sorted_by(collection.runs, factors(collection.runs))
-    columns = list(columns or _described(runs))
+    columns = list(columns or differing(runs) or ["optimizer"])
     status = runs["status"]
     known = {"n": status == "done", "failed": status == "failed", "diverged": status == "diverged"}
     counts = runs[CONFIGURATION].assign(**known, unfinished=~pd.DataFrame(known).any(axis=1))
@@ -51,10 +51,3 @@ def summary(collection: Collection, columns: Sequence[str] | None = None) -> pd.
     table = table.join(spread, on=CONFIGURATION)
     table = table.sort_values(["val_accuracy", "val_loss"], ascending=[False, True], kind="stable")
     return table[[*columns, *_COUNTS, *spread]].reset_index(drop=True)
-
-
-def _described(runs: pd.DataFrame) -> list[str]:
-    """Return the keys in which runs differ, or the optimizer alone if they differ in none."""
-    varied = varying(runs)
-    more = [key for key in varied if key != "optimizer"]
-    return varied if runs["optimizer"].nunique() > 1 or not more else more

@@ -170,6 +170,11 @@ def varying(table: pd.DataFrame) -> list[str]:
     return [key for key in factors(table) if key == "optimizer" or key in found]
 
 
+def differing(table: pd.DataFrame) -> list[str]:
+    """Return the keys of `varying` that have at least two levels."""
+    return [key for key in varying(table) if table[key].nunique() > 1]
+
+
 def runs_table(configs: Sequence[Config], rows: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
     """Return `Collection.runs`, from the configuration of each run and its values in the other columns."""
     others = pd.DataFrame(rows, columns=[*_BEFORE, *_AFTER]).astype(_BEFORE | _AFTER)

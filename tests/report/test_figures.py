@@ -1,7 +1,7 @@
 """Figures of papers and comparisons: panels, curves, markers and texts, on made-up runs."""
 
 import functools
-from itertools import product
+from itertools import pairwise, product
 
 import matplotlib
 import numpy as np
@@ -38,7 +38,8 @@ def write_paper(store, paper, seeds=2, **fixed):
 
 
 def load(store, paper):
-    collection = collect(store, read(paper).covers)
+    """The runs of a paper's protocol, or without a paper all."""
+    collection = collect(store, read(paper).covers) if paper else collect(store)
     return collection, Curves(collection)
 
 
@@ -48,7 +49,8 @@ def draw(store, name, paper=CURVES, language="en"):
 
 def compare(store, paper=CURVES, language="en"):
     collection, curves = load(store, paper)
-    return comparison_figures(comparison_tables(read(paper), collection, curves), collection.runs, Texts(language))
+    of = read(paper) if paper else None
+    return comparison_figures(of, comparison_tables(of, collection, curves), collection.runs, Texts(language))
 
 
 def laid_out(figure):
@@ -324,6 +326,24 @@ def one_run(store):
     write_run(store, epochs=1)
 
 
+def many_keys(store):
+    """Configurations that differ in seven keys, one at a time, one of them in many levels; and a grid of 60 runs."""
+    rates = [{"lr": round(0.0001 * 1.5**i, 6), "momentum": 0.9} for i in range(20)]
+    for arguments in rates:
+        write_run(store, optimizer="sgd", optimizer_args=arguments, epochs=5)
+    for more in (
+        {"optimizer": "adam", "optimizer_args": {"lr": 0.001}},
+        {"dropout": 0.5},
+        {"hidden": (1024, 512, 256, 128)},
+        {"batch_size": 1000},
+        {"mean": 0.2860},
+        {"validation": "holdout"},
+    ):
+        write_run(store, **{"optimizer": "sgd", "optimizer_args": rates[5], "epochs": 5} | more)
+    for size, arguments, seed in product((32, 64, 128, 4096), rates[::4], range(3)):
+        write_run(store, optimizer="sgd", optimizer_args=arguments, epochs=5, batch_size=size, seed=seed)
+
+
 def everything(store):
     write_grid(store, seeds=(0, 1))
     write_paper(store, FINAL)
@@ -338,6 +358,9 @@ def assert_legible(figure):
             box = text.get_window_extent()
             inside = frame.x0 <= box.x0 and box.x1 <= frame.x1 and frame.y0 <= box.y0 and box.y1 <= frame.y1
             assert inside, f"{text.get_text()!r} is cut off"
+    for ax in figure.axes:
+        names = [label.get_window_extent() for label in ax.get_xticklabels() if label.get_rotation() == 0]
+        assert not any(one.x1 > other.x0 for one, other in pairwise(names)), "ticks overlap"
     for box in figure.legends:
         assert not any(box.get_window_extent().overlaps(ax.get_window_extent()) for ax in figure.axes)
 
@@ -354,9 +377,11 @@ def is_drawn(text, figure):
 
 
 @pytest.mark.parametrize("language", ["en", pytest.param("es", marks=pytest.mark.slow)])
-@pytest.mark.parametrize("fill", [everything, strange, under_way, one_run])
+@pytest.mark.parametrize("fill", [everything, strange, under_way, one_run, many_keys])
 def test_every_text_is_inside_its_figure(tmp_path, language, fill):
     fill(tmp_path)
+    for figure in compare(tmp_path, None, language).values():
+        assert_legible(figure)
     for paper in (CURVES, FINAL):
         curves, texts = load(tmp_path, paper)[1], Texts(language)
         figures = [paper_figure(read(paper), name, curves, texts) for name in read(paper).figures]

@@ -12,6 +12,7 @@ import pytest
 from made_up_runs import write_grid, write_run
 from page_stores import PAPER, guesses, write_fashion
 
+from fmnist_sweep import papers
 from fmnist_sweep.report.__main__ import main
 from fmnist_sweep.report.comparisons import comparison_tables
 from fmnist_sweep.store.curves import Curves
@@ -19,7 +20,7 @@ from fmnist_sweep.store.tables import collect
 
 COMPARISONS = ["curves-by-optimizer", "curves-by-batch-size", "curves-by-dropout", "final-values"]
 COMPARISONS += ["generalisation-gap", "convergence-speed", "main-effects", "interaction-effects"]
-FIGURES = [*PAPER.figures, *COMPARISONS, "confusion-matrix", "frequent-mistakes"]
+FIGURES = [*PAPER.figures, *COMPARISONS, "confusion-matrix", "frequent-mistakes", "verdicts"]
 TABLES = ["results.csv", "summary.csv", "claims.csv", "claims.json", "index.html"]
 
 
@@ -69,7 +70,8 @@ def test_a_whole_grid_gives_every_figure_and_table(tmp_path):
 def test_numbers_behind_a_comparison_are_written_whole(tmp_path, capsys):
     for size, dropout, seed in product((100, 500), (0.05, 0.2), (0, 1)):
         write_run(tmp_path / "runs", batch_size=size, dropout=dropout, epochs=2, seed=seed)
-    assert report(tmp_path / "runs", "--output", tmp_path / "out", capsys=capsys)[0] == 0
+    of = ("--paper", papers.DEFAULT)
+    assert report(tmp_path / "runs", *of, "--output", tmp_path / "out", capsys=capsys)[0] == 0
     collection = collect(tmp_path / "runs", PAPER.covers)
     tables = comparison_tables(PAPER, collection, Curves(collection))
     assert len(tables) == 7
@@ -173,8 +175,8 @@ def test_long_lists_are_counted(tmp_path, capsys):
 def test_a_store_without_a_run_to_judge_by_says_so(tmp_path, capsys):
     assert report(tmp_path, capsys=capsys) == (1, [], [f"no runs in {tmp_path}: run a sweep first"])
     run = write_run(tmp_path, epochs=1, optimizer_args={"lr": 0.1})
-    hint = "left out: 1 run of another protocol than caprari2024's; choose another --paper"
-    assert report(tmp_path, capsys=capsys) == (1, [], [f"no runs in {tmp_path}: {hint}"])
+    hint = "left out: 1 run of another protocol than caprari2024's; choose another --paper, or none"
+    assert report(tmp_path, "--paper", papers.DEFAULT, capsys=capsys) == (1, [], [f"no runs in {tmp_path}: {hint}"])
     hint = "it is a single run: give the folder above it"
     assert report(run, capsys=capsys)[::2] == (1, [f"no runs in {run}: {hint}"])
 

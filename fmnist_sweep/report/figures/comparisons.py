@@ -10,8 +10,9 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
+from fmnist_sweep.papers.paper import Paper
 from fmnist_sweep.papers.statistics import Interval
-from fmnist_sweep.report.comparisons import OVERLAYS
+from fmnist_sweep.report.comparisons import MOST_COLUMNS, overlays
 from fmnist_sweep.report.figures.effects import interactions_figure, main_effects_figure
 from fmnist_sweep.report.figures.style import (
     MODEL,
@@ -30,15 +31,17 @@ from fmnist_sweep.report.texts import Texts, sentence
 from fmnist_sweep.store.tables import factors, ordered, varying
 
 _MOST_LEVELS = 8
-_MOST_COLUMNS = 3
 _MOST_ROWS = 40
 _LINE = 45  # characters in a line of a configuration's name
 
 
-def comparison_figures(tables: Mapping[str, pd.DataFrame], runs: pd.DataFrame, texts: Texts) -> dict[str, Figure]:
+def comparison_figures(
+    paper: Paper | None, tables: Mapping[str, pd.DataFrame], runs: pd.DataFrame, texts: Texts
+) -> dict[str, Figure]:
     """Draw each table of `comparison_tables` that has something to compare.
 
     Args:
+        paper: the paper that the report is about, if any.
         tables: the tables by name.
         runs: all runs of the store, so that each level has the same look in all figures.
     """
@@ -46,7 +49,7 @@ def comparison_figures(tables: Mapping[str, pd.DataFrame], runs: pd.DataFrame, t
     model = shared(runs, texts)
     looks["optimizer"] |= styles("optimizer", _optimizers(runs, varying(runs), texts))
     drawings: dict[str, Callable[..., Figure | None]] = {
-        **{name: partial(overlay_figure, *pair, varying(runs)) for name, pair in OVERLAYS.items()},
+        **{name: partial(overlay_figure, *pair, varying(runs)) for name, pair in overlays(paper, runs).items()},
         "final-values": partial(ranking_figure, model),
         "generalisation-gap": partial(ranking_figure, model),
         "convergence-speed": partial(convergence_figure, model),
@@ -64,34 +67,39 @@ def _optimizers(table: pd.DataFrame, varied: Sequence[str], texts: Texts) -> lis
 
 
 @styled
-def overlay_figure(by: str, across: str, varied: list[str], table: pd.DataFrame, looks: Looks, texts: Texts) -> Figure:
+def overlay_figure(
+    by: str, across: str | None, varied: list[str], table: pd.DataFrame, looks: Looks, texts: Texts
+) -> Figure:
     """Draw validation curves by the levels of the factor `by`, loss above accuracy.
 
     Each level of the factor `across` has a column of panels. At most three levels are drawn, those with the most
-    curves.
+    curves. Without `across` there is one column. Of many curves, evenly spaced levels are drawn.
 
     Args:
         varied: the factors that vary in the store. The note gives the levels that all curves share.
         table: as `comparisons.overlay` returns it.
     """
-    table = table.assign(optimizer=_optimizers(table, varied, texts))
-    compared = table.groupby(across)[by].nunique()
-    shown = ordered(sorted(ordered(compared.index), key=lambda panel: -compared[panel])[:_MOST_COLUMNS])
-    levels = ordered(table.loc[table[across].isin(shown), by])
-    drawn = levels[:_MOST_LEVELS]
+    described = [key for key in varied if key == "optimizer" or key not in (by, across)]
+    table = table.assign(optimizer=_optimizers(table, described, texts))
+    panels = table[across] if across else pd.Series("", table.index)
+    compared = table.groupby(panels)[by].nunique()
+    shown = ordered(sorted(ordered(compared.index), key=lambda panel: -compared[panel])[:MOST_COLUMNS])
+    levels = ordered(table.loc[panels.isin(shown), by])
+    drawn = [levels[place] for place in np.linspace(0, len(levels) - 1, min(len(levels), _MOST_LEVELS)).astype(int)]
     names = [texts.level(by, level) for level in drawn]
     figure = Figure(figsize=(WIDTH, 4.7 + 0.05 * len(names)), layout="constrained")
     axes = figure.subplots(2, len(shown), sharex=True, sharey="row", squeeze=False)
     for panel, column in zip(shown, axes.T, strict=True):
         for measure, ax in zip(("val_loss", "val_accuracy"), column, strict=True):
-            rows = table[(table[across] == panel) & (table["measure"] == measure)]
+            rows = table[(panels == panel) & (table["measure"] == measure)]
             for level, name in zip(drawn, names, strict=True):
                 if (rows[by] == level).any():
                     band(ax, rows[rows[by] == level], looks[by][level], name)
             epoch_axis(ax, texts)
             ax.set_ylabel(texts(f"figures.{measure}"))
             ax.label_outer()
-        column[0].set_title(wrapped(sentence(texts.level(across, panel)), 80 // len(shown)))
+        if across:
+            column[0].set_title(wrapped(sentence(texts.level(across, panel)), 80 // len(shown)))
     held = [factor for factor in varied if factor not in (by, across) and not factor.startswith("optimizer.")]
     held += [key for key in MODEL if key not in varied]
     notes = [texts("figures.shared", shared=texts.configuration(table.iloc[0], held)), texts("figures.band")]

@@ -9,8 +9,9 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from fmnist_sweep.engine.metrics import FloatArray
 from fmnist_sweep.report.comparisons import MEASURES
-from fmnist_sweep.report.figures.style import WIDTH, Looks, Style, styled, wrapped
+from fmnist_sweep.report.figures.style import WIDTH, Looks, Style, apart, is_logarithmic, styled, wrapped
 from fmnist_sweep.report.texts import Texts
 from fmnist_sweep.store.tables import ordered
 
@@ -18,6 +19,7 @@ _MOST_PAIRS = 4
 _ROOM, _TITLE = 64, 95  # characters across a figure: in tick labels, in titles
 _NOTE = 104
 _LONGEST_TICK, _LONGEST_LABEL = 16, 32
+_TILTED = 2  # characters between tilted tick labels
 _MOST_NAMED = 6  # the most left-out levels that the note names
 
 
@@ -39,8 +41,9 @@ def main_effects_figure(model: str, table: pd.DataFrame, looks: Looks, texts: Te
         for measure, ax in zip(MEASURES, column, strict=True):
             means = compared[(compared["factor"] == factor) & (compared["measure"] == measure)].set_index("level")
             levels = ordered(means.index)
-            ax.plot(range(len(levels)), means.loc[levels, "mean"], color="#888888", linewidth=0.8)
-            for place, level in enumerate(levels):
+            places = _places(factor, levels)
+            ax.plot(places, means.loc[levels, "mean"], color="#888888", linewidth=0.8)
+            for place, level in zip(places, levels, strict=True):
                 _interval(ax, place, means.loc[level], looks[factor][level])
             _axes(ax, factor, levels, measure, _ROOM // len(factors), texts)
         column[0].set_title(_averaged(means, len(factors), texts), fontsize="medium")
@@ -81,7 +84,8 @@ def interactions_figure(model: str, table: pd.DataFrame, looks: Looks, texts: Te
             for i, (level, name) in enumerate(zip(drawn, names, strict=True)):
                 look, along = looks[lines][level], means.loc[level].loc[levels]
                 # Side by side, so that no bar hides another.
-                places = np.arange(len(levels)) + 0.3 * ((i + 0.5) / len(drawn) - 0.5)
+                places = _places(across, levels)
+                places = places + 0.3 * np.diff(places).min() * ((i + 0.5) / len(drawn) - 0.5)
                 ax.plot(places, along["mean"], color=look.colour, linestyle=look.line, label=name)
                 for place, other in zip(places, levels, strict=True):
                     _interval(ax, place, along.loc[other], look)
@@ -127,13 +131,30 @@ def _interval(ax: Axes, place: float, row: Any, look: Style) -> None:
     ax.errorbar(place, row["mean"], yerr=reach, color=look.colour, fmt=look.marker, markersize=5, capsize=3)
 
 
+def _places(factor: str, levels: list[Any]) -> FloatArray:
+    """Return where levels stand on their axis, from 0 to their number less one: numbers to scale, words evenly."""
+    if any(isinstance(level, str) for level in levels):
+        return np.arange(len(levels), dtype=float)
+    values: FloatArray = np.array(levels, float)
+    if is_logarithmic(factor, values):
+        values = np.log(values)
+    return np.interp(values, values[[0, -1]], [0, len(levels) - 1])
+
+
 def _axes(ax: Axes, factor: str, levels: list[Any], measure: str, room: int, texts: Texts) -> None:
     """Label the axes of a panel with room for `room` characters. Inner panels use the labels of the outer ones."""
     words = (level if isinstance(level, str) else f"{level:g}" for level in levels)
     names = _shortened(words, _LONGEST_TICK)
-    crowded = sum(len(name) + 1 for name in names) > room
+    places = _places(factor, levels)
+    character = len(levels) / room
+    gaps = np.diff(places) / character
+    crowded = any(
+        gap < (len(one) + len(other)) / 2 + 1 for gap, one, other in zip(gaps, names, names[1:], strict=False)
+    )
+    kept = apart(places, _TILTED * character)
+    look: dict[str, Any] = {"rotation": 40, "ha": "right", "rotation_mode": "anchor"} if crowded else {}
     ax.set_xlim(-0.5, len(levels) - 0.5)
-    ax.set_xticks(range(len(levels)), names, rotation=40 if crowded else 0, ha="right" if crowded else "center")
+    ax.set_xticks(places[kept], [names[place] for place in kept], **look)
     ax.set_xlabel(texts.factor(factor))
     ax.set_ylabel(textwrap.fill(texts(f"figures.{measure}"), 24))
     ax.label_outer()

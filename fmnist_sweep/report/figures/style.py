@@ -54,6 +54,9 @@ class Style(NamedTuple):
 # What identifies a model beside the keys that were varied.
 MODEL = ("optimizer", "optimizer.lr", "model.hidden", "batch_size", "dropout", "epochs")
 
+_LOGARITHMIC = ("optimizer.lr", "optimizer.weight_decay")
+_WIDE = 20  # the greatest level over the least from which other keys have a logarithmic axis
+
 Looks = Mapping[str, Mapping[Any, Style]]  # by factor and level
 
 _DASHED = (0, (4, 1.5))
@@ -98,6 +101,20 @@ def shared(runs: pd.DataFrame, texts: Texts) -> str:
     """Describe the model that all runs share: the keys of `MODEL` in which they do not differ."""
     keys = [key for key in MODEL[1:] if key in runs and runs[key].nunique(dropna=False) == 1]
     return texts("figures.shared", shared=texts.configuration(runs.iloc[0], keys)) if keys else ""
+
+
+def is_logarithmic(key: str, levels: Sequence[float] | FloatArray) -> bool:
+    """Return whether the axis of a key is logarithmic, given its levels in ascending order."""
+    return bool(levels[0] > 0 and (key in _LOGARITHMIC or levels[-1] / levels[0] > _WIDE))
+
+
+def apart(places: FloatArray, least: float) -> list[int]:
+    """Return which of the ascending places get a tick, so that ticks are at least `least` apart. The first gets one."""
+    kept = [0]
+    for place in range(1, len(places)):
+        if places[place] - places[kept[-1]] >= least:
+            kept.append(place)
+    return kept
 
 
 def band(ax: Axes, table: pd.DataFrame, style: Style, label: str) -> None:

@@ -59,7 +59,12 @@ def _stack(figure: Figure) -> None:
         box.get_title().set_multialignment("center")
     names = [label.get_text() for ax in figure.axes for label in ax.get_yticklabels()]
     is_long = any(len(line) > _LONG for name in names for line in name.split("\n"))
-    figure.set_size_inches(_NARROW_NAMES if is_long else _NARROW, height)
+    width = _NARROW_NAMES if is_long else _NARROW
+    if note := figure.get_supxlabel():
+        lines = [textwrap.fill(line, int(_LINE * width / _NARROW)) for line in note.split("\n")]
+        figure.supxlabel("\n".join(lines), fontsize="medium")
+        height += _LEGEND_LINE * (len(lines) + sum(line.count("\n") for line in lines))
+    figure.set_size_inches(width, height)
 
 
 def _embedded(png: bytes) -> str:

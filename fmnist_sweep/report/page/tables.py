@@ -138,8 +138,8 @@ def run_table(collection: Collection, texts: Texts) -> Table:
         levels = [NOTHING if pd.isna(run[factor]) else run[factor] for factor in factors]
         cells += [Cell(f"{level}", level, "free" if isinstance(level, str) else "") for level in levels]
         cells += [Cell(f"{run['seed']}", run["seed"]), Cell(status)]
-        cells += [*(_measure(last[key]) for key in _LAST), *(_measure(run[key]) for key in tested)]
-        rows.append([*cells, _measure(last["seconds"], 0)])
+        cells += [*(measure_cell(last[key]) for key in _LAST), *(measure_cell(run[key]) for key in tested)]
+        rows.append([*cells, measure_cell(last["seconds"], 0)])
     headings = [texts.factor(factor) for factor in (optimizer, *factors)]
     measures = [texts(f"page.column_{measure}") for measure in (*_LAST, *tested, "seconds")]
     return Table([texts("page.run"), *headings, texts("page.seed"), texts("page.status"), *measures], rows)
@@ -249,7 +249,8 @@ def _signed(number: str) -> str:
     return number.replace("-", "\N{MINUS SIGN}")
 
 
-def _measure(value: float, decimals: int = 4) -> Cell:
+def measure_cell(value: float, decimals: int = 4) -> Cell:
+    """Return a number with some decimals as a cell; nan is a dash, which sorts last."""
     if math.isnan(value):
         return Cell(NOTHING, "")
     return Cell(f"{value:.{decimals}f}" if math.isfinite(value) else "∞", min(value, 1e300))

@@ -24,7 +24,7 @@ class Texts:
         self.language = language
         self._texts = _read(language)
         self.classes: list[str] = self._texts["classes"]
-        self.definitions: list[dict[str, str]] = self._texts["definitions"]
+        self.definitions: list[dict[str, Any]] = self._texts["definitions"]
         self.plotly: dict[str, str] = self._texts["plotly"]
 
     def __call__(self, key: str, **values: object) -> str:
@@ -92,6 +92,11 @@ class Texts:
 def sentence(words: str) -> str:
     """Return `words` with a capital first letter."""
     return words[:1].upper() + words[1:]
+
+
+def inner(words: str) -> str:
+    """Return `words` with a small first letter, as they stand within a sentence."""
+    return words[:1].lower() + words[1:]
 
 
 def ranges(numbers: Iterable[int]) -> str:
