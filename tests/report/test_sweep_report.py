@@ -60,7 +60,7 @@ def store(tmp_path: Path) -> Path:
             [
                 "Sweep over learning rate",
                 "Best: Adam, lr 0.1: validation accuracy 0.5810 ± 0.0010 over 3 seeds",
-                "10 runs, 9 of them finished. With hidden 128-64, batch 100, dropout 0.2, 2 epochs",
+                "Runs: 10, of which 9 finished. With hidden 128-64, batch 100, dropout 0.2, 2 epochs",
                 "0.001, 0.01, 0.1, 10",
                 "By learning rate",
                 "0, failed: 1",

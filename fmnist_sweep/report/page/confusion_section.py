@@ -22,7 +22,7 @@ from fmnist_sweep.store.tables import CONFIGURATION, Collection, varying
 
 SPRITE_COLUMNS = 32
 
-_MOST_SHEETS = 60
+_MOST_SHEETS = 10
 _SIDE = 28
 
 _Place = tuple[data.Division, int]  # an image: how its validation set was made, and its index there

@@ -21,7 +21,8 @@ for (const table of document.querySelectorAll("table.sortable")) {
   table.tHead.addEventListener("click", ({ target }) => {
     const heading = target.closest("th");
     const sign = heading.ariaSort === "ascending" ? -1 : 1;
-    const order = (row) => row.cells[heading.cellIndex].dataset.order;
+    const cell = (row) => row.cells[heading.cellIndex];
+    const order = (row) => cell(row).dataset.order ?? cell(row).textContent;
     const compare = (a, b) => (a === "") - (b === "") || sign * (a - b || a.localeCompare(b)); // nothing sorts last
     for (const other of heading.parentElement.cells) other.ariaSort = null;
     heading.ariaSort = sign > 0 ? "ascending" : "descending";
