@@ -9,7 +9,10 @@ from argparse import Namespace
 from contextlib import nullcontext, suppress
 from typing import TYPE_CHECKING
 
-from fmnist_sweep import commands, console, stopping
+try:
+    from fmnist_sweep import commands, console, stopping
+except ModuleNotFoundError as missing:  # a Python without what `make setup` installs
+    sys.exit(f"fmnist_sweep: {missing} in {sys.executable}; run `. .venv/bin/activate` first, or make setup")
 
 if TYPE_CHECKING:
     from hydra.core.config_loader import ConfigLoader

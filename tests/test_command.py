@@ -2,6 +2,8 @@
 
 import json
 import re
+import subprocess
+import sys
 from dataclasses import fields
 from importlib import metadata
 
@@ -437,6 +439,13 @@ def test_tab_completes_groups_options_and_keys(line, choices, tmp_path, monkeypa
     called = call("-sc", "query=bash", cwd=tmp_path)
     assert (called.code, called.err) == (0, "")
     assert called.out.startswith(choices)
+
+
+def test_a_python_without_the_packages_names_the_environment():
+    bare = [sys.executable, "-S", "-m", "fmnist_sweep", "-m"]  # -S: nothing that is installed is found
+    done = subprocess.run(bare, capture_output=True, text=True, check=False)
+    assert done.returncode == 1 and done.stderr.count("\n") == 1
+    assert "run `. .venv/bin/activate` first, or make setup" in done.stderr
 
 
 def test_a_traceback_is_there_for_those_who_want_it(tmp_path):

@@ -61,7 +61,8 @@ _HEAD = """\
 A paper is one YAML file: what it trained, its figures, and what it says. No Python is needed.
 
     python -m fmnist_sweep.papers new NAME           # writes conf/paper/NAME.yaml, which works as it is
-    python -m fmnist_sweep -m --config-dir conf paper=NAME dry_run=true     # checks the file, and says what it trains
+    python -m fmnist_sweep.papers check NAME --config-dir conf              # checks the file, and counts its claims
+    python -m fmnist_sweep -m --config-dir conf paper=NAME dry_run=true     # says what it would train
     python -m fmnist_sweep -m --config-dir conf paper=NAME seed=0,1,2,3,4   # trains what figures and claims need
     python -m fmnist_sweep.report --config-dir conf --paper NAME            # judges the claims
 

@@ -28,7 +28,7 @@ def test_the_reference_in_docs_is_current(tmp_path):
 def test_the_starter_works_as_it_is(tmp_path, more, folder):
     made = papers("new", "rates-2026", *more, cwd=tmp_path)
     assert made.code == 0 and f"wrote {folder}/paper/rates-2026.yaml" in made.out
-    assert made.out.count(f"--config-dir {folder} ") == 3
+    assert made.out.count(f"--config-dir {folder}") == 4
     done = call("-m", INLINE, "--config-dir", folder, "paper=rates-2026", "figure=rates", "seed=0,1", cwd=tmp_path)
     assert done.code == 0, done.err
     arguments = ["multirun", "--config-dir", folder, "--paper", "rates-2026", "--output", "out"]
@@ -42,6 +42,24 @@ def test_the_starter_works_as_it_is(tmp_path, more, folder):
     page = (tmp_path / "out" / "index.html").read_text()
     assert "Figure 1. Two learning rates" in page
     assert "The paper does not state its batch size." in page and "fast (SGD, lr 0.1)" in page
+
+
+def test_check_counts_what_a_file_states(tmp_path):
+    assert papers("new", "mine", cwd=tmp_path).code == 0
+    file = tmp_path / "conf" / "paper" / "mine.yaml"
+    text = file.read_text()
+    file.write_text(text.replace("departs:", "  spare: {epochs: 2}\ndeparts:"))
+    for named in (["mine", "--config-dir", "conf"], [str(file)]):
+        assert papers("check", *named, cwd=tmp_path).out.splitlines() == [
+            "mine: 3 configurations, 1 figure, 3 claims",
+            "  rates (slow, fast): 2 claims, by kind: run 2",
+            "  in no figure: 1 claim, by kind: comparison 1",
+            "  used by no figure and no claim: spare",
+        ]
+    file.write_text(text.replace("kind: comparison", "kind: compare"))
+    wrong = papers("check", str(file), cwd=tmp_path)
+    assert wrong.code == 2 and wrong.err.startswith("mine.yaml: claim fast-beats-slow: kind=compare: must be ")
+    assert wrong.err.count("\n") == 1
 
 
 def test_nothing_is_overwritten(tmp_path):
@@ -63,7 +81,7 @@ def test_nothing_is_overwritten(tmp_path):
         (["new", "a/b"], "a/b: a paper's name has letters"),
         (["new", "mine", "--config-dir", "file"], "cannot write file/paper/mine.yaml: "),
         (["new"], "the following arguments are required: NAME; see --help"),
-        ([], "the following arguments are required: new|format; see --help"),
+        ([], "the following arguments are required: new|check|format; see --help"),
     ],
 )
 def test_what_cannot_be_done_gets_one_line(tmp_path, arguments, said):
