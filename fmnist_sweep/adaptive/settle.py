@@ -138,7 +138,7 @@ class Settling:
         epochs = sum(len(curve.metrics) for by_seed in curves.longest().values() for curve in by_seed.values())
         console.print(
             f"{self.paper.name}: {len(verdicts) - still} of {len(verdicts)} claims settled, {still} open; "
-            f"{epochs} model-epochs in the store, {minutes(time.monotonic() - self._began)}"
+            f"{epochs:,} epochs in the store, {minutes(time.monotonic() - self._began)}"
         )
 
 

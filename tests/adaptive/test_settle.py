@@ -253,7 +253,7 @@ def settled(tmp_path_factory: pytest.TempPathFactory) -> Path:
     write_paper(folder, CONFIGURATIONS, REAL)
     done = call(*SETTLE, INLINE, "max_seeds=10", cwd=folder)
     assert done.code == 0, done.err
-    assert "mine: 1 of 2 claims settled, 1 open; 50 model-epochs in the store" in done.err
+    assert "mine: 1 of 2 claims settled, 1 open; 50 epochs in the store" in done.err
     return folder
 
 
