@@ -51,7 +51,7 @@ def _keys_of(path: Path) -> Iterator[Key]:
 
 
 def text() -> str:
-    """Return the keys as a text of two columns, for --help."""
+    """Return the keys as a text of two columns, for the template of --help."""
     lines = []
     for key in keys():
         left = f"  {key.name}={key.default}"
@@ -60,4 +60,4 @@ def text() -> str:
             lines.append(left)
             left = ""
         lines += [f"{first:{_LEFT}}{line}" for first, line in zip([left, *[""] * len(words)], words, strict=False)]
-    return "\n".join(lines)
+    return "\n".join(lines).replace("$", "$$")  # Hydra's help is a string.Template: a lone $ would name a variable
