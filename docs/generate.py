@@ -44,7 +44,7 @@ These keys tell one configuration from another. `optimizer` also takes any argum
 {deciding}
 ## How it is carried out
 
-These keys change no result and no name. All runs of a sweep share them, but for `device`.
+These keys change neither results nor the names of runs. All runs of a sweep share them, except `device`.
 
 {execution}
 ## Sweeps
@@ -64,12 +64,12 @@ With `hydra/sweeper=search`; see [search](../how-to/search.md).
 {search}
 ## Slurm
 
-With `hydra/launcher=stacked_slurm`, each with `hydra.launcher.` before it; see [clusters](../how-to/cluster.md).
+With `hydra/launcher=stacked_slurm`; write `hydra.launcher.` before each key; see [clusters](../how-to/cluster.md).
 
 {slurm}
 ## Ray
 
-With `hydra/launcher=stacked_ray`, each with `hydra.launcher.` before it.
+With `hydra/launcher=stacked_ray`; write `hydra.launcher.` before each key.
 
 {ray}
 ## Trackers

@@ -29,19 +29,19 @@ class SearchSweeperConf:
 
     _target_: str = "hydra_plugins.fmnist_sweep_search.SearchSweeper"
     _convert_: str = "all"  # plain lists and dictionaries
-    n_trials: int = 32  # in all, earlier ones included
+    n_trials: int = 32  # number of trials, those of earlier calls included
     batch: int = 16  # number of trials launched together
     sampler: str = "tpe"  # any of optuna.samplers
     # Untyped, or OmegaConf would not accept a dictionary from the command line.
     sampler_args: Any = None  # a dictionary of its arguments, such as {multivariate:true}
-    sampler_seed: int = 0  # another one proposes other trials
-    seeds: Optional[int] = None  # jobs per trial, with seed=0, seed=1, ...; the mean counts
+    sampler_seed: int = 0  # seed of the sampler; another seed proposes other trials
+    seeds: Optional[int] = None  # runs per trial, with seed=0, seed=1, ...; their mean counts
     objective: Any = None  # names of objectives; null: the default one, or the value that a job returns
     direction: Any = None  # for the value that a job returns: minimize | maximize, or a list of these
     rungs: Optional[list[int]] = None  # successive halving: the best trials of a batch go on to the next rung
     resource: str = "epochs"  # the key that the rungs set
     storage: Optional[str] = None  # URL or SQLite file; null: search.db in the sweep's folder
-    study_name: str = "search"  # two searches in one folder need two
+    study_name: str = "search"  # name of the search; two searches in one folder need two names
     params: dict[str, Any] = field(default_factory=dict)  # the search space, for configuration files
     grids: Any = None  # rejected: figure=NAME sets it for the sweeper `grids`
 

@@ -38,7 +38,7 @@ class StackedSlurmConf(StackedLauncherConf):
     cpus_per_task: int = 1  # stacks that a job trains side by side on CPUs
     gpus_per_node: Optional[int] = None  # 1: a job trains one wide stack at a time on a GPU
     mem_gb: Optional[float] = None  # memory of a job in GB
-    array_parallelism: int = 16  # jobs at a time
+    array_parallelism: int = 16  # most jobs at a time
     max_num_timeout: int = 3  # how often a job that was lost or preempted is queued again
     setup: Optional[list[str]] = None  # shell commands before the work, such as [module load python]
     additional_parameters: dict[str, Any] = field(default_factory=dict)  # further options of sbatch
@@ -50,10 +50,10 @@ class StackedRayConf(StackedLauncherConf):
     """Settings for Ray, on this machine if `address` is None. `sweeps/executors/ray.py` trains the stacks."""
 
     executor: str = "ray"
-    address: Optional[str] = None  # of a cluster, or auto; null: this machine
+    address: Optional[str] = None  # address of a cluster, or auto; null: this machine
     num_cpus: float = 1  # CPUs of a stack
     num_gpus: float = 0  # GPUs of a stack
-    max_retries: int = 3  # how often a stack that was lost with a node begins again from its checkpoints
+    max_retries: int = 3  # how often a stack that was lost with a node resumes from its checkpoints
 
 
 for _name, _node in {

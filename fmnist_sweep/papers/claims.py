@@ -26,7 +26,7 @@ Why = Annotated[  # by language, or the name of a text under `reasons`
 class Resolution(Plain):
     """The precision that a verdict on a number of one run needs.
 
-    A number counts as reproduced only if the runs would have told a number so far away from their mean apart. The
+    A number counts as reproduced only if the runs could have told their mean from a number this far away. The
     default is 0.05 for accuracies and 0.1 for losses (for a slope: that change over its whole line), and a tenth of the
     epochs for epochs. `spread`, `volatility` and `roughness` have no default.
     """
@@ -114,7 +114,7 @@ class Claim(Plain):
     metric: Annotated[str, BeforeValidator(metric), Field(examples=["val_accuracy", DIFFERENCE])]
     """The curve: one of the metrics below, or the difference of two."""
     unnamed: bool = False
-    """`true` if the paper does not say whether it means training or validation."""
+    """`true` if the paper does not say whether it quotes the training or the validation metric."""
     reduce: Annotated[Reduction, BeforeValidator(Reduction.parse), Field(examples=["last", {"at": 1}])]
     """One number from each seed's curve; see the reductions below."""
     expect: Annotated[Expectation, Field(examples=[{"about": 0.87, "tolerance": 0.005}, {"above": 0, "margin": 0.005}])]

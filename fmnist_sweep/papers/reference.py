@@ -58,7 +58,8 @@ _HEAD = """\
 
 # The format of a paper's file
 
-A paper is one YAML file: what it trained, its figures, and what it says. No Python is needed.
+Look up the keys of a paper's file here; [check a paper](../tutorials/paper.md) teaches how to write one. A paper is one
+YAML file: what it trained, its figures, and what it says.
 
     python -m fmnist_sweep.papers new NAME           # writes conf/paper/NAME.yaml, which works as it is
     python -m fmnist_sweep.papers check NAME --config-dir conf              # checks the file, and counts its claims
@@ -66,9 +67,9 @@ A paper is one YAML file: what it trained, its figures, and what it says. No Pyt
     python -m fmnist_sweep -m --config-dir conf paper=NAME seed=0,1,2,3,4   # trains what figures and claims need
     python -m fmnist_sweep.report --config-dir conf --paper NAME            # judges the claims
 
-In a clone of this project `conf/` is known, and `--config-dir conf` can go. `new NAME --config-dir FOLDER` writes
-`FOLDER/paper/NAME.yaml`. A mistake in the file is said in one line: the place, what is wrong, and an example of what is
-right. `caprari2024.yaml` and `bordone2025.yaml` in `conf/paper/` are whole files. Texts "by language" are mappings such
+In a clone of this project you can leave out `--config-dir conf`. `new NAME --config-dir FOLDER` writes
+`FOLDER/paper/NAME.yaml`. If the file has a mistake, one line names the place, says what is wrong and gives a correct
+example. The files in `conf/paper/` are complete examples. Texts "by language" are mappings such
 as `{en: ..., es: ...}`; the report can be written in the languages that all texts have.
 """
 
@@ -98,19 +99,18 @@ give each name once.
 ## Other images than the study's
 
 Where a study validates on random images, these runs validate on others. Then half a unit of the last digit is too
-narrow a tolerance. The standard error of an accuracy `p` over `n` images is `sqrt(p (1 - p) / n)`; take two of them.
-For a loss, take what two splits differ by (`data.split.seed=0,1`). `data.split.seed` does not follow `seed`: all seeds
-of a configuration train on the same images. Their interval therefore lacks what other images would change. Say so under
-`departs`.
+narrow a tolerance. For an accuracy `p` over `n` images, take two standard errors, `2 sqrt(p (1 - p) / n)`. For a loss,
+take the difference between two splits (`data.split.seed=0,1`). All seeds of a configuration train on the same images,
+so their interval does not show what other images would change. Say so under `departs`.
 
 ## Some configurations only
 
-`figure=NAME` trains what one figure shows. So give configurations that you want to train alone a figure of their own.
+`figure=NAME` trains what one figure shows. To train some configurations alone, give them a figure of their own.
 
 ## What no file can state
 
-There is no verdict on how long training takes: it depends on the machine, and on the runs that train beside it. Losses
-within an epoch are not recorded, nor is what a single class gets. Say under `departs`, or in a comment, what the file
+There is no verdict on training time: it depends on the machine and on the runs that train beside it. A run records
+neither losses within an epoch nor accuracies of single classes. Say under `departs`, or in a comment, what the file
 leaves out.
 """
 
