@@ -175,13 +175,14 @@ def _base(paper: Paper, runs: pd.DataFrame, curves: Curves) -> pd.DataFrame:
 
 
 def _best(final: pd.DataFrame) -> pd.DataFrame:
-    """Return for each optimizer the arguments of its best configuration, and all else as in the best of all.
+    """Return for each optimizer the varied arguments of its best configuration, and all else as in the best of all.
 
     `final` is a table of `ranking`, the best configuration first.
     """
-    others = [factor for factor in factors(final) if not factor.startswith("optimizer.")]
+    keys = list(dict.fromkeys([*varying(final), "epochs"]))
+    others = [key for key in keys if not key.startswith("optimizer.")]
     best = final.drop_duplicates("optimizer").set_index("optimizer", drop=False)
-    return best[factors(final)].assign(**final.iloc[0][others])
+    return best[keys].assign(**final.iloc[0][others])
 
 
 def main_effects(runs: pd.DataFrame) -> pd.DataFrame:

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
 SHOWN = 20  # rows at the end of a sweep
 _MEASURES = ("val_loss", "val_accuracy")
+_HUGE = 1000  # a loss with too many digits for four decimals
 _KINDS = ("failed", "diverged", "unfinished")
 
 
@@ -46,7 +47,12 @@ def mean_and_sd(mean: float, sd: float) -> str:
     """Format a mean and a standard deviation; only the mean if there is no deviation, and nothing if both are nan."""
     if math.isnan(mean):
         return ""
-    return f"{mean:.4f}" if math.isnan(sd) else f"{mean:.4f} ± {sd:.4f}"
+    return _short(mean) if math.isnan(sd) else f"{_short(mean)} ± {_short(sd)}"
+
+
+def _short(value: float) -> str:
+    """Format a measure with four decimals; a loss that grew huge, with four digits."""
+    return f"{value:.4f}" if value < _HUGE else f"{value:.4g}"
 
 
 def text_of(value: Any) -> str:

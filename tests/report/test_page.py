@@ -72,7 +72,7 @@ def test_the_page_refers_to_nothing_outside_itself(tmp_path, no_fashion):
 @pytest.mark.parametrize(
     ("language", "words"),
     [
-        ("en", ["No run has completed an epoch yet.", "No run has finished yet.", "0 of 30 epochs", "no run.json"]),
+        ("en", ["No run has completed an epoch yet.", "No run has finished.", "0 of 30 epochs", "no run.json"]),
         ("es", ["Ninguna corrida completó una época todavía.", "0 de 30 épocas", "en curso (0/30)"]),
     ],
 )

@@ -150,7 +150,7 @@ def test_one_run_has_a_report(store: Path) -> None:
 
 def test_a_store_without_a_whole_run_has_a_report(store: Path) -> None:
     write_run(store, epochs=2, epochs_done=1, status="running", optimizer_args={"lr": 0.1})
-    assert "No run has finished yet." in report(store)[0]
+    assert "No run has finished." in report(store)[0]
 
 
 def test_it_says_why_effects_are_not_balanced(store: Path) -> None:
@@ -210,6 +210,36 @@ def test_numbers_stand_to_scale_and_learning_rates_on_a_logarithmic_axis(store: 
     np.testing.assert_allclose(np.diff(places) / np.ptp(places), np.diff(np.log([0.001, 0.01, 0.03, 1])) / np.log(1000))
     assert [label.get_text() for label in size.get_xticklabels()] == ["100", "200", "1000"]
     np.testing.assert_allclose(size.get_xticks(), [0, 2 / 9, 2])
+
+
+def test_a_loss_that_explodes_and_two_seeds_that_differ_leave_the_others_readable(store: Path) -> None:
+    for rate, loss, accuracy in ((0.001, 0.4, 0.8), (0.01, 0.5, 0.6), (0.1, 0.45, 0.7), (10, 1e6, 0.1)):
+        for seed in range(2):  # their t interval reaches beyond 0 and 1
+            curve = np.full((2, 6), [loss, accuracy, loss, accuracy, loss, accuracy + 0.15 * seed])
+            write_run(store, optimizer_args={"lr": rate}, epochs=2, seed=seed, curve=curve)
+    drawn = figures(store)
+    accuracy, loss = drawn["final-values"].axes
+    scales = [accuracy.get_xlim(), loss.get_xlim()]
+    assert [loss.get_xscale(), accuracy.get_xscale()] == ["log", "linear"]
+    for name, places in (("main-effects", (0, 1)), ("curves-by-optimizer-lr", (1, 0))):
+        accuracy, loss = (drawn[name].axes[place] for place in places)
+        scales += [accuracy.get_ylim(), loss.get_ylim()]
+        assert [loss.get_yscale(), accuracy.get_yscale()] == ["log", "linear"]
+    assert all(0 <= low < high <= 1 for low, high in scales[::2])
+    assert all(0.1 < low < 0.4 and high > 1e6 for low, high in scales[1::2])
+    assert "1e+06" in [text.get_text() for text in loss.get_yticklabels()]
+
+
+def test_levels_that_lack_an_argument_of_others_are_compared(store: Path) -> None:
+    schedules = ({"name": "constant", "warmup": 0}, {"name": "cosine", "warmup": 0, "floor": 0.0})
+    for schedule, size in product(schedules, (100, 500)):
+        arguments = {"lr": 0.01, "schedule": schedule}
+        write_run(store, optimizer_args=arguments, batch_size=size, epochs=2)
+    figure = figures(store)["curves-by-optimizer-schedule-name"]
+    assert [text.get_text() for text in figure.legends[0].get_texts()] == [
+        "schedule.name constant",
+        "schedule.name cosine",
+    ]
 
 
 def test_many_levels_get_as_many_curves_as_can_be_told_apart(store: Path) -> None:

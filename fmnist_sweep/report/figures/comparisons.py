@@ -21,6 +21,7 @@ from fmnist_sweep.report.figures.style import (
     band,
     dots,
     epoch_axis,
+    fit,
     legend,
     shared,
     styled,
@@ -100,6 +101,8 @@ def overlay_figure(
             ax.label_outer()
         if across:
             column[0].set_title(wrapped(sentence(texts.level(across, panel)), 80 // len(shown)))
+    for measure, row in zip(("val_loss", "val_accuracy"), axes, strict=True):
+        fit(row[0], "y", measure, table.loc[table["measure"] == measure, "mean"])
     held = [factor for factor in varied if factor not in (by, across) and not factor.startswith("optimizer.")]
     held += [key for key in MODEL if key not in varied]
     notes = [texts("figures.shared", shared=texts.configuration(table.iloc[0], held)), texts("figures.band")]
@@ -137,6 +140,7 @@ def ranking_figure(model: str, table: pd.DataFrame, looks: Looks, texts: Texts) 
                 interval = Interval(row["mean"], row["low"], row["high"])
                 dots(ax, place, np.array(row["values"]), interval, looks["optimizer"][row["optimizer"]])
         ax.set_xlabel(texts(f"figures.{measure}"))
+        fit(ax, "x", measure, pd.Series([row["mean"] for row in rows]))
     axes[0].set_yticks(range(len(names)), names)
     axes[0].set_ylim(len(names) - 0.5, -0.5)
     undrawn = (table["measure"] == measures[0]).sum() - len(names)

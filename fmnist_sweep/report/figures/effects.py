@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 
 from fmnist_sweep.engine.metrics import FloatArray
 from fmnist_sweep.report.comparisons import MEASURES
-from fmnist_sweep.report.figures.style import WIDTH, Looks, Style, apart, is_logarithmic, styled, wrapped
+from fmnist_sweep.report.figures.style import WIDTH, Looks, Style, apart, fit, is_logarithmic, styled, wrapped
 from fmnist_sweep.report.texts import Texts
 from fmnist_sweep.store.tables import ordered
 
@@ -47,6 +47,8 @@ def main_effects_figure(model: str, table: pd.DataFrame, looks: Looks, texts: Te
                 _interval(ax, place, means.loc[level], looks[factor][level])
             _axes(ax, factor, levels, measure, _ROOM // len(factors), texts)
         column[0].set_title(_averaged(means, len(factors), texts), fontsize="medium")
+    for measure, row in zip(MEASURES, axes, strict=True):
+        fit(row[0], "y", measure, compared.loc[compared["measure"] == measure, "mean"])
     absent = table[table["combinations"] == 0].drop_duplicates(["factor", "level"])
     _note(figure, model, [texts.level(row["factor"], row["level"]) for row in absent.to_dict("records")], texts)
     return figure
@@ -94,6 +96,9 @@ def interactions_figure(model: str, table: pd.DataFrame, looks: Looks, texts: Te
         column[0].legend(loc="lower left", bbox_to_anchor=(0, 1), borderaxespad=0, title=title, alignment="left")
         for factor, seen in ((lines, drawn), (across, levels)):
             absent += [texts.level(factor, level) for level in ordered(cells[factor]) if level not in seen]
+    for measure, row in zip(MEASURES, axes, strict=True):
+        drawn = [pairs[pair][pairs[pair]["measure"] == measure] for pair in shown]
+        fit(row[0], "y", measure, pd.concat(drawn)["mean"])
     _note(figure, model, list(dict.fromkeys(absent)), texts, len(pairs) - len(shown))
     return figure
 

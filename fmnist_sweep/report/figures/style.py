@@ -14,7 +14,7 @@ import pandas as pd
 from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator
+from matplotlib.ticker import LogLocator, MaxNLocator
 
 from fmnist_sweep.engine.metrics import FloatArray
 from fmnist_sweep.papers.statistics import Interval
@@ -56,6 +56,8 @@ MODEL = ("optimizer", "optimizer.lr", "model.hidden", "batch_size", "dropout", "
 
 _LOGARITHMIC = ("optimizer.lr", "optimizer.weight_decay")
 _WIDE = 20  # the greatest level over the least from which other keys have a logarithmic axis
+
+_TICKS = 6  # the most on a logarithmic axis of losses
 
 Looks = Mapping[str, Mapping[Any, Style]]  # by factor and level
 
@@ -106,6 +108,24 @@ def shared(runs: pd.DataFrame, texts: Texts) -> str:
 def is_logarithmic(key: str, levels: Sequence[float] | FloatArray) -> bool:
     """Return whether the axis of a key is logarithmic, given its levels in ascending order."""
     return bool(levels[0] > 0 and (key in _LOGARITHMIC or levels[-1] / levels[0] > _WIDE))
+
+
+def fit(ax: Axes, axis: str, measure: str, means: pd.Series) -> None:
+    """Fit the `x` or `y` axis to means of a measure, after all of them are drawn.
+
+    A fraction stays within 0 and 1, also if an interval over few seeds does not. Losses that differ widely, as those of
+    too large learning rates, get a logarithmic axis; else nothing could be told of the others.
+    """
+    values = means.dropna().sort_values().to_numpy(float)
+    low, high = getattr(ax, f"get_{axis}lim")()
+    if measure == "val_accuracy":
+        ax.set(**{f"{axis}lim": (max(low, 0), min(high, 1))})
+    elif measure == "val_loss" and len(values) and is_logarithmic(measure, values):
+        ax.set(**{f"{axis}scale": "log"})
+        ax.set(**{f"{axis}lim": (values[0] / 2, max(high, values[-1] * 2))})
+        ticks = getattr(ax, f"{axis}axis")
+        ticks.set_major_locator(LogLocator(numticks=_TICKS))
+        ticks.set_major_formatter("{x:g}")
 
 
 def apart(places: FloatArray, least: float) -> list[int]:
