@@ -104,7 +104,7 @@ def test_a_run_trains_and_is_reported(installed: Path, tmp_path: Path) -> None:
     assert metrics.parent.name.startswith("sgd-bs1000-do0.2-ep1-seed0-")
     assert len(metrics.read_text().splitlines()) == 2
     said = run(installed / "fmnist-sweep-report", "--paper", "bordone2025", cwd=tmp_path).stdout
-    assert said.startswith("1 runs in multirun, 1 of them done")
+    assert said.startswith("1 run in multirun, 1 of them done")
     assert (tmp_path / "report" / "index.html").stat().st_size > 10_000
 
 
