@@ -13,6 +13,7 @@ from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
 from selenium.webdriver.support.ui import Select, WebDriverWait
 
+from fmnist_sweep.report.__main__ import main as report_main
 from fmnist_sweep.report.texts import LANGUAGES
 
 BACKGROUND = {"light": "rgb(255, 255, 255)", "dark": "rgb(23, 25, 28)"}
@@ -34,7 +35,7 @@ FLAGS = (
 
 @pytest.fixture(scope="module")
 def pages(tmp_path_factory):
-    """In each language: the page of one store, the front page on two papers, and the page on one of them."""
+    """In each language: a store's page on a paper, on the sweep itself, and the front page and a page of a site."""
     folder = tmp_path_factory.mktemp("page")
     labels = write_fashion(folder / "fashion")
     write_store(folder / "runs", labels)
@@ -46,6 +47,10 @@ def pages(tmp_path_factory):
         written[f"front {language}"], written[f"paper {language}"] = write_site(
             folder / "runs", folder / f"site-{language}", language
         )
+        output = folder / f"sweep-{language}"
+        options = ["--paper", "none", "--lang", language, "--data", folder / "fashion", "--output", output]
+        assert report_main([*map(str, (folder / "runs", *options))]) == 0
+        written[f"sweep {language}"] = output / "index.html"
     return written
 
 
@@ -183,7 +188,7 @@ def test_spanish_is_spanish(page, pages):
 
 
 @pytest.mark.parametrize("language", LANGUAGES)
-@pytest.mark.parametrize("kind", ["", "front ", "paper "])
+@pytest.mark.parametrize("kind", ["", "sweep ", "front ", "paper "])
 @pytest.mark.parametrize("width", [360, 1280])
 def test_the_page_is_no_wider_than_the_window(page, pages, language, kind, width):
     page.open(pages[kind + language], width)
@@ -202,6 +207,15 @@ def test_the_page_is_no_wider_than_the_window(page, pages, language, kind, width
 def visible_verdicts(page):
     rows = "[...document.querySelectorAll('.claims tbody tr')].filter(e => e.checkVisibility())"
     return page.js(f"return {rows}.map(e => e.dataset.verdict)")
+
+
+def test_a_sweeps_page_says_which_configuration_is_best(page, pages):
+    page.open(pages["sweep en"])
+    assert page.one("#sweep h2").text.startswith("Best: ")
+    assert page.one("#sweep tbody tr td").text == "1"
+    fetched = [url for url in page.requests() if not url.startswith(("data:", "blob:"))]
+    assert fetched == [pages["sweep en"].as_uri()]
+    assert not page.js("return window.pwned")
 
 
 def test_statements_fold_by_figure_with_those_not_reproduced_first(page, pages):
@@ -367,7 +381,7 @@ def test_whatever_can_be_used_is_reached_by_the_tab_key_and_shows_where_one_is(p
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("width", [360, 1280])
 def test_axe_finds_nothing_to_mend(page, pages, language, scheme, width):
-    for path in (pages[language], pages[f"front {language}"], pages[f"paper {language}"]):
+    for path in (pages[kind + language] for kind in ("", "sweep ", "front ", "paper ")):
         page.prefer(scheme)
         page.open(path, width)
         page.js("for (const e of document.querySelectorAll('details')) e.open = true")
