@@ -10,11 +10,14 @@ REPORT ?= report
 REPORT_LANG ?= en
 
 VENV := .venv
+# The versions to install; empty: the newest of everything.
+PINS ?= constraints.txt
 READY := $(VENV)/.ready
 BIN := $(VENV)/bin/python
 UV := $(VENV)/bin/uv
+PINNED = $(if $(PINS),--constraint $(PINS))
 # With progress on a terminal, else only what goes wrong.
-INSTALL := $(UV) pip install $(if $(MAKE_TERMERR),,--quiet) --python $(BIN) --constraint constraints.txt --editable
+INSTALL := $(UV) pip install $(if $(MAKE_TERMERR),,--quiet) --python $(BIN) $(PINNED) --editable
 define SWEEP
 @echo "planning and training in $(RUNS), where nothing that is done is trained again; the plan takes some seconds"
 $(BIN) -m fmnist_sweep -m hydra.sweep.dir=$(RUNS) paper=$(PAPER)
@@ -31,7 +34,7 @@ FIGURES := fig1 fig2 fig3 fig4 fig5
 # uv leaves compiling to the first import; where that may not be kept, every process would compile torch anew.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help setup data $(FIGURES) figures settle grid report site reference docs test test-browser test-cluster test-trackers test-slow faults lint bench pins dist clean
+.PHONY: help setup data $(FIGURES) figures settle grid report site reference docs test test-newest test-browser test-cluster test-trackers test-slow faults lint bench pins dist clean
 .DEFAULT_GOAL := help
 
 help:  ## list the targets
@@ -44,7 +47,7 @@ setup: $(READY)  ## make .venv with the tested versions of everything
 $(UV):
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < tuple(map(int, "$(OLDEST)".split("."))))' || { echo "Python $(OLDEST) or newer is needed; choose one with PYTHON=python3.x"; exit 1; }
 	@$(PYTHON) -m venv $(VENV) || { echo "no virtual environment could be made; on Debian and Ubuntu: sudo apt-get install python3-venv"; exit 1; }
-	@$(BIN) -m pip install --quiet --constraint constraints.txt uv
+	@$(BIN) -m pip install --quiet $(PINNED) uv
 
 $(READY): pyproject.toml constraints.txt | $(UV)
 	@echo "installing into $(VENV): some 15 s, but the first time up to 3 GB are downloaded (torch's CUDA build)"
@@ -88,7 +91,11 @@ docs: reference  ## the documentation as a site in site/, from docs/; needs Pyth
 	@echo "open site/index.html"
 
 test: $(READY)  ## the tests
-	$(BIN) -m pytest -q -n 2 --dist worksteal -m "not slow and not browser and not cluster and not tracker"
+	$(BIN) -m pytest -q -n 2 --dist worksteal -m "not slow and not browser and not cluster and not tracker" \
+		$(if $(PINS),,--deselect tests/test_pins.py::test_everything_that_is_installed_is_pinned_at_its_version)
+
+test-newest:  ## the tests with the newest versions of everything, in .venv-newest
+	$(MAKE) test VENV=.venv-newest PINS=
 
 test-browser: $(READY)  ## the tests of the report's page, in Debian's chromium
 	$(BIN) -m pytest -q -m browser
