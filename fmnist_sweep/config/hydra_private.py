@@ -9,7 +9,7 @@ import copy
 import os
 import sys
 import tempfile
-from argparse import Namespace
+from argparse import ArgumentParser, Namespace
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from importlib import metadata
@@ -54,13 +54,24 @@ from fmnist_sweep.errors import ConfigError, one_line
 
 def arguments() -> Namespace:
     """Parse the command line with Hydra's parser."""
-    parser = get_args_parser()
+    with _unchecked_help():
+        parser = get_args_parser()
     parser.error = _refuse  # type: ignore[method-assign]
     if "--version" in sys.argv[1:]:
         print(f"fmnist_sweep {metadata.version('fmnist-sweep')} (Hydra {hydra.__version__})")
         sys.exit(0)
     parsed: Namespace = parser.parse_intermixed_args()  # overrides may follow options
     return parsed
+
+
+@contextmanager
+def _unchecked_help() -> Iterator[None]:
+    """Stop argparse from checking help texts. From Python 3.14 on it refuses one of Hydra 1.3, which is not a string."""
+    ArgumentParser._check_help = _nothing  # type: ignore[attr-defined]
+    try:
+        yield
+    finally:
+        del ArgumentParser._check_help  # type: ignore[attr-defined]
 
 
 def _refuse(message: str) -> NoReturn:
@@ -331,7 +342,8 @@ def show(typed: Namespace, overrides: Sequence[str], task: TaskFunction) -> None
     for argument in typed.overrides:
         flags.remove(argument)
     sys.argv[1:] = [*overrides, *flags]
-    hydra.main(version_base="1.3", config_path=str(CONFIG_FOLDER), config_name="config")(task)()
+    with _unchecked_help():
+        hydra.main(version_base="1.3", config_path=str(CONFIG_FOLDER), config_name="config")(task)()
 
 
 def complete(typed: Namespace, rewrite: Callable[[list[str]], list[str]], task: TaskFunction) -> None:
