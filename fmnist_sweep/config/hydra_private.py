@@ -66,7 +66,7 @@ def arguments() -> Namespace:
 
 @contextmanager
 def _unchecked_help() -> Iterator[None]:
-    """Stop argparse from checking help texts. From Python 3.14 on it refuses one of Hydra 1.3, which is not a string."""
+    """Stop argparse from checking help texts. From Python 3.14 on it refuses one of Hydra 1.3 that is not a string."""
     ArgumentParser._check_help = _nothing  # type: ignore[attr-defined]
     try:
         yield

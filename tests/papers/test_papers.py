@@ -463,7 +463,7 @@ def test_examples_in_messages_are_right():
     """Each example of a field is a value that the field takes."""
     for model in (papers.Paper, papers.Figure, Departure, Finding, claims.Claim, Expectation, claims.Resolution):
         for key, field in model.model_fields.items():
-            typed = Annotated.__class_getitem__((field.annotation, *field.metadata, None))
+            typed = Annotated[(field.annotation, *field.metadata, None)]
             alone = create_model("Alone", __base__=Plain, **{key: (typed, ...)})
             for example in field.examples or []:
                 alone.model_validate(yaml.safe_load(f"{key}: {flow(example)}"))
