@@ -68,7 +68,7 @@ class SearchSweeper(Sweeper):
 
     def sweep(self, arguments: list[str]) -> list[Sequence[JobReturn]]:
         """Search until the study has `n_trials` trials, including earlier ones. Raise `RunError` if none succeeded."""
-        from fmnist_sweep.console import busy
+        from fmnist_sweep.console import busy, output
 
         settings, loader = self.settings, self.hydra_context.config_loader
         with busy("checking the search"):
@@ -93,6 +93,8 @@ class SearchSweeper(Sweeper):
                 progress(study.trials(), study.best(), problem.names, settings.n_trials)
                 for results in self._carry_out(batch, study, problem):
                     returns.append(results)
+                    if is_dry and len(batch.trials) < settings.n_trials:
+                        output.print(f"this is the first batch, {len(batch.trials)} of {settings.n_trials} trials")
                     if any(result.working_dir is None for result in results):
                         return returns  # a dry run, or jobs left to a cluster
             if not is_dry:

@@ -1,6 +1,5 @@
 """The command `python -m fmnist_sweep.report`: write page, figures and tables from the runs that exist."""
 
-import argparse
 import errno
 import json
 import sys
@@ -44,7 +43,7 @@ from fmnist_sweep.store.tables import Collection, collect
 
 _RESULTS = "results.csv"
 _BEGINNING = b"run,status,recipe,"  # of a report's results.csv, the first file that a report writes
-_ON_THE_SWEEP = f"none is of a configuration of {papers.DEFAULT}: this is a report on the sweep; --paper judges a paper"
+_ON_THE_SWEEP = f"this is a report on your sweep, as no run is of {papers.DEFAULT}; --paper NAME judges a paper"
 _LISTED = 20  # the most problems of a kind, and seeds of a configuration, that are printed
 
 
@@ -118,9 +117,8 @@ def _parser() -> Parser:
         "results.csv (a row per run and epoch), summary.csv (a row per configuration over its seeds), every figure "
         "(PNG and PDF) and the numbers behind each comparison (a CSV of the same name). Of a paper's runs, also judge "
         "its claims (claims.csv and claims.json), and say what is missing.",
-        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
     )
-    runs = "folder of runs, or a report's results.csv"
+    runs = "folder of runs, or a report's results.csv (default: %(default)s)"
     paper = (
         f"one of conf/paper, or the path of such a file, or {NONE} for a report on the sweep itself (default: "
         f"{papers.DEFAULT}, or {NONE} if it has no configuration of these runs)"
@@ -131,9 +129,15 @@ def _parser() -> Parser:
     parser.add_argument("--paper", metavar="NAME|FILE", help=paper)
     parser.add_argument("--config-dir", "-cd", type=Path, metavar="DIR", help=folder)
     parser.add_argument(
-        "--output", type=Path, default="report", metavar="DIR", help="folder to write to, made if needed"
+        "--output",
+        type=Path,
+        default="report",
+        metavar="DIR",
+        help="folder to write to, made if needed (default: %(default)s)",
     )
-    parser.add_argument("--lang", choices=LANGUAGES, default="en", help="language of page and figures")
+    parser.add_argument(
+        "--lang", choices=LANGUAGES, default="en", help="language of page and figures (default: %(default)s)"
+    )
     parser.add_argument("--data", type=Path, metavar="DIR", help=data)
     return parser
 

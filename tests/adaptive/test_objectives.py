@@ -154,6 +154,8 @@ def test_a_dry_run_shows_the_first_batch_and_leaves_nothing(tmp_path: Path) -> N
     assert called.code == 0
     assert len(names) == 6 and {name.split("-")[4] for name in names} == {"seed0", "seed1", "seed2"}
     assert "test set" not in called.err
+    assert "first batch" not in called.out
+    assert "this is the first batch, 16 of 64 trials" in dry(*SPACE, "hydra.sweeper.n_trials=64", cwd=tmp_path)[0].out
 
 
 @pytest.mark.parametrize(

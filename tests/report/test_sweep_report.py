@@ -110,7 +110,7 @@ def test_it_is_chosen_where_no_run_is_of_a_configuration_of_the_default_paper(
     report(store)
     said = capsys.readouterr().out.splitlines()
     assert said[0] == f"2 runs in {store}, 2 of them done"
-    assert said[1].startswith("none is of a configuration of caprari2024: this is a report on the sweep")
+    assert said[1].startswith("this is a report on your sweep, as no run is of caprari2024")
     assert said[2].startswith("Best: Adam, lr ")
     write_run(store, epochs=30, epochs_done=1, status="running")
     assert "left out: 1 run of another protocol" in (report(store), capsys.readouterr().out)[1]
