@@ -15,7 +15,7 @@ PINS ?= constraints.txt
 READY := $(VENV)/.ready
 BIN := $(VENV)/bin/python
 UV := $(VENV)/bin/uv
-PINNED = $(if $(PINS),--constraint $(PINS))
+PINNED = $(if $(PINS),--constraint $(PINS),--upgrade)
 # With progress on a terminal, else only what goes wrong.
 INSTALL := $(UV) pip install $(if $(MAKE_TERMERR),,--quiet) --python $(BIN) $(PINNED) --editable
 define SWEEP
@@ -95,6 +95,7 @@ test: $(READY)  ## the tests
 		$(if $(PINS),,--deselect tests/test_pins.py::test_everything_that_is_installed_is_pinned_at_its_version)
 
 test-newest:  ## the tests with the newest versions of everything, in .venv-newest
+	@rm -f .venv-newest/.ready  # something newer may be out
 	$(MAKE) test VENV=.venv-newest PINS=
 
 test-browser: $(READY)  ## the tests of the report's page, in Debian's chromium
